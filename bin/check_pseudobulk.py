@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Take a pseudobulk table that someone else made and bring it into the pipeline's own form.
+
+In: an h5ad of samples x genes with raw sums in X, raw.X or a layer, and obs columns for donor, cell type, age and
+sex (n_cells is taken over where it is there). Out: the same files as MERGE_PSEUDOBULK writes, `cell_types.tsv` and
+`donors.tsv`, so that the statistics start from it.
+"""
+
+import argparse
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+from check_cohort import donor_table, plain, repeated
+from checkpoints import unique_slugs, write_tsv, write_versions
+from cohort_file import column_names, find_counts, nearest, open_cohort, read_blocks, read_table, symbols_of
+from command_line import BadInput, run
+from pseudobulk_table import sample_ids, write_pseudobulk
+from scipy import sparse
+from split_cohort import prove_counts
+
+
+def cell_type_table(samples: pd.DataFrame, *, min_cells: int, min_samples: int) -> pd.DataFrame:
+    """The table of cell types of a pseudobulk table; kept are those with at least `min_samples` usable samples.
+
+    Parameters
+    ----------
+    samples
+        donor_id, cell_type, n_cells (NaN where unknown: such a sample is usable).
+    """
+    rows = []
+    for name, identifier in sorted(unique_slugs(samples["cell_type"]).items(), key=lambda item: item[1]):
+        own = samples[samples["cell_type"] == name]
+        n_samples = int((~(own["n_cells"] < min_cells)).sum())
+        kept = n_samples >= min_samples
+        rows.append(
+            {
+                "id": identifier,
+                "cell_type": name,
+                "n_cells": own["n_cells"].sum(min_count=1),
+                "n_donors": own["donor_id"].nunique(),
+                "n_samples": n_samples,
+                "kept": kept,
+                "reason": "" if kept else f"{n_samples} samples, fewer than {min_samples}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--table", type=Path, required=True, help="h5ad of samples x genes")
+    parser.add_argument("--counts-layer", default="auto")
+    parser.add_argument("--donor-column", default="donor_id")
+    parser.add_argument("--cell-type-column", default="cell_type")
+    parser.add_argument("--age-column", default="age_years")
+    parser.add_argument("--sex-column", default="sex")
+    parser.add_argument("--min-cells-per-sample", type=int, default=10)
+    parser.add_argument("--min-samples-per-type", type=int, default=10)
+    parser.add_argument("--prefix", required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--versions", type=Path, default=Path("versions.json"))
+    args = parser.parse_args(argv)
+
+    where = f"--pseudobulk {args.table.name}"
+    with open_cohort(args.table) as file:
+        names = column_names(file, "obs")
+        # Our own tables, and many others, call it age_years or age; the default for cells is development_stage.
+        age = next((name for name in (args.age_column, "age_years", "age") if name in names), args.age_column)
+        wanted = {"donor": args.donor_column, "cell_type": args.cell_type_column, "age": age, "sex": args.sex_column}
+        problems = [
+            f"--{what}_column {column}: obs has no such column, {nearest(column, names)}"
+            for what, column in wanted.items()
+            if column not in names
+        ]
+        if problems:
+            raise BadInput(f"{where}: " + " | ".join(problems))
+        layer, counts = find_counts(file, where, counts_layer=args.counts_layer)
+        obs, var = read_table(file, "obs"), read_table(file, counts.var_path)
+        blocks = [(genes.start, prove_counts(block, where=f"{where}: {layer}")) for _, genes, block in read_blocks(file, counts)]
+    by_columns = counts.layout == "csc"
+    sums = (sparse.hstack if by_columns else sparse.vstack)([block for _, block in blocks], format="csr").astype(np.int64)
+
+    donors, problems = donor_table(obs, donor=args.donor_column, age=age, sex=args.sex_column, path=where)
+    if name := repeated(var.index.astype(str).to_numpy(dtype=object)):
+        problems.append(f"var names: '{name}' occurs twice; make them unique with adata.var_names_make_unique()")
+    if problems:
+        raise BadInput(f"{where}: " + " | ".join(problems))
+    labelled = (obs[args.donor_column].notna() & obs[args.cell_type_column].notna()).to_numpy()
+    samples = pd.DataFrame(
+        {
+            "donor_id": obs[args.donor_column].astype(str).to_numpy(dtype=object),
+            "cell_type": obs[args.cell_type_column].astype(str).to_numpy(dtype=object),
+            "n_cells": plain(obs["n_cells"]).to_numpy() if "n_cells" in names else np.full(len(obs), np.nan),
+        }
+    )
+    known_age = samples["donor_id"].isin(donors.loc[donors["age_years"].notna(), "donor_id"]).to_numpy()
+    used = labelled & known_age
+    samples, sums = samples[used].reset_index(drop=True), sums[used]
+    twice = samples.duplicated(["donor_id", "cell_type"])
+    if twice.any():
+        row = samples[twice].iloc[0]
+        raise BadInput(
+            f"{where}: donor '{row['donor_id']}' has two samples of cell type '{row['cell_type']}'; sum them first"
+        )
+    if not len(samples):
+        raise BadInput(f"{where}: no sample has a donor, a cell type and a known age; check --age_column {age}")
+    types = cell_type_table(samples, min_cells=args.min_cells_per_sample, min_samples=args.min_samples_per_type)
+    if not types["kept"].any():
+        raise BadInput(
+            f"{where}: no cell type has {args.min_samples_per_type} samples (the largest has {types['n_samples'].max()}); "
+            "lower --min_samples_per_type"
+        )
+    order = samples.sort_values(["cell_type", "donor_id"], kind="stable").index
+    extra = [column for column in donors.columns if column not in ("cell_type", "n_cells")]
+    table_obs = samples.loc[order].merge(donors[extra], on="donor_id", how="left", validate="many_to_one")
+    table_obs.index = pd.Index(sample_ids(table_obs, types), name="sample_id")
+    table_var = pd.DataFrame({"symbol": symbols_of(var)}, index=pd.Index(var.index.astype(str), name="gene_id"))
+    table = anndata.AnnData(X=sums[order.to_numpy()], obs=table_obs, var=table_var)
+    write_pseudobulk(table, types, min_cells=args.min_cells_per_sample, folder=args.output, prefix=args.prefix)
+
+    reason = np.where(donors["age_years"].isna(), "age unknown", "")
+    write_tsv(
+        donors[["donor_id", "age_years", "sex"]].assign(
+            n_cells=donors["donor_id"].map(samples.groupby("donor_id")["n_cells"].sum(min_count=1)),
+            kept=reason == "",
+            reason=reason,
+        ),
+        args.output / "cohort/donors.tsv",
+    )
+    write_tsv(types, args.output / "cohort/cell_types.tsv")
+    write_versions("check_pseudobulk", ["anndata", "pandas", "scipy"], args.versions)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""How checkpoints and tables are read and written: whole or not at all, and the same bytes for the same content."""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from command_line import BadInput
+
+MISSING = "NA"
+FLOAT_FORMAT = "%.6g"
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it to `path` on success, remove it on failure.
+
+    A reader, or a run resumed after a kill, sees the whole file or none. Parent folders are made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_parquet(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as Parquet (zstd), without its index."""
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, engine="pyarrow", compression="zstd", index=False)
+
+
+def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet table; `BadInput` if it is none or lacks one of `columns`."""
+    import pyarrow
+
+    try:
+        return pd.read_parquet(path, columns=list(columns) if columns is not None else None, engine="pyarrow")
+    except (pyarrow.ArrowInvalid, FileNotFoundError) as error:
+        raise BadInput(f"{path}: cannot be read as a Parquet table: {error}") from error
+
+
+def write_tsv(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table that a person opens: tab-separated, header, `NA` for missing, floats to 6 digits.
+
+    The caller sorts. Tabs and line ends inside text become spaces, so that one row stays one line.
+    """
+    clean = table.copy()
+    for column in clean.columns:
+        if isinstance(clean[column].dtype, pd.CategoricalDtype):
+            clean[column] = clean[column].astype(object)
+        if clean[column].dtype == object or pd.api.types.is_string_dtype(clean[column].dtype):
+            clean[column] = clean[column].map(lambda x: re.sub(r"\s", " ", x) if isinstance(x, str) else x)
+    with atomic_path(path) as temporary:
+        clean.to_csv(
+            temporary, sep="\t", index=False, na_rep=MISSING, float_format=FLOAT_FORMAT, lineterminator="\n", quoting=3,
+            escapechar=None, quotechar='"',
+        )  # fmt: skip
+
+
+def read_tsv(path: str | Path, **kwargs: object) -> pd.DataFrame:
+    """Read a table written by `write_tsv`. Only `NA` is missing: a gene may be called `NaN` or `null`."""
+    return pd.read_csv(path, sep="\t", na_values=[MISSING], keep_default_na=False, quoting=3, **kwargs)
+
+
+def _plain(value: object) -> object:
+    """Turn numpy values into what JSON knows; NaN and infinity become null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | np.ndarray | pd.Series | pd.Index):
+        return [_plain(item) for item in (sorted(value) if isinstance(value, set) else value)]
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def write_json(content: object, path: str | Path) -> None:
+    """Write numbers about a step; keys keep their order, NaN becomes null."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> dict:
+    """Read a JSON file; `BadInput` if it is none."""
+    try:
+        return json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: cannot be read as JSON: {error}") from error
+
+
+def write_h5ad(adata, path: str | Path) -> None:
+    """Write an AnnData whole, zstd-compressed. The same content gives the same bytes (no time stamps in HDF5)."""
+    import hdf5plugin
+
+    with atomic_path(path) as temporary:
+        adata.write_h5ad(temporary, compression=hdf5plugin.FILTERS["zstd"], compression_opts=(1,))
+
+
+def read_h5ad(path: str | Path):
+    """Read an AnnData that a step of ours wrote, into memory."""
+    import anndata
+    import hdf5plugin  # noqa: F401  registers the zstd filter
+
+    try:
+        return anndata.read_h5ad(path)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read as an h5ad file: {error}") from error
+
+
+def write_versions(step: str, packages: Iterable[str], path: str | Path = "versions.json") -> None:
+    """Write which Python and which versions of `packages` (distribution names) the step ran with."""
+    versions = {name: metadata.version(name) for name in sorted(packages)}
+    write_json({"step": step, "python": platform.python_version(), "packages": versions}, path)
+
+
+def require_columns(table: pd.DataFrame, columns: Iterable[str], path: str | Path) -> None:
+    """Raise `BadInput` naming the first of `columns` that `table`, read from `path`, lacks."""
+    for column in columns:
+        if column not in table.columns:
+            have = ", ".join(map(str, table.columns))
+            raise BadInput(f"{path}: column '{column}' is missing; it has: {have}")
+
+
+def check_same_cells(left: Sequence[str], right: Sequence[str], left_path: str | Path, right_path: str | Path) -> None:
+    """Raise `BadInput` unless both files hold the same cells in the same order (joins are by row)."""
+    left, right = np.asarray(left, dtype=object), np.asarray(right, dtype=object)
+    if len(left) != len(right):
+        raise BadInput(f"{right_path}: {len(right)} cells, but {left_path} has {len(left)}; run both on the same cohort")
+    differ = np.flatnonzero(left != right)
+    if len(differ):
+        row = differ[0]
+        raise BadInput(f"{right_path}: cell {row} is '{right[row]}', but '{left[row]}' in {left_path}; run both anew")
+
+
+SLUG_LENGTH = 60
+
+
+def slug(name: str) -> str:
+    """A name safe in a path and a shell: lower-case ASCII letters, digits and single underscores, never empty."""
+    text = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:SLUG_LENGTH].strip("_") or "unnamed"
+
+
+def unique_slugs(names: Iterable[str]) -> dict[str, str]:
+    """Map each distinct name to its own slug.
+
+    Names whose slugs collide (`T/B` and `T B`) all get a digest of the raw name, so that the id of a name does
+    not depend on which of them came first.
+    """
+    slugs = {name: slug(name) for name in sorted(set(names))}
+    while len(taken := set(slugs.values())) < len(slugs):
+        shared = {value for value in taken if list(slugs.values()).count(value) > 1}
+        for name, value in slugs.items():
+            if value in shared:
+                digest = hashlib.sha256(name.encode()).hexdigest()
+                # A second round is needed only where a name imitates another's digest: then more of it is used.
+                slugs[name] = f"{slug(name)}_{digest[: 8 if value == slug(name) else 32]}"
+    return slugs

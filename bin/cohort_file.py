@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""Reads the user's h5ad where it lies: which matrix holds the counts, and that matrix block by block.
+
+Only the parts asked for are read, through h5py, so that memory follows the block and never the cohort.
+Reference for the layout: the AnnData on-disk format, https://anndata.readthedocs.io/en/stable/fileformat-prose.html
+"""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import hdf5plugin  # noqa: F401  registers the filters that h5ad files use
+import numpy as np
+import pandas as pd
+from command_line import BadInput
+from scipy import sparse
+
+SAMPLE_VALUES = 200_000
+SAMPLE_PLACES = 10
+BLOCK_VALUES = 20_000_000
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Where the counts are: HDF5 path, layout ('csr', 'csc' or 'dense'), cells x genes, and the genes' table."""
+
+    path: str
+    layout: str
+    n_cells: int
+    n_genes: int
+    var_path: str
+
+
+def open_cohort(path: str | Path) -> h5py.File:
+    """Open an h5ad read-only; `BadInput` for anything that is none."""
+    path = Path(path)
+    if path.is_dir():
+        what = "a zarr store" if (path / ".zgroup").exists() or (path / "zarr.json").exists() else "a folder"
+        raise BadInput(f"{path}: is {what}, but an .h5ad file is needed; write one with adata.write_h5ad")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        size = path.stat().st_size if path.exists() else 0
+        raise BadInput(
+            f"{path}: is not an HDF5 file or is cut off ({size:,} bytes: {error}); copy or download it again"
+        ) from error
+    for part in ("obs", "var"):
+        if part not in file:
+            file.close()
+            raise BadInput(f"{path}: has no '{part}' table; write it with anndata's write_h5ad")
+    return file
+
+
+def read_table(file: h5py.File, path: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read obs, var or raw/var as a DataFrame; only `columns` where they are given."""
+    from anndata.io import read_elem
+
+    group = file[path]
+    if columns is None or not isinstance(group, h5py.Group):
+        table = read_elem(group)
+        return table if columns is None else table[list(columns)]
+    index = read_elem(group[index_name(group)])
+    return pd.DataFrame({column: read_elem(group[column]) for column in columns}, index=pd.Index(index))
+
+
+def index_name(group: h5py.Group) -> str:
+    """Name of the dataset that holds a table's row names."""
+    name = group.attrs.get("_index", "_index")
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def column_names(file: h5py.File, path: str) -> list[str]:
+    """Names of the columns of obs or var, without the row names."""
+    group = file[path]
+    if isinstance(group, h5py.Dataset):
+        return list(group.dtype.names[1:])
+    return [name for name in group if name not in (index_name(group), "__categories")]
+
+
+def nearest(name: str, choices: Sequence[str]) -> str:
+    """A hint that names the choice nearest to `name`, or lists what there is."""
+    close = difflib.get_close_matches(name.lower(), [choice.lower() for choice in choices], n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{next(c for c in choices if c.lower() == close[0])}'?"
+    return "there are: " + ", ".join(sorted(choices))
+
+
+def _layout(node: h5py.Group | h5py.Dataset) -> str | None:
+    if isinstance(node, h5py.Dataset):
+        return "dense" if node.ndim == 2 else None
+    encoding = node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", ""))
+    encoding = encoding.decode() if isinstance(encoding, bytes) else str(encoding)
+    for layout in ("csr", "csc"):
+        if encoding.startswith(layout):
+            return layout
+    return None
+
+
+def _describe(file: h5py.File, path: str, var_path: str) -> Counts | None:
+    if path not in file:
+        return None
+    node = file[path]
+    layout = _layout(node)
+    if layout is None:
+        return None
+    shape = node.shape if layout == "dense" else node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
+    return Counts(path, layout, int(shape[0]), int(shape[1]), var_path)
+
+
+def candidates(file: h5py.File) -> dict[str, Counts]:
+    """The matrices that may hold counts, by the name `counts_layer` gives them, the likeliest first.
+
+    CELLxGENE keeps counts in raw.X where X is normalised, else in X.
+    """
+    found = {"raw.X": _describe(file, "raw/X", "raw/var"), "X": _describe(file, "X", "var")}
+    layers = sorted(file["layers"]) if "layers" in file else []
+    for name in sorted(layers, key=lambda name: "count" not in name.lower() and "raw" not in name.lower()):
+        found[name] = _describe(file, f"layers/{name}", "var")
+    return {name: counts for name, counts in found.items() if counts is not None}
+
+
+def values_of(file: h5py.File, counts: Counts) -> h5py.Dataset:
+    """The dataset of stored values of a matrix."""
+    node = file[counts.path]
+    return node if counts.layout == "dense" else node["data"]
+
+
+def sample_values(file: h5py.File, counts: Counts) -> np.ndarray:
+    """Values from `SAMPLE_PLACES` places spread over the matrix, at most `SAMPLE_VALUES` in all, flat."""
+    values = values_of(file, counts)
+    per_row = counts.n_genes if counts.layout == "dense" else 1
+    take = max(1, SAMPLE_VALUES // SAMPLE_PLACES // max(per_row, 1))
+    starts = np.unique(np.linspace(0, max(values.shape[0] - take, 0), SAMPLE_PLACES).astype(int))
+    return np.concatenate([np.ravel(values[start : start + take]) for start in starts])
+
+
+def not_counts(values: np.ndarray) -> str:
+    """Why values cannot be raw counts; empty where they can."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        return "holds NaN or infinite values"
+    if values.size and values.min() < 0:
+        return f"holds negative values ({values.min():g})"
+    if values.dtype.kind == "f" and (values != np.rint(values)).any():
+        return f"holds fractions ({values[values != np.rint(values)][0]:g}), so it is normalised"
+    return ""
+
+
+def find_counts(file: h5py.File, path: str | Path, *, counts_layer: str) -> tuple[str, Counts]:
+    """Which matrix holds raw counts.
+
+    Parameters
+    ----------
+    counts_layer
+        'auto', 'X', 'raw.X' or the name of a layer.
+
+    Returns
+    -------
+    The matrix's name, and where it is. A sample of its values proved to be counts; all are proved as they are read.
+    """
+    choices = candidates(file)
+    if counts_layer != "auto":
+        if counts_layer not in choices:
+            raise BadInput(f"{path}: --counts_layer {counts_layer}: there is no such matrix; {nearest(counts_layer, list(choices))}")
+        choices = {counts_layer: choices[counts_layer]}
+    why = []
+    for name, counts in choices.items():
+        values = sample_values(file, counts)
+        reason = not_counts(values) or ("holds nothing but zeros" if not values.any() else "")
+        if not reason:
+            return name, counts
+        why.append(f"{name} {reason}")
+    raise BadInput(f"{path}: no raw counts found ({'; '.join(why) or 'no matrix at all'}); give raw counts in X, raw.X or a layer")
+
+
+def symbols_of(table: pd.DataFrame) -> np.ndarray:
+    """Gene symbols from `feature_name` or the like, else from an index that is not made of Ensembl ids; '' if unknown."""
+    ids = table.index.astype(str).to_numpy(dtype=object)
+    for column in ("feature_name", "gene_symbols", "gene_symbol", "symbol", "gene_name", "gene_names"):
+        if column in table.columns:
+            symbols = table[column].astype(object).where(table[column].notna(), "").astype(str).to_numpy(dtype=object)
+            # CELLxGENE repeats the id, or appends it, where a gene has no symbol of its own.
+            return np.where(symbols == ids, "", symbols)
+    is_ensembl = pd.Series(ids).str.fullmatch(r"ENS[A-Z]*G\d+(\.\d+)?")
+    return np.where(is_ensembl, "", ids).astype(object)
+
+
+def read_blocks(file: h5py.File, counts: Counts, *, block_values: int = BLOCK_VALUES) -> Iterator[tuple[slice, slice, sparse.csr_matrix]]:
+    """Read the matrix once, block by block.
+
+    Yields
+    ------
+    The rows and the columns that the block covers, and the block as CSR (its own rows x its own columns). CSR and
+    dense input yield whole rows; CSC yields whole columns, because nothing else can be read in one pass.
+    """
+    node = file[counts.path]
+    if counts.layout == "dense":
+        step = max(1, block_values // max(counts.n_genes, 1))
+        for start in range(0, counts.n_cells, step):
+            rows = slice(start, min(start + step, counts.n_cells))
+            yield rows, slice(0, counts.n_genes), sparse.csr_matrix(node[rows])
+        return
+    indptr = node["indptr"][:].astype(np.int64)
+    start, end = 0, len(indptr) - 1
+    while start < end:
+        stop = max(start + 1, int(np.searchsorted(indptr, indptr[start] + block_values, side="right")) - 1)
+        stored = slice(indptr[start], indptr[stop])
+        arrays = node["data"][stored], node["indices"][stored], indptr[start : stop + 1] - indptr[start]
+        major = slice(start, stop)
+        if counts.layout == "csr":
+            yield major, slice(0, counts.n_genes), sparse.csr_matrix(arrays, shape=(stop - start, counts.n_genes))
+        else:
+            block = sparse.csc_matrix(arrays, shape=(counts.n_cells, stop - start)).tocsr()
+            yield slice(0, counts.n_cells), major, block
+        start = stop

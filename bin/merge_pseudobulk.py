@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Put the pseudobulk sums of all shards together, add what is known of the donors, and part them by cell type.
+
+In: the sums of PSEUDOBULK, the donors, the table of cell types. Out: `pseudobulk.h5ad` (samples x genes, raw sums),
+`samples.tsv`, and one h5ad a kept cell type, from which the statistics fan out.
+"""
+
+import argparse
+from pathlib import Path
+
+import anndata
+import pandas as pd
+from checkpoints import read_h5ad, read_parquet, read_tsv, write_versions
+from command_line import run
+from pseudobulk_table import sample_ids, write_pseudobulk
+from scipy import sparse
+
+
+def merge(parts: list[anndata.AnnData], donors: pd.DataFrame, types: pd.DataFrame) -> anndata.AnnData:
+    """One table of samples from those of the shards, sorted by cell type and donor, with the donors' columns.
+
+    Parameters
+    ----------
+    parts
+        Samples x genes of each shard, the same genes in each; obs donor_id, cell_type, n_cells.
+    donors
+        One row a donor: donor_id, age_years, sex and more.
+    types
+        id, cell_type.
+    """
+    samples = pd.concat([part.obs for part in parts], ignore_index=True)
+    samples = samples.astype({"donor_id": str, "cell_type": str})
+    counts = sparse.vstack([part.X for part in parts], format="csr")
+    order = samples.sort_values(["cell_type", "donor_id"], kind="stable").index
+    extra = [column for column in donors.columns if column not in ("cell_type", "n_cells")]
+    obs = samples.loc[order].merge(donors[extra], on="donor_id", how="left", validate="many_to_one")
+    obs.index = pd.Index(sample_ids(obs, types), name="sample_id")
+    return anndata.AnnData(X=counts[order.to_numpy()], obs=obs, var=parts[0].var.copy())
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", type=Path, nargs="+", required=True)
+    parser.add_argument("--donors", type=Path, required=True, help="donors.parquet")
+    parser.add_argument("--cell-types", type=Path, required=True, help="cell_types.tsv")
+    parser.add_argument("--min-cells-per-sample", type=int, default=10)
+    parser.add_argument("--prefix", required=True, help="checkpoints become PREFIX_<id>_step-pseudobulk_counts.h5ad")
+    parser.add_argument("--output", type=Path, required=True, help="folder for what is published")
+    parser.add_argument("--versions", type=Path, default=Path("versions.json"))
+    args = parser.parse_args(argv)
+
+    types = read_tsv(args.cell_types)
+    parts = [read_h5ad(path) for path in sorted(args.parts, key=lambda path: path.name)]
+    table = merge(parts, read_parquet(args.donors), types)
+    write_pseudobulk(table, types, min_cells=args.min_cells_per_sample, folder=args.output, prefix=args.prefix)
+    write_versions("merge_pseudobulk", ["anndata", "pandas", "scipy"], args.versions)
+
+
+if __name__ == "__main__":
+    run(main)

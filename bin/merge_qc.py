@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Put the quality control of all shards together and decide which cell types have enough samples.
+
+In: the cell tables and summaries of QC_CELLS, the table of cell types and the donors. Out: `cells.parquet` (all
+cells that the cohort filter kept), `summary.tsv` (cells lost by each rule, alone and together with others),
+`doublets.tsv` (how each donor's doublets were called), the final `cell_types.tsv`, and `qc.json`.
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from checkpoints import read_json, read_parquet, write_json, write_parquet, write_tsv, write_versions
+from command_line import BadInput, run
+
+RULES = (
+    "too few genes", "too many genes", "too few counts", "too many counts", "high mitochondrial share",
+    "high hemoglobin share", "doublet",
+)  # fmt: skip
+
+
+def losses(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells that each rule removes: by itself alone, and at all. Each cell counts once in `alone` or in 'several'."""
+    broken = cells["reason"].str.split("; ")
+    n_broken = broken.map(len).where(cells["reason"] != "", 0)
+    rows = [
+        {
+            "rule": rule,
+            "cells": int(cells["reason"].str.contains(rule, regex=False).sum()),
+            "alone": int(((cells["reason"] == rule) & (n_broken == 1)).sum()),
+        }
+        for rule in RULES
+    ]
+    several = int((n_broken > 1).sum())
+    rows += [
+        {"rule": "several rules", "cells": several, "alone": several},
+        {"rule": "kept", "cells": int(cells["kept"].sum()), "alone": int(cells["kept"].sum())},
+        {"rule": "all", "cells": len(cells), "alone": len(cells)},
+    ]
+    return pd.DataFrame(rows)
+
+
+def final_cell_types(types: pd.DataFrame, cells: pd.DataFrame, *, min_cells: int, min_samples: int) -> pd.DataFrame:
+    """The table of cell types with their samples: donors with at least `min_cells` kept cells of the type.
+
+    A cell type that passed the cohort filter is kept if at least `min_samples` samples are left.
+    """
+    sizes = cells[cells["kept"]].groupby(["cell_type", "donor_id"]).size()
+    n_samples = (sizes >= min_cells).groupby("cell_type").sum()
+    table = types.assign(n_samples=types["cell_type"].map(n_samples).fillna(0).astype(int))
+    few = table["kept"] & (table["n_samples"] < min_samples)
+    table.loc[few, "reason"] = [f"{n} samples of {min_cells} cells after quality control" for n in table.loc[few, "n_samples"]]
+    table.loc[few, "kept"] = False
+    return table[["id", "cell_type", "n_cells", "n_donors", "n_samples", "kept", "reason"]]
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", type=Path, nargs="+", required=True, help="a table a shard")
+    parser.add_argument("--summaries", type=Path, nargs="+", required=True, help="a qc.json a shard")
+    parser.add_argument("--cell-types", type=Path, required=True)
+    parser.add_argument("--min-cells-per-sample", type=int, default=10)
+    parser.add_argument("--min-samples-per-type", type=int, default=10)
+    parser.add_argument("--output", type=Path, required=True, help="folder for what is published")
+    parser.add_argument("--versions", type=Path, default=Path("versions.json"))
+    args = parser.parse_args(argv)
+
+    cells = pd.concat([read_parquet(path) for path in sorted(args.cells, key=lambda p: p.name)], ignore_index=True)
+    if not cells["kept"].any():
+        table = losses(cells).query("rule not in ('kept', 'all')").sort_values("cells")
+        worst = table.iloc[-1]
+        raise BadInput(
+            f"quality control: none of {len(cells)} cells is left; {worst['cells']} had {worst['rule']}; "
+            "set the thresholds (--min_genes, --min_counts, ...) to suit this cohort"
+        )
+    summaries = [read_json(path) for path in sorted(args.summaries, key=lambda p: p.name)]
+    how = {donor: text for summary in summaries for donor, text in summary["donors"].items()}
+    by_donor = cells.groupby("donor_id").agg(
+        n_cells=("kept", "size"), n_scored=("doublet_score", "count"), n_doublets=("is_doublet", "sum")
+    )
+    by_donor["how"] = by_donor.index.map(how)
+
+    types = final_cell_types(
+        read_parquet(args.cell_types), cells, min_cells=args.min_cells_per_sample, min_samples=args.min_samples_per_type
+    )
+    summary = losses(cells)
+    notes = list(dict.fromkeys(note for one in summaries for note in one["notes"]))
+    unscored = by_donor["how"].str.startswith("not scored")
+    if unscored.any():
+        notes.append(f"{int(unscored.sum())} of {len(by_donor)} donors were not scored for doublets: see qc/doublets.tsv")
+    write_parquet(cells, args.output / "qc/cells.parquet")
+    write_tsv(summary, args.output / "qc/summary.tsv")
+    write_tsv(by_donor.reset_index(), args.output / "qc/doublets.tsv")
+    write_tsv(types, args.output / "cohort/cell_types.tsv")
+    lost = summary[~summary["rule"].isin(["kept", "all"])].set_index("rule")["alone"]
+    write_json(
+        {
+            "cells": {"input": len(cells), "lost": lost[lost > 0].to_dict(), "kept": int(cells["kept"].sum())},
+            "notes": notes,
+        },
+        args.output / "qc/qc.json",
+    )
+    write_versions("merge_qc", ["pandas", "pyarrow"], args.versions)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+"""Draw the embedding: principal components by cell type; UMAP by type, donor, counts, age, sex, doublet score, cluster.
+
+In: `cells.parquet`, `donors.tsv`, `pca.parquet`, and where they were made `umap.parquet` and published trees that hold
+`clusters/resolution-R/clusters.parquet`. Out: figures, one a resolution for the clusters.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from checkpoints import check_same_cells, read_parquet, read_tsv, require_columns, write_versions
+from command_line import BadInput, run
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+from plotting import PALETTE, colours_for, crowded_place, label, new_figure, numbered_legend, save_figure, scatter, shorten
+
+MANY = 36  # with more kinds than this, a legend tells nobody anything
+SQUARE_INCHES = 5.2
+
+
+def _map_axes(ax: Axes, names: Sequence[str]) -> None:
+    """Axes of a map: named, without numbers that mean nothing."""
+    ax.set(xticks=[], yticks=[], xlabel=names[0], ylabel=names[1])
+
+
+def _legend_room(n_kinds: int, longest: int) -> float:
+    """Inches that a legend needs to the right of a map."""
+    return -(-n_kinds // 18) * (0.5 + 0.068 * longest) if n_kinds <= MANY else 0.0
+
+
+def draw_categories(ax: Axes, points: np.ndarray, kinds: pd.Series, *, numbered: bool, palette: Sequence[str]) -> None:
+    """Points by kind; with `numbered`, each kind carries its place in the order of categories where most of it lies.
+
+    Parameters
+    ----------
+    points
+        Coordinates, cells x 2.
+    kinds
+        Categorical.
+    """
+    codes = kinds.cat.codes.to_numpy()
+    scatter(ax, points[:, 0], points[:, 1], codes=codes, palette=palette)
+    if numbered:
+        for code, name in enumerate(kinds.cat.categories):
+            own = points[codes == code]
+            if len(own):
+                place = crowded_place(own[:, 0], own[:, 1])
+                label(ax, *place, str(name) if str(name).isdigit() else str(code + 1))
+
+
+def plot_categories(points: np.ndarray, kinds: pd.Series, *, axis_names: Sequence[str], clusters: bool = False) -> Figure:
+    """One map coloured by kind, each kind numbered on the map and in the legend, since no 30 colours can be told apart.
+
+    Parameters
+    ----------
+    points
+        Coordinates, cells x 2.
+    kinds
+        Categorical; more than `MANY` categories (donors) get neither numbers nor legend.
+    clusters
+        The categories are numbers already.
+    """
+    categories = [str(name) for name in kinds.cat.categories]
+    by_name = colours_for(categories)
+    palette = [PALETTE[i % len(PALETTE)] if clusters else by_name[name] for i, name in enumerate(categories)]
+    counts = kinds.value_counts(sort=False).to_numpy()
+    few = len(categories) <= MANY
+    numbers = categories if clusters else [f"{i + 1} {shorten(name, 36)}" for i, name in enumerate(categories)]
+    legend = [f"{text} ({n:,})" for text, n in zip(numbers, counts, strict=True)]
+    figure = new_figure(SQUARE_INCHES + 0.2 + _legend_room(len(legend), max(map(len, legend), default=0)), SQUARE_INCHES)
+    ax = figure.subplots()
+    _map_axes(ax, axis_names)
+    draw_categories(ax, points, kinds, numbered=few, palette=palette)
+    if few:
+        numbered_legend(ax, legend, palette)
+    else:
+        ax.set_title(f"{len(categories):,} kinds; each has one of {len(PALETTE)} colours", loc="left")
+    return figure
+
+
+def plot_values(
+    points: np.ndarray, values: np.ndarray, *, axis_names: Sequence[str], bar: str, log: bool = False, norm: Normalize | None = None
+) -> Figure:
+    """One map coloured by a number: the mean of the cells under each dot; cells without it (NaN) are not drawn.
+
+    Parameters
+    ----------
+    bar
+        Label of the colour bar.
+    log
+        Draw log10 of the number, with ticks in its own unit.
+    """
+    figure = new_figure(SQUARE_INCHES + 1, SQUARE_INCHES)
+    ax = figure.subplots()
+    _map_axes(ax, axis_names)
+    values = np.log10(np.maximum(values, 1)) if log else values
+    known = values[np.isfinite(values)]
+    if not len(known):
+        ax.text(0.5, 0.5, f"{bar}: not known for these cells", ha="center", transform=ax.transAxes)
+        return figure
+    # A handful of extreme cells would leave one colour for all the others.
+    norm = norm or Normalize(*np.percentile(known, [1, 99]))
+    mappable = scatter(ax, points[:, 0], points[:, 1], values=values, norm=norm)
+    formatter = FuncFormatter(lambda v, _: f"{10**v:,.0f}") if log else None
+    figure.colorbar(mappable, ax=ax, label=bar, extend="both", shrink=0.8, format=formatter)
+    return figure
+
+
+def plot_pca(pca: pd.DataFrame, kinds: pd.Series) -> Figure:
+    """First against second and third against fourth principal component by cell type."""
+    components = [name for name in pca.columns if name.startswith("PC")]
+    pairs = [components[i : i + 2] for i in (0, 2) if len(components) >= i + 2]
+    names = [str(name) for name in kinds.cat.categories]
+    colours = colours_for(names)
+    legend = [f"{i + 1} {shorten(name, 36)}" for i, name in enumerate(names)]
+    figure = new_figure(4.6 * len(pairs) + _legend_room(len(legend), max(map(len, legend))), 4.6)
+    axes = figure.subplots(1, len(pairs), squeeze=False)[0]
+    for ax, pair in zip(axes, pairs, strict=True):
+        ax.set(xlabel=pair[0], ylabel=pair[1])
+        draw_categories(ax, pca[pair].to_numpy(), kinds, numbered=len(names) <= MANY, palette=list(colours.values()))
+    if len(names) <= MANY:
+        numbered_legend(axes[-1], legend, list(colours.values()))
+    return figure
+
+
+def cluster_tables(trees: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """The clusters of each resolution found in the trees, by resolution in numerical order."""
+    paths = {
+        path.parent.name.removeprefix("resolution-"): path
+        for tree in trees
+        for path in tree.glob("clusters/resolution-*/clusters.parquet")
+    }
+    return {resolution: read_parquet(paths[resolution]) for resolution in sorted(paths, key=lambda text: (float(text), text))}
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", type=Path, required=True, help="cells.parquet of all cells")
+    parser.add_argument("--donors", type=Path, required=True, help="donors.tsv")
+    parser.add_argument("--pca", type=Path, required=True)
+    parser.add_argument("--umap", type=Path)
+    parser.add_argument("--clusters", type=Path, nargs="*", default=[], help="published trees")
+    parser.add_argument("--output", type=Path, required=True, help="folder that gets embedding/figures and clusters/.../figures")
+    parser.add_argument("--versions", type=Path, default=Path("versions.json"))
+    args = parser.parse_args(argv)
+
+    wanted = ["cell_id", "donor_id", "cell_type", "n_counts", "doublet_score", "kept"]
+    cells = read_parquet(args.cells)
+    require_columns(cells, wanted, args.cells)
+    cells = cells.loc[cells["kept"], wanted].reset_index(drop=True)
+    for column in ("donor_id", "cell_type"):
+        cells[column] = cells[column].astype(str).astype("category")
+    pca = read_parquet(args.pca)
+    check_same_cells(cells["cell_id"], pca["cell_id"], args.cells, args.pca)
+    n, figures = f"{len(cells):,} cells", args.output / "embedding/figures"
+    save_figure(
+        plot_pca(pca, cells["cell_type"]),
+        figures / "pca_cell_type",
+        title="Principal components by cell type",
+        description=f"The first four principal components of {n}, before Harmony, coloured and numbered by cell type.",
+    )
+    if args.umap:
+        umap = read_parquet(args.umap)
+        check_same_cells(cells["cell_id"], umap["cell_id"], args.cells, args.umap)
+        points, axis_names = umap[["UMAP1", "UMAP2"]].to_numpy(dtype=float), ("UMAP 1", "UMAP 2")
+        for name, (figure, title, description) in draw_umaps(points, cells, args.donors, axis_names).items():
+            save_figure(figure, figures / name, title=title, description=description)
+        for resolution, table in cluster_tables(args.clusters).items():
+            check_same_cells(cells["cell_id"], table["cell_id"], args.cells, f"clusters of resolution {resolution}")
+            order = sorted(table["cluster"].astype(str).unique(), key=lambda text: (len(text), text))
+            kinds = pd.Series(pd.Categorical(table["cluster"].astype(str), categories=order))
+            save_figure(
+                plot_categories(points, kinds, axis_names=axis_names, clusters=True),
+                args.output / f"clusters/resolution-{resolution}/figures/umap_cluster",
+                title=f"UMAP by cluster, resolution {resolution}",
+                description=f"UMAP of {n}, coloured and numbered by {len(order)} Leiden clusters at resolution {resolution}, 0 the largest.",
+            )
+    elif args.clusters:
+        raise BadInput("--clusters: they are drawn on the UMAP; give --umap as well")
+    write_versions("plot_embedding", ["matplotlib", "pandas"], args.versions)
+
+
+def draw_umaps(
+    points: np.ndarray, cells: pd.DataFrame, donors_path: Path, axis_names: Sequence[str]
+) -> Mapping[str, tuple[Figure, str, str]]:
+    """The UMAP by each thing known of the cells: figure, title and description by file name."""
+    donors = read_tsv(donors_path, dtype={"donor_id": str, "sex": str})
+    require_columns(donors, ["donor_id", "age_years", "sex"], donors_path)
+    donors = donors.set_index("donor_id").reindex(cells["donor_id"].cat.categories)
+    codes = cells["donor_id"].cat.codes.to_numpy()
+    sex = pd.Series(pd.Categorical(donors["sex"].fillna("unknown").astype(str).to_numpy()[codes]))
+    n = f"{len(cells):,} cells"
+    mean = "Each dot shows the mean of the cells under it."
+    by_number = {
+        "counts": ("Counts", cells["n_counts"].to_numpy(dtype=float), True, "counts"),
+        "age": ("Age (years)", donors["age_years"].to_numpy(dtype=float)[codes], False, "the donor's age"),
+        "doublet_score": (
+            "Doublet score", cells["doublet_score"].to_numpy(dtype=float), False, "Scrublet's doublet score (called doublets are gone)",
+        ),
+    }  # fmt: skip
+    by_kind = {
+        "cell_type": (cells["cell_type"], "cell type", "Numbers stand where most cells of a type are."),
+        "donor": (cells["donor_id"], "donor", "Of cells in one place, one at random is on top: well-mixed donors look speckled."),
+        "sex": (sex, "sex", "Of cells in one place, one at random is on top."),
+    }
+    drawn = {
+        f"umap_{name}": (
+            plot_categories(points, kinds, axis_names=axis_names),
+            f"UMAP by {what}",
+            f"UMAP of {n}, coloured by {what} ({len(kinds.cat.categories):,}). {note}",
+        )
+        for name, (kinds, what, note) in by_kind.items()
+    }
+    for name, (bar, values, log, what) in by_number.items():
+        figure = plot_values(points, values, axis_names=axis_names, bar=bar, log=log)
+        drawn[f"umap_{name}"] = (figure, f"UMAP by {name.replace('_', ' ')}", f"UMAP of {n}, coloured by {what}. {mean}")
+    return drawn
+
+
+if __name__ == "__main__":
+    run(main)

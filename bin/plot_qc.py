@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""Draw the quality control: each metric by cell type with its thresholds, counts against genes, cells lost by reason.
+
+In: `cells.parquet` of all cells that the cohort filter kept. Out: figures.
+"""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from checkpoints import read_parquet, require_columns, write_versions
+from command_line import run
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter
+from plotting import CUT, NEUTRAL, PALE, UP, colours_for, dot_radius, log_ticks, new_figure, no_data, save_figure, scatter, shorten
+from scipy.ndimage import gaussian_filter1d
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of cells.parquet as it is drawn: its label, its scale, and the bounds of a good cell."""
+
+    column: str
+    label: str
+    scale: str = "linear"
+    low: float | None = None
+    high: float | None = None
+
+
+def metrics_of(thresholds: Mapping[str, float]) -> tuple[Metric, ...]:
+    """The metrics and the thresholds that were in force (min_genes, max_genes, ..., max_pct_hb)."""
+    t = thresholds
+    return (
+        Metric("n_genes", "Genes", "log", t["min_genes"], t["max_genes"]),
+        Metric("n_counts", "Counts", "log", t["min_counts"], t["max_counts"]),
+        Metric("pct_mito", "Mitochondrial (%)", "root", None, t["max_pct_mito"]),
+        Metric("pct_hb", "Hemoglobin (%)", "root", None, t["max_pct_hb"]),
+        Metric("pct_ribo", "Ribosomal (%)"),
+        Metric("doublet_score", "Doublet score"),
+    )
+
+
+# Most shares lie near 0 and the threshold far off; a square root shows both.
+SCALES = {
+    "log": (lambda v: np.log10(np.maximum(v, 1)), lambda v: 10.0**v),
+    "root": (lambda v: np.sqrt(np.maximum(v, 0)), np.square),
+    "linear": (lambda v: v, lambda v: v),
+}
+VIOLIN_BINS = 200
+
+
+def violin(values: np.ndarray, *, low: float, high: float) -> dict[str, object]:
+    """What matplotlib's `Axes.violin` draws: a kernel density on a grid, made from a histogram in one pass.
+
+    A kernel sum over a million cells takes minutes; the smoothed histogram differs by less than a line's width. The
+    bandwidth is Silverman's.
+    """
+    counts, edges = np.histogram(values, bins=VIOLIN_BINS, range=(low, high))
+    quartiles = np.percentile(values, [25, 50, 75])
+    spread = min(values.std(), (quartiles[2] - quartiles[0]) / 1.34) or values.std()
+    bandwidth = 0.9 * spread * len(values) ** -0.2 / (edges[1] - edges[0])
+    density = gaussian_filter1d(counts.astype(float), max(bandwidth, 0.8), mode="constant")
+    return {
+        "coords": (edges[:-1] + edges[1:]) / 2, "vals": density, "mean": values.mean(), "median": quartiles[1],
+        "quantiles": quartiles, "min": values.min(), "max": values.max(),
+    }  # fmt: skip
+
+
+def draw_violins(ax: Axes, cells: pd.DataFrame, metric: Metric, types: list[str], colours: Mapping[str, str]) -> None:
+    """One metric of all cells by cell type, with a line at each threshold."""
+    forward, back = SCALES[metric.scale]
+    values = forward(cells[metric.column].to_numpy(dtype=float))
+    known = np.isfinite(values)
+    ax.set_title(metric.label, loc="left")
+    if not known.any():
+        no_data(ax, f"{metric.label}: not known for this cohort")
+        return
+    bounds = [forward(np.float64(bound)) for bound in (metric.low, metric.high) if bound is not None]
+    low, high = min(values[known].min(), *bounds, np.inf), max(values[known].max(), *bounds, -np.inf)
+    low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
+    for place, name in enumerate(types):
+        own = values[known & (cells["cell_type"] == name).to_numpy()]
+        if not len(own):
+            continue
+        stats = violin(own, low=low, high=high)
+        drawn = ax.violin([{key: value for key, value in stats.items() if key != "quantiles"}], positions=[place], widths=0.9, showextrema=False, showmedians=False)
+        for body in drawn["bodies"]:
+            body.set(facecolor=colours[name], edgecolor="black", linewidth=0.4, alpha=0.9)
+        ax.plot([place] * 2, stats["quantiles"][[0, 2]], color="black", linewidth=2.2, solid_capstyle="butt")
+        ax.plot(place, stats["median"], marker="o", markersize=2.6, color="white", markeredgecolor="black", markeredgewidth=0.4)
+    for bound in (metric.low, metric.high):
+        if bound is not None:
+            ax.axhline(forward(np.float64(bound)), color=CUT, linestyle="--", linewidth=1)
+            ax.annotate(f"{bound:,g}", (1, forward(np.float64(bound))), xycoords=("axes fraction", "data"), xytext=(3, 0),
+                        textcoords="offset points", va="center", fontsize=7, color=CUT)  # fmt: skip
+    margin = 0.04 * (high - low)
+    ax.set_ylim(low - margin, high + margin)
+    ax.set_xlim(-0.6, len(types) - 0.4)
+    ax.set_xticks(range(len(types)), [str(i + 1) for i in range(len(types))])
+    if metric.scale == "log":
+        ticks = [m * 10**e for e in range(0, 7) for m in (1, 2, 5) if low <= np.log10(m * 10**e) <= high]
+        ticks = ticks if len(ticks) <= 7 else [tick for tick in ticks if str(tick)[0] == "1"]
+    elif metric.scale == "root":
+        ticks = [tick for tick in (0, 1, 5, 10, 20, 40, 60, 80, 100) if low <= np.sqrt(tick) <= high]
+    else:
+        return
+    ax.yaxis.set_major_locator(FixedLocator(forward(np.array(ticks, dtype=float))))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{back(value):,.0f}"))
+
+
+def plot_violins(cells: pd.DataFrame, metrics: tuple[Metric, ...]) -> Figure:
+    """All metrics by cell type before any cell was removed; types are numbered, the most numerous first."""
+    types = cells["cell_type"].value_counts(sort=False).sort_index().sort_values(ascending=False, kind="stable").index.tolist()
+    colours = colours_for(types)
+    width = float(np.clip(2.2 + 0.28 * len(types), 3.6, 7))
+    figure = new_figure(2 * width, 8 + 0.2 * -(-len(types) // 3))
+    axes = figure.subplots(3, 2)
+    for ax, metric in zip(axes.flat, metrics, strict=True):
+        draw_violins(ax, cells, metric, types, colours)
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=colours[name], label=f"{i + 1} {shorten(name, 34)}") for i, name in enumerate(types)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(types)))
+    return figure
+
+
+def draw_thresholds(ax: Axes, thresholds: Mapping[str, float]) -> None:
+    """The box of good cells in a plane of counts and genes."""
+    for name, line in (("counts", ax.axvline), ("genes", ax.axhline)):
+        for end in ("min", "max"):
+            line(thresholds[f"{end}_{name}"], color=CUT, linestyle="--", linewidth=0.9, zorder=3)
+
+
+def plot_counts_and_genes(cells: pd.DataFrame, thresholds: Mapping[str, float]) -> Figure:
+    """Counts against genes of all cells four times: density, mitochondrial and hemoglobin share, doublets."""
+    figure = new_figure(9.5, 8)
+    axes = figure.subplots(2, 2, sharex=True, sharey=True)
+    x, y = (np.maximum(cells[column].to_numpy(dtype=float), 1) for column in ("n_counts", "n_genes"))
+    limits = [
+        (min(v.min(), thresholds[f"min_{name}"]) / 1.15, max(v.max(), thresholds[f"max_{name}"]) * 1.15)
+        for v, name in ((x, "counts"), (y, "genes"))
+    ]
+    axes[0, 0].set(xscale="log", yscale="log", xlim=limits[0], ylim=limits[1])
+    log_ticks(axes[0, 0].xaxis)
+    log_ticks(axes[0, 0].yaxis)
+
+    radius = dot_radius(len(cells))
+    density = scatter(axes[0, 0], x, y, norm=LogNorm(1))
+    axes[0, 0].set_title("All cells", loc="left")
+    figure.colorbar(density, ax=axes[0, 0], label="cells per dot", format=FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    for ax, column, name in ((axes[0, 1], "pct_mito", "Mitochondrial"), (axes[1, 0], "pct_hb", "Hemoglobin")):
+        values, cut = cells[column].to_numpy(dtype=float), thresholds[f"max_{column}"]
+        ax.set_title(f"{name} share, cells over {cut:g} % on top", loc="left")
+        if not np.isfinite(values).any():
+            ax.text(0.5, 0.5, f"{name} share: not known for this cohort", ha="center", transform=ax.transAxes, color=NEUTRAL)
+            continue
+        norm = Normalize(0, max(2 * cut, 1e-9))
+        scatter(ax, x, y, values=values, norm=norm, cmap="cividis", radius=radius)
+        over = values > cut
+        mappable = scatter(ax, x[over], y[over], values=values[over], norm=norm, cmap="cividis", radius=radius)
+        figure.colorbar(mappable, ax=ax, label=f"{name.lower()} counts (%)", extend="max")
+    doublets = cells["is_doublet"].to_numpy(dtype=bool)
+    ax = axes[1, 1]
+    scatter(ax, x[~doublets], y[~doublets], codes=np.zeros((~doublets).sum(), dtype=int), palette=[PALE], radius=radius)
+    scatter(ax, x[doublets], y[doublets], codes=np.zeros(doublets.sum(), dtype=int), palette=[UP], radius=radius)
+    share = 100 * doublets.mean() if len(doublets) else 0
+    ax.set_title(f"Doublets: {doublets.sum():,} ({share:.1f} %), on top", loc="left")
+    for ax in axes.flat:
+        draw_thresholds(ax, thresholds)
+    for ax in axes[1]:
+        ax.set_xlabel("Counts")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("Genes")
+    return figure
+
+
+def plot_losses(cells: pd.DataFrame) -> Figure:
+    """Cells removed by each rule: those that broke it alone, and those that broke others too."""
+    lost = cells.loc[~cells["kept"], "reason"].astype(str)
+    reasons = lost.value_counts()
+    rules = sorted({rule for reason in reasons.index for rule in reason.split("; ")})
+    figure = new_figure(7.5, 1.5 + 0.3 * max(len(rules), 2))
+    ax = figure.subplots()
+    if not rules:
+        no_data(ax, f"Quality control removed none of {len(cells):,} cells.")
+        return figure
+    alone = np.array([reasons.get(rule, 0) for rule in rules])
+    total = np.array([sum(n for reason, n in reasons.items() if rule in reason.split("; ")) for rule in rules])
+    order = np.argsort(total, kind="stable")
+    place = np.arange(len(rules))
+    ax.barh(place, alone[order], color="#0072B2", label="this rule only")
+    ax.barh(place, (total - alone)[order], left=alone[order], color="#56B4E9", hatch="////", edgecolor="white", linewidth=0,
+            label="other rules too")  # fmt: skip
+    for y, n in zip(place, total[order], strict=True):
+        ax.annotate(f"{n:,} ({100 * n / len(cells):.2g} %)", (n, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
+    ax.set_yticks(place, [rules[i] for i in order])
+    ax.set_xlim(0, total.max() * 1.2)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    ax.set_xlabel("Cells removed")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", type=Path, required=True, help="cells.parquet")
+    defaults = {"min_genes": 200, "max_genes": 6000, "min_counts": 500, "max_counts": 30_000, "max_pct_mito": 20.0, "max_pct_hb": 5.0}
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=default)
+    parser.add_argument("--output", type=Path, required=True, help="folder for the figures")
+    parser.add_argument("--versions", type=Path, default=Path("versions.json"))
+    args = parser.parse_args(argv)
+
+    thresholds = {name: getattr(args, name) for name in defaults}
+    metrics = metrics_of(thresholds)
+    columns = ["cell_type", *(metric.column for metric in metrics), "is_doublet", "kept", "reason"]
+    cells = read_parquet(args.cells)
+    require_columns(cells, columns, args.cells)
+    cells = cells[columns].astype({"cell_type": "category", "reason": "category"})
+    n, kept = len(cells), int(cells["kept"].sum())
+    bounds = (
+        f"genes {args.min_genes:,g} to {args.max_genes:,g}, counts {args.min_counts:,g} to {args.max_counts:,g}, "
+        f"mitochondrial at most {args.max_pct_mito:g} %, hemoglobin at most {args.max_pct_hb:g} %"
+    )
+    save_figure(
+        plot_violins(cells, metrics),
+        args.output / "violins",
+        title="Quality control by cell type",
+        description=f"Distributions of six metrics over {n:,} cells before any was removed, by cell type. Points are medians, bars "
+        f"quartiles, dashed lines the thresholds: {bounds}.",
+    )
+    save_figure(
+        plot_counts_and_genes(cells, thresholds),
+        args.output / "counts_and_genes",
+        title="Counts, genes and what is wrong with cells",
+        description=f"Counts against genes of {n:,} cells, on log scales, coloured by density, mitochondrial share, hemoglobin share "
+        f"and doublet calls ({int(cells['is_doublet'].sum()):,} doublets). Dashed lines are the thresholds: {bounds}.",
+    )
+    save_figure(
+        plot_losses(cells),
+        args.output / "cells_lost",
+        title="Cells removed by quality control",
+        description=f"Quality control removed {n - kept:,} of {n:,} cells. Each bar counts the cells that broke one rule, alone or "
+        "with others; a cell that broke two rules is in two bars.",
+    )
+    write_versions("plot_qc", ["matplotlib", "pandas", "scipy"], args.versions)
+
+
+if __name__ == "__main__":
+    run(main)

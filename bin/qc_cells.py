@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""Quality control of one shard: metrics, thresholds, and doublets by Scrublet donor by donor.
+
+In: a shard of raw counts. Out: a table with one row a cell of the shard, in its order: metrics, doublet score,
+whether the cell is kept and every rule it broke; and `qc.json` with what could not be done.
+
+Scrublet (Wolock, Lopez & Klein 2019, doi:10.1016/j.cels.2018.11.005) runs on the cells that pass the thresholds,
+on all genes, with exact neighbours, each donor by itself: doublets form within a sample, and a donor's scores then
+depend on no other donor.
+"""
+
+import argparse
+import contextlib
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from checkpoints import read_h5ad, write_json, write_parquet, write_versions
+from command_line import Progress, limit_threads, run
+from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal
+from scipy import sparse
+
+MIN_CELLS_FOR_SCRUBLET = 100
+# Scrublet's own defaults (scrublet 0.2.3, `Scrublet.scrub_doublets`).
+SCRUBLET_DEFAULTS = {"min_counts": 3, "min_cells": 3, "min_gene_variability_pctl": 85, "n_prin_comps": 30}
+FEWER_COMPONENTS = (SCRUBLET_DEFAULTS["n_prin_comps"], 20, 10)
+# A threshold found between two modes that are not there calls a large part of the donor, or next to nothing of it.
+PLAUSIBLE_CALLS = (0.2, 3.0)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Bounds of a good cell, inclusive: genes and counts per cell, percentages of counts."""
+
+    min_genes: int = 200
+    max_genes: int = 6000
+    min_counts: int = 500
+    max_counts: int = 30_000
+    max_pct_mito: float = 20.0
+    max_pct_hb: float = 5.0
+
+
+def qc_metrics(counts: sparse.csr_matrix, symbols: np.ndarray) -> pd.DataFrame:
+    """QC metrics of cells, as `scanpy.pp.calculate_qc_metrics` defines them.
+
+    Parameters
+    ----------
+    counts
+        Cells x genes, raw counts.
+    symbols
+        Gene symbols, '' where unknown.
+
+    Returns
+    -------
+    n_genes, n_counts and pct_mito, pct_ribo, pct_hb (0-100; NaN where no gene has a symbol; 0 in an empty cell).
+    """
+    ones = np.ones(counts.shape[1], dtype=np.float64)
+    totals = (counts @ ones).astype(np.int64)
+    metrics = pd.DataFrame({"n_genes": np.diff(counts.indptr).astype(np.int64), "n_counts": totals})
+    known = (symbols != "").any()
+    for name, member in (("mito", is_mitochondrial), ("ribo", is_ribosomal), ("hb", is_hemoglobin)):
+        part = counts @ member(symbols).astype(np.float64)
+        share = np.divide(100 * part, totals, out=np.zeros(len(totals)), where=totals > 0)
+        metrics[f"pct_{name}"] = share if known else np.nan
+    return metrics
+
+
+def broken_rules(metrics: pd.DataFrame, thresholds: Thresholds) -> dict[str, np.ndarray]:
+    """Which cells break which threshold: rule -> boolean array. A metric that is not known breaks none."""
+    return {
+        "too few genes": (metrics["n_genes"] < thresholds.min_genes).to_numpy(),
+        "too many genes": (metrics["n_genes"] > thresholds.max_genes).to_numpy(),
+        "too few counts": (metrics["n_counts"] < thresholds.min_counts).to_numpy(),
+        "too many counts": (metrics["n_counts"] > thresholds.max_counts).to_numpy(),
+        "high mitochondrial share": (metrics["pct_mito"] > thresholds.max_pct_mito).to_numpy(),
+        "high hemoglobin share": (metrics["pct_hb"] > thresholds.max_pct_hb).to_numpy(),
+    }
+
+
+def call_doublets(scores: np.ndarray, found: np.ndarray | None, *, expected_rate: float) -> tuple[np.ndarray, str]:
+    """Doublet calls of one donor.
+
+    Scrublet's calls stand where its threshold is plausible; else the `expected_rate` of cells with the highest
+    scores is called. Ties at the threshold are not called.
+
+    Parameters
+    ----------
+    scores
+        Doublet scores of the donor's cells.
+    found
+        Scrublet's calls, or None where it found no threshold.
+
+    Returns
+    -------
+    Calls, and 'scrublet' or 'expected rate'.
+    """
+    low, high = PLAUSIBLE_CALLS
+    if found is not None and low * expected_rate <= found.mean() <= high * expected_rate:
+        return found.astype(bool), "scrublet"
+    return scores > np.quantile(scores, 1 - expected_rate), "expected rate"
+
+
+def score_doublets(counts: sparse.csr_matrix, *, expected_rate: float, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Scrublet's doublet scores of one donor's cells, and its calls (None where it finds no threshold).
+
+    Parameters
+    ----------
+    counts
+        Cells of one donor x all genes, raw counts.
+    """
+    import scrublet
+
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        counts = sparse.csc_matrix(counts.astype(np.float64))
+        scrub = scrublet.Scrublet(counts, expected_doublet_rate=expected_rate, random_state=seed)
+        for components in FEWER_COMPONENTS:
+            try:
+                options = SCRUBLET_DEFAULTS | {"n_prin_comps": components}
+                return scrub.scrub_doublets(use_approx_neighbors=False, verbose=False, **options)
+            except ValueError as error:
+                # Raised where Scrublet's own gene filter leaves fewer variable genes than components.
+                if "n_components" not in str(error) or components == FEWER_COMPONENTS[-1]:
+                    raise
+
+
+def doublets_by_donor(
+    counts: sparse.csr_matrix, donors: np.ndarray, passing: np.ndarray, *, expected_rate: float, seed: int
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Score and call the doublets of each donor among the cells that pass the thresholds.
+
+    Returns
+    -------
+    doublet_score (NaN where not scored) and is_doublet by cell, and by donor how it was called or why it was not.
+    """
+    score, called = np.full(len(donors), np.nan), np.zeros(len(donors), dtype=bool)
+    how = {}
+    progress = Progress(len(donors), unit="cells", label="doublets")
+    for donor in np.unique(donors):
+        rows = np.flatnonzero((donors == donor) & passing)
+        if len(rows) < MIN_CELLS_FOR_SCRUBLET:
+            how[donor] = f"not scored: fewer than {MIN_CELLS_FOR_SCRUBLET} cells"
+        else:
+            try:
+                score[rows], found = score_doublets(counts[rows], expected_rate=expected_rate, seed=seed)
+                called[rows], how[donor] = call_doublets(score[rows], found, expected_rate=expected_rate)
+            except (ValueError, np.linalg.LinAlgError) as error:
+                how[donor] = f"not scored: {' '.join(str(error).split())}"
+        progress.advance(int((donors == donor).sum()))
+    progress.close()
+    return pd.DataFrame({"doublet_score": score, "is_doublet": called}), how
+
+
+def reasons_of(rules: dict[str, np.ndarray]) -> np.ndarray:
+    """Every rule that a cell broke, joined by '; ', in the order of `rules`; '' for a good cell."""
+    reasons = np.full(len(next(iter(rules.values()))), "", dtype=object)
+    for rule, broken in rules.items():
+        reasons[broken] = [f"{old}; {rule}" if old else rule for old in reasons[broken]]
+    return reasons
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shard", type=Path, required=True)
+    for name, default in vars(Thresholds()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    parser.add_argument("--expected-doublet-rate", type=float, default=0.06)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output-summary", type=Path, required=True)
+    parser.add_argument("--versions", type=Path, default=Path("versions.json"))
+    args = parser.parse_args(argv)
+
+    thresholds = Thresholds(**{name: getattr(args, name) for name in vars(Thresholds())})
+    shard = read_h5ad(args.shard)
+    symbols, donors = shard.var["symbol"].to_numpy(dtype=object), shard.obs["donor_id"].to_numpy(dtype=object)
+    metrics = qc_metrics(shard.X, symbols)
+    rules = broken_rules(metrics, thresholds)
+    passing = ~np.logical_or.reduce(list(rules.values()))
+    with limit_threads(args.threads):
+        doublets, how = doublets_by_donor(
+            shard.X, donors, passing, expected_rate=args.expected_doublet_rate, seed=args.seed
+        )
+    rules["doublet"] = doublets["is_doublet"].to_numpy()
+    table = pd.DataFrame(
+        {
+            "cell_id": shard.obs_names.to_numpy(dtype=object),
+            "donor_id": donors,
+            "cell_type": shard.obs["cell_type"].to_numpy(dtype=object),
+        }
+    )
+    reason = reasons_of(rules)
+    table = pd.concat([table, metrics, doublets], axis=1).assign(kept=reason == "", reason=reason)
+    write_parquet(table, args.output)
+
+    notes = []
+    if not (symbols != "").any():
+        notes.append("no gene symbols: mitochondrial, ribosomal and hemoglobin shares are unknown and were not judged")
+    else:
+        for name, member in (("mitochondrial", is_mitochondrial), ("hemoglobin", is_hemoglobin)):
+            if not member(symbols).any():
+                notes.append(f"no {name} gene in the cohort: its share is 0 in every cell")
+    write_json({"donors": how, "notes": notes}, args.output_summary)
+    write_versions("qc_cells", ["numpy", "scipy", "scrublet"], args.versions)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""The seurat_v3 ranking of genes by variance, donor by donor (Stuart et al. 2019, doi:10.1016/j.cell.2019.05.031).
+
+The numbers equal scanpy's `highly_variable_genes(flavor="seurat_v3", batch_key=...)` to the last bit where its loess
+can be fitted: counts are added up in the same order, and ties are broken by the same sort. What scanpy does in one
+call is cut in two here, so that donors can lie in different shards: the statistics of a donor, and the merge.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+MIN_CELLS = 3  # of a donor: with fewer, a variance says nothing
+MIN_VARIABLE_GENES = 10  # of a donor: with one, loess crashes the process; with six, it fails
+# Donors with few cells have few distinct means, where loess finds "near singularities" (scanpy issue 1504). A jitter
+# of the log10 mean parts them; too small a one yields fits that are off by up to 1e9, so each fit is judged.
+JITTERS = (0.0, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3, 1e-2)
+MAX_OVERSHOOT = 1.0  # a sane fit stays within one decade of the range of the variances
+
+
+@dataclass(frozen=True)
+class DonorRanking:
+    """What one donor says about its genes: normalised variances, or None and the reason it was left out."""
+
+    n_cells: int
+    variance_norm: np.ndarray | None
+    jitter: float = 0.0
+    reason: str = ""
+
+
+def mean_and_variance(counts: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and unbiased variance of each gene (cells x genes); the sums are exact, counts being integers."""
+    n_cells, n_genes = counts.shape
+    values = counts.data.astype(np.float64)
+    mean = np.bincount(counts.indices, weights=values, minlength=n_genes) / n_cells
+    variance = np.bincount(counts.indices, weights=values * values, minlength=n_genes) / n_cells - mean**2
+    return mean, variance * (n_cells / (n_cells - 1))
+
+
+def fit_loess(x: np.ndarray, y: np.ndarray, *, span: float) -> tuple[np.ndarray, float]:
+    """Expected log10 variance at each log10 mean, by local quadratic regression.
+
+    Returns
+    -------
+    The fitted values and the jitter of `x` that they needed (0 nearly always); the draw is the same in every run.
+
+    Raises
+    ------
+    ValueError
+        If no jitter gives a fit that stays within the range of `y`.
+    """
+    from skmisc.loess import loess
+
+    for jitter in JITTERS:
+        noise = jitter * np.random.default_rng(0).uniform(-1, 1, len(x)) if jitter else 0.0
+        model = loess(x + noise, y, span=span, degree=2)
+        try:
+            model.fit()
+        except ValueError:
+            continue
+        fitted = model.outputs.fitted_values
+        if np.all((fitted >= y.min() - MAX_OVERSHOOT) & (fitted <= y.max() + MAX_OVERSHOOT)):
+            return fitted, jitter
+    raise ValueError("loess finds no fit")
+
+
+def clipped_sums(counts: sparse.csr_matrix, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and sum of squares of each gene's counts, each count at most the gene's `limit`.
+
+    Only genes with a count above their limit are added up again, entry by entry in the order of the cells.
+    """
+    n_genes = counts.shape[1]
+    values, genes = counts.data.astype(np.float64), counts.indices
+    sums = np.bincount(genes, weights=values, minlength=n_genes)
+    squares = np.bincount(genes, weights=values * values, minlength=n_genes)
+    touched = np.zeros(n_genes, dtype=bool)
+    touched[genes[values > limit[genes]]] = True
+    entries = touched[genes]
+    genes = genes[entries]
+    values = np.minimum(values[entries], limit[genes])
+    sums[touched] = np.bincount(genes, weights=values, minlength=n_genes)[touched]
+    squares[touched] = np.bincount(genes, weights=values * values, minlength=n_genes)[touched]
+    return sums, squares
+
+
+def rank_donor(counts: sparse.csr_matrix, *, span: float) -> DonorRanking:
+    """Normalised variance of each gene within one donor.
+
+    Parameters
+    ----------
+    counts
+        Cells x genes, raw counts of one donor.
+    span
+        Share of the genes that each local regression sees.
+    """
+    n_cells = counts.shape[0]
+    if n_cells < MIN_CELLS:
+        return DonorRanking(n_cells, None, reason=f"fewer than {MIN_CELLS} cells")
+    mean, variance = mean_and_variance(counts)
+    variable = variance > 0
+    if variable.sum() < MIN_VARIABLE_GENES:
+        return DonorRanking(n_cells, None, reason=f"fewer than {MIN_VARIABLE_GENES} variable genes")
+    expected = np.zeros(len(mean))
+    try:
+        expected[variable], jitter = fit_loess(np.log10(mean[variable]), np.log10(variance[variable]), span=span)
+    except ValueError as error:
+        return DonorRanking(n_cells, None, reason=str(error))
+    expected_sd = np.sqrt(10**expected)
+    sums, squares = clipped_sums(counts, expected_sd * np.sqrt(n_cells) + mean)
+    # The order of operations is scanpy's: another order changes last digits, and with them ranks.
+    variance_norm = (1 / ((n_cells - 1) * np.square(expected_sd))) * (n_cells * np.square(mean) + squares - 2 * sums * mean)
+    return DonorRanking(n_cells, variance_norm, jitter)
+
+
+def top_ranks(variance_norm: np.ndarray, n_top_genes: int) -> np.ndarray:
+    """Ranks of one donor's genes, 0 the most variable; NaN beyond the first `n_top_genes`."""
+    ranks = np.argsort(np.argsort(-variance_norm)).astype(np.float32)
+    ranks[ranks >= n_top_genes] = np.nan
+    return ranks
+
+
+def median_ignoring_nan(ranks: np.ndarray) -> np.ndarray:
+    """Median of each column over its numbers; NaN where there is none. Halves of ranks are exact in 32 bits."""
+    ordered = np.sort(ranks, axis=0)  # NaN last
+    n = np.sum(~np.isnan(ranks), axis=0)
+    columns = np.arange(ranks.shape[1])
+    low, high = ordered[np.maximum(n - 1, 0) // 2, columns], ordered[np.minimum(n // 2, len(ranks) - 1), columns]
+    return np.where(n > 0, (low.astype(np.float64) + high) / 2, np.nan)
+
+
+def merge_donors(variances_norm: Sequence[np.ndarray], *, n_top_genes: int) -> pd.DataFrame:
+    """Rank genes over all donors.
+
+    Parameters
+    ----------
+    variances_norm
+        Each donor's normalised variances (genes), donors in the order of their ids.
+    n_top_genes
+        How many genes to mark; a donor votes with its own first `n_top_genes`.
+
+    Returns
+    -------
+    One row a gene, in the order given: `rank` (median over the donors that have it among their first), `n_donors`
+    (how many these are), `variance_norm` (mean over all donors), `top` (among the first `n_top_genes`: by rank, then
+    number of donors, then order of genes).
+    """
+    ranks = np.stack([top_ranks(values, n_top_genes) for values in variances_norm])
+    total = np.zeros(ranks.shape[1])
+    for values in variances_norm:
+        total += values
+    table = pd.DataFrame(
+        {
+            "rank": median_ignoring_nan(ranks),
+            "n_donors": np.sum(~np.isnan(ranks), axis=0),
+            "variance_norm": total / len(variances_norm),
+        }
+    )
+    order = table.sort_values(["rank", "n_donors"], ascending=[True, False], na_position="last").index
+    return table.assign(top=np.isin(np.arange(len(table)), order[:n_top_genes]))

@@ -1,0 +1,88 @@
+#!/usr/bin/env nextflow
+// How gene expression changes with age in each immune cell type of a large single-cell cohort.
+
+include { checkedParameters; helpText; inOrder; readSchema; reaches; runDescription; runGraph } from './subworkflows/local/parameters'
+include { COHORT          } from './subworkflows/local/cohort'
+include { CELLS           } from './subworkflows/local/cells'
+include { EMBEDDING       } from './subworkflows/local/embedding'
+include { CELL_TYPES      } from './subworkflows/local/cell_types'
+include { CHECK_PSEUDOBULK } from './modules/local/check_pseudobulk'
+include { PLOT_PSEUDOBULK } from './modules/local/plot_pseudobulk'
+include { EXPORT_H5AD     } from './modules/local/export_h5ad'
+include { DRAW_DAG        } from './modules/local/draw_dag'
+include { REPORT          } from './modules/local/report'
+
+workflow {
+    main:
+    if (params.help) {
+        println helpText(readSchema(file("${projectDir}/nextflow_schema.json")))
+        return
+    }
+    checkedParameters(params)
+    description = channel.of(runDescription(params)).collectFile(name: 'params.json').first()
+
+    // Every folder of results, and every list of versions, that the report gathers.
+    published = channel.empty()
+    versions  = channel.empty()
+
+    if (params.pseudobulk) {
+        CHECK_PSEUDOBULK(channel.of([[id: 'all'], file(params.pseudobulk, checkIfExists: true)]))
+        samples    = CHECK_PSEUDOBULK.out.samples
+        counts     = CHECK_PSEUDOBULK.out.counts
+        cell_types = CHECK_PSEUDOBULK.out.cell_types
+        published  = published.mix(CHECK_PSEUDOBULK.out.published)
+        versions   = versions.mix(CHECK_PSEUDOBULK.out.versions)
+    }
+    else {
+        COHORT()
+        published = published.mix(COHORT.out.published)
+        versions  = versions.mix(COHORT.out.versions)
+    }
+
+    if (!params.pseudobulk && !params.check_only) {
+        CELLS(COHORT.out.shards, COHORT.out.cell_types, COHORT.out.donors, COHORT.out.donors_table, COHORT.out.filtering)
+        samples    = CELLS.out.samples
+        counts     = CELLS.out.counts
+        cell_types = CELLS.out.cell_types
+        published  = published.mix(CELLS.out.published)
+        versions   = versions.mix(CELLS.out.versions)
+
+        if (reaches(params, 'embedding')) {
+            EMBEDDING(CELLS.out.shards, CELLS.out.cells, COHORT.out.donors)
+            published = published.mix(EMBEDDING.out.published)
+            versions  = versions.mix(EMBEDDING.out.versions)
+        }
+        if (params.export_h5ad) {
+            results = CELLS.out.published.mix(reaches(params, 'embedding') ? EMBEDDING.out.published : channel.empty())
+            EXPORT_H5AD(
+                inOrder(COHORT.out.shards)
+                    .combine(results.toSortedList().map { folders -> [folders] })
+                    .combine(COHORT.out.donors)
+                    .combine(description)
+                    .map { shards, folders, meta, donors, parameters -> [meta, shards, folders, donors, parameters] }
+            )
+            versions = versions.mix(EXPORT_H5AD.out.versions)
+        }
+    }
+
+    if (reaches(params, 'pseudobulk') && !params.check_only) {
+        PLOT_PSEUDOBULK(samples)
+        published = published.mix(PLOT_PSEUDOBULK.out.published)
+        versions  = versions.mix(PLOT_PSEUDOBULK.out.versions)
+    }
+    if (reaches(params, 'statistics') && !params.check_only) {
+        CELL_TYPES(counts, cell_types)
+        published = published.mix(CELL_TYPES.out.published)
+        versions  = versions.mix(CELL_TYPES.out.versions)
+    }
+
+    if (!params.check_only) {
+        DRAW_DAG(published.collect().map { _folders -> runGraph(workflow.session) }.collectFile(name: 'dag.tsv').map { graph -> [[id: 'all'], graph] })
+        published = published.mix(DRAW_DAG.out.published)
+        REPORT(
+            published.toSortedList().map { folders -> [[id: 'all'], folders] },
+            description,
+            versions.toSortedList(),
+        )
+    }
+}

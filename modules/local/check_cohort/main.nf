@@ -1,0 +1,45 @@
+process CHECK_COHORT {
+    tag "$meta.id"
+    // Not by the file's date: meta carries the sha256 of the cohort, so that a touched file re-runs nothing here.
+    cache 'lenient'
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(cohort, stageAs: 'cohort.h5ad')
+
+    output:
+    tuple val(meta), path('*_step-check_cells.parquet'), emit: cells
+    tuple val(meta), path('*_step-check_donors.parquet'), emit: donors
+    tuple val(meta), path('*_step-check_genes.parquet'), emit: genes
+    tuple val(meta), path('published/cohort/check.json'), emit: check
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    def quote = { text -> "'" + "${text}".replace("'", "'\\''") + "'" }
+    """
+    # uses: checkpoints.py cohort_file.py command_line.py
+    # environment: ${task.ext.environment}
+    check_cohort.py \\
+        --cohort cohort.h5ad \\
+        --counts-layer ${quote(params.counts_layer)} \\
+        --donor-column ${quote(params.donor_column)} \\
+        --cell-type-column ${quote(params.cell_type_column)} \\
+        --age-column ${quote(params.age_column)} \\
+        --sex-column ${quote(params.sex_column)} \\
+        --output-cells 'dataset-${params.dataset}_${meta.id}_step-check_cells.parquet' \\
+        --output-donors 'dataset-${params.dataset}_${meta.id}_step-check_donors.parquet' \\
+        --output-genes 'dataset-${params.dataset}_${meta.id}_step-check_genes.parquet' \\
+        --output-check published/cohort/check.json
+    """
+
+    stub:
+    """
+    mkdir -p published/cohort
+    touch 'dataset-${params.dataset}_${meta.id}_step-check_cells.parquet' 'dataset-${params.dataset}_${meta.id}_step-check_donors.parquet' 'dataset-${params.dataset}_${meta.id}_step-check_genes.parquet'
+    echo '{}' > published/cohort/check.json
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,43 @@
+process CHECK_PSEUDOBULK {
+    tag "$meta.id"
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(table, stageAs: 'table/*')
+
+    output:
+    tuple val(meta), path('*_step-pseudobulk_counts.h5ad', arity: '1..*'), emit: counts
+    tuple val(meta), path('published/cohort/cell_types.tsv'), emit: cell_types
+    tuple val(meta), path('published/cohort/donors.tsv'), emit: donors
+    tuple val(meta), path('published/pseudobulk/samples.tsv'), emit: samples
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    def quote = { text -> "'" + "${text}".replace("'", "'\\''") + "'" }
+    """
+    # uses: check_cohort.py checkpoints.py cohort_file.py command_line.py pseudobulk_table.py split_cohort.py
+    # environment: ${task.ext.environment}
+    check_pseudobulk.py \\
+        --table ${quote(table)} \\
+        --counts-layer ${quote(params.counts_layer)} \\
+        --donor-column ${quote(params.donor_column)} \\
+        --cell-type-column ${quote(params.cell_type_column)} \\
+        --age-column ${quote(params.age_column)} \\
+        --sex-column ${quote(params.sex_column)} \\
+        --min-cells-per-sample ${params.min_cells_per_sample} \\
+        --min-samples-per-type ${params.min_samples_per_type} \\
+        --prefix 'dataset-${params.dataset}' \\
+        --output published
+    """
+
+    stub:
+    """
+    mkdir -p published/pseudobulk published/cohort
+    touch published/pseudobulk/samples.tsv published/pseudobulk/pseudobulk.h5ad published/cohort/cell_types.tsv published/cohort/donors.tsv
+    touch 'dataset-${params.dataset}_stub_step-pseudobulk_counts.h5ad'
+    echo '{}' > versions.json
+    """
+}

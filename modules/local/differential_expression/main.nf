@@ -1,0 +1,39 @@
+process DIFFERENTIAL_EXPRESSION {
+    tag "$meta.id"
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(counts)
+
+    output:
+    tuple val(meta), path("published/cell_types/${meta.id}/de.tsv"), emit: de
+    tuple val(meta), path("published/cell_types/${meta.id}/de_summary.json"), emit: summary
+    tuple val(meta), path('published'), emit: folder
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    def quote = { text -> "'" + "${text}".replace("'", "'\\''") + "'" }
+    """
+    # uses: cell_type_samples.py checkpoints.py command_line.py designs.py skipped.py
+    # environment: ${task.ext.environment}
+    differential_expression.py \\
+        --pseudobulk '${counts}' \\
+        --design ${quote(params.design)} \\
+        --test-term ${quote(params.test_term)} \\
+        --method '${params.de_method}' \\
+        --min-samples ${params.min_samples_per_type} ${params.strict ? '--strict' : ''} \\
+        --output 'published/cell_types/${meta.id}/de.tsv' \\
+        --summary 'published/cell_types/${meta.id}/de_summary.json'
+    """
+
+    stub:
+    """
+    mkdir -p 'published/cell_types/${meta.id}'
+    touch 'published/cell_types/${meta.id}/de.tsv'
+    echo '{}' > 'published/cell_types/${meta.id}/de_summary.json'
+    echo '{}' > versions.json
+    """
+}

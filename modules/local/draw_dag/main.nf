@@ -1,0 +1,29 @@
+process DRAW_DAG {
+    tag "$meta.id"
+    label 'process_single'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(graph, stageAs: 'graph.tsv')
+
+    output:
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py plotting.py
+    # environment: ${task.ext.environment}
+    draw_dag.py \\
+        --graph graph.tsv \\
+        --output published/pipeline_info/dag
+    """
+
+    stub:
+    """
+    mkdir -p published/pipeline_info
+    touch published/pipeline_info/dag.png published/pipeline_info/dag.svg
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,32 @@
+process EXPORT_H5AD {
+    tag "$meta.id"
+    label 'process_medium'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(shards), path(published, stageAs: 'published_*'), path(donors), path(params_json)
+
+    output:
+    tuple val(meta), path('published/*.h5ad'), emit: h5ad
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py
+    # environment: ${task.ext.environment}
+    export_h5ad.py \\
+        --shards ${shards} \\
+        --published ${published} \\
+        --donors '${donors}' \\
+        --params '${params_json}' \\
+        --output 'published/${params.dataset}.h5ad'
+    """
+
+    stub:
+    """
+    mkdir -p published
+    touch 'published/${params.dataset}.h5ad'
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,32 @@
+process FETCH_COHORT {
+    tag "$meta.id"
+    // Not by the file's date: meta carries its date and size, and the folder of downloads changes by itself.
+    cache 'lenient'
+    label 'process_single'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), val(source), path(local_file, stageAs: 'cohort.h5ad'), path(download_marker, stageAs: 'marker')
+
+    output:
+    tuple val(meta), path('fetched.json'), emit: fetched
+    path 'versions.json', emit: versions
+
+    script:
+    def quoted = (local_file ? 'cohort.h5ad' : "${source}").replace("'", "'\\''")
+    """
+    # uses: checkpoints.py command_line.py
+    # environment: ${task.ext.environment}
+    fetch_cohort.py \\
+        --source '${quoted}' \\
+        --sha256 '${params.sha256 ?: ''}' \\
+        --download-dir "\$(dirname "\$(readlink -f marker)")" \\
+        --output fetched.json
+    """
+
+    stub:
+    """
+    echo '{}' > fetched.json
+    echo '{}' > versions.json
+    """
+}

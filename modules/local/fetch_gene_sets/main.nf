@@ -1,0 +1,33 @@
+process FETCH_GENE_SETS {
+    tag "$meta.id"
+    label 'process_single'
+    container "${task.ext.container}"
+
+    input:
+    // Either a GMT file, or the name of an Enrichr library and a file in the folder that keeps downloads; else [].
+    tuple val(meta), val(library), path(gmt, stageAs: 'gene_sets/*'), path(download_marker, stageAs: 'marker')
+
+    output:
+    tuple val(meta), path("dataset-${params.dataset}_gene-sets.gmt"), emit: gene_sets
+    tuple val(meta), path('gene_sets.json'), emit: summary
+    path 'versions.json', emit: versions
+
+    script:
+    def named = library.replace("'", "'\\''")
+    def source = gmt ? '--gmt gene_sets/*' : "--library '${named}' --cache-dir \"\$(dirname \"\$(readlink -f marker)\")\" --enrichr-url '${params.enrichr_url}'"
+    """
+    # uses: checkpoints.py command_line.py gene_sets.py
+    # environment: ${task.ext.environment}
+    fetch_gene_sets.py \\
+        ${source} \\
+        --output 'dataset-${params.dataset}_gene-sets.gmt' \\
+        --summary gene_sets.json
+    """
+
+    stub:
+    """
+    touch 'dataset-${params.dataset}_gene-sets.gmt'
+    echo '{}' > gene_sets.json
+    echo '{}' > versions.json
+    """
+}

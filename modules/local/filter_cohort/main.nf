@@ -1,0 +1,42 @@
+process FILTER_COHORT {
+    tag "$meta.id"
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(cells), path(donors)
+
+    output:
+    tuple val(meta), path('*_step-filter_cells.parquet'), emit: cells
+    tuple val(meta), path('*_step-filter_types.parquet'), emit: cell_types
+    tuple val(meta), path('published/cohort/donors.tsv'), emit: donors
+    tuple val(meta), path('published/cohort/filtering.json'), emit: summary
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py
+    # environment: ${task.ext.environment}
+    filter_cohort.py \\
+        --cells '${cells}' \\
+        --donors '${donors}' \\
+        --donor-percentile ${params.donor_percentile} \\
+        --min-cells-per-type ${params.min_cells_per_type} \\
+        --min-donor-fraction ${params.min_donor_fraction} \\
+        --cells-per-shard ${params.cells_per_shard} \\
+        --output-cells 'dataset-${params.dataset}_${meta.id}_step-filter_cells.parquet' \\
+        --output-cell-types 'dataset-${params.dataset}_${meta.id}_step-filter_types.parquet' \\
+        --output-donors published/cohort/donors.tsv \\
+        --output-summary published/cohort/filtering.json
+    """
+
+    stub:
+    """
+    mkdir -p published/cohort
+    touch 'dataset-${params.dataset}_${meta.id}_step-filter_cells.parquet' 'dataset-${params.dataset}_${meta.id}_step-filter_types.parquet' published/cohort/donors.tsv
+    echo '{}' > published/cohort/filtering.json
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,40 @@
+process GSEA {
+    tag "$meta.id"
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(de), path(gene_sets)
+
+    output:
+    tuple val(meta), path("published/cell_types/${meta.id}/gsea.tsv"), emit: gsea
+    tuple val(meta), path("published/cell_types/${meta.id}/gsea_summary.json"), emit: summary
+    tuple val(meta), path('published'), emit: folder
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py gene_sets.py skipped.py
+    # environment: ${task.ext.environment}
+    gsea.py \\
+        --de '${de}' \\
+        --gene-sets '${gene_sets}' \\
+        --min-size ${params.gene_set_min_size} \\
+        --max-size ${params.gene_set_max_size} \\
+        --permutations ${params.gsea_permutations} \\
+        --seed ${params.seed} \\
+        --threads ${task.cpus} ${params.strict ? '--strict' : ''} \\
+        --output 'published/cell_types/${meta.id}/gsea.tsv' \\
+        --summary 'published/cell_types/${meta.id}/gsea_summary.json'
+    """
+
+    stub:
+    """
+    mkdir -p 'published/cell_types/${meta.id}'
+    touch 'published/cell_types/${meta.id}/gsea.tsv'
+    echo '{}' > 'published/cell_types/${meta.id}/gsea_summary.json'
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,36 @@
+process MERGE_PSEUDOBULK {
+    tag "$meta.id"
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(parts), path(donors), path(cell_types)
+
+    output:
+    tuple val(meta), path('*_step-pseudobulk_counts.h5ad', arity: '0..*'), emit: counts
+    tuple val(meta), path('published/pseudobulk/samples.tsv'), emit: samples
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py pseudobulk_table.py
+    # environment: ${task.ext.environment}
+    merge_pseudobulk.py \\
+        --parts ${parts} \\
+        --donors '${donors}' \\
+        --cell-types '${cell_types}' \\
+        --min-cells-per-sample ${params.min_cells_per_sample} \\
+        --prefix 'dataset-${params.dataset}' \\
+        --output published
+    """
+
+    stub:
+    """
+    mkdir -p published/pseudobulk
+    touch published/pseudobulk/samples.tsv published/pseudobulk/pseudobulk.h5ad
+    touch 'dataset-${params.dataset}_stub_step-pseudobulk_counts.h5ad'
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,35 @@
+process MERGE_QC {
+    tag "$meta.id"
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(cells), path(summaries), path(cell_types)
+
+    output:
+    tuple val(meta), path('published/qc/cells.parquet'), emit: cells
+    tuple val(meta), path('published/cohort/cell_types.tsv'), emit: cell_types
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py
+    # environment: ${task.ext.environment}
+    merge_qc.py \\
+        --cells ${cells} \\
+        --summaries ${summaries} \\
+        --cell-types '${cell_types}' \\
+        --min-cells-per-sample ${params.min_cells_per_sample} \\
+        --min-samples-per-type ${params.min_samples_per_type} \\
+        --output published
+    """
+
+    stub:
+    """
+    mkdir -p published/qc published/cohort
+    touch published/qc/cells.parquet published/qc/summary.tsv published/cohort/cell_types.tsv
+    echo '{}' > versions.json
+    """
+}

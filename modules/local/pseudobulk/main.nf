@@ -1,0 +1,28 @@
+process PSEUDOBULK {
+    tag "$meta.id"
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(shard), path(cells)
+
+    output:
+    tuple val(meta), path('*_step-pseudobulk_sums.h5ad'), emit: sums
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py
+    # environment: ${task.ext.environment}
+    pseudobulk.py \\
+        --shard '${shard}' \\
+        --cells '${cells}' \\
+        --output 'dataset-${params.dataset}_${meta.id}_step-pseudobulk_sums.h5ad'
+    """
+
+    stub:
+    """
+    touch 'dataset-${params.dataset}_${meta.id}_step-pseudobulk_sums.h5ad'
+    echo '{}' > versions.json
+    """
+}

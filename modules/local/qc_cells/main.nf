@@ -1,0 +1,39 @@
+process QC_CELLS {
+    tag "$meta.id"
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(shard)
+
+    output:
+    tuple val(meta), path('*_step-qc_cells.parquet'), emit: cells
+    tuple val(meta), path('*_step-qc_summary.json'), emit: summary
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py gene_lists.py
+    # environment: ${task.ext.environment}
+    qc_cells.py \\
+        --shard '${shard}' \\
+        --min-genes ${params.min_genes} \\
+        --max-genes ${params.max_genes} \\
+        --min-counts ${params.min_counts} \\
+        --max-counts ${params.max_counts} \\
+        --max-pct-mito ${params.max_pct_mito} \\
+        --max-pct-hb ${params.max_pct_hb} \\
+        --expected-doublet-rate ${params.expected_doublet_rate} \\
+        --seed ${params.seed} \\
+        --threads ${task.cpus} \\
+        --output 'dataset-${params.dataset}_${meta.id}_step-qc_cells.parquet' \\
+        --output-summary 'dataset-${params.dataset}_${meta.id}_step-qc_summary.json'
+    """
+
+    stub:
+    """
+    touch 'dataset-${params.dataset}_${meta.id}_step-qc_cells.parquet'
+    echo '{}' > 'dataset-${params.dataset}_${meta.id}_step-qc_summary.json'
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,34 @@
+process SIMULATE_COHORT {
+    tag "$meta.id"
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(gene_sets)
+
+    output:
+    tuple val(meta), path('dataset-*_step-simulate_cohort.h5ad'), emit: cohort
+    path 'published/cohort/simulated/*', emit: truth
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py gene_lists.py h5ad_stream.py simulation_genes.py simulation_model.py
+    # environment: ${task.ext.environment}
+    simulate_cohort.py \\
+        --preset '${params.simulate}' \\
+        --seed ${params.seed} \\
+        --gene-sets '${gene_sets}' \\
+        --threads ${task.cpus} \\
+        --output 'dataset-${params.dataset}_step-simulate_cohort.h5ad' \\
+        --truth published/cohort/simulated
+    """
+
+    stub:
+    """
+    mkdir -p published/cohort/simulated
+    touch 'dataset-${params.dataset}_step-simulate_cohort.h5ad' published/cohort/simulated/cells.parquet
+    touch published/cohort/simulated/age_effects.tsv published/cohort/simulated/gene_sets_planted.tsv
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,38 @@
+process SPLIT_COHORT {
+    tag "$meta.id"
+    // Not by the file's date: meta carries the sha256 of the cohort, so that a touched file re-runs nothing here.
+    cache 'lenient'
+    label 'process_medium'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(cohort, stageAs: 'cohort.h5ad'), path(check), path(cells), path(genes)
+
+    output:
+    tuple val(meta), path('*_shard-*_step-split_counts.h5ad', arity: '1..*'), emit: shards
+    tuple val(meta), path('published/cohort/genes.json'), emit: summary
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py cohort_file.py command_line.py
+    # environment: ${task.ext.environment}
+    split_cohort.py \\
+        --cohort cohort.h5ad \\
+        --check '${check}' \\
+        --cells '${cells}' \\
+        --genes '${genes}' \\
+        --prefix 'dataset-${params.dataset}' \\
+        --output-summary published/cohort/genes.json
+    """
+
+    stub:
+    """
+    mkdir -p published/cohort
+    touch 'dataset-${params.dataset}_shard-000_step-split_counts.h5ad'
+    echo '{}' > published/cohort/genes.json
+    echo '{}' > versions.json
+    """
+}

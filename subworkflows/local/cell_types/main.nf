@@ -1,0 +1,62 @@
+// The statistics of each cell type; which cell types there are is known only once the pseudobulk samples are.
+
+include { FETCH_GENE_SETS         } from '../../../modules/local/fetch_gene_sets'
+include { DIFFERENTIAL_EXPRESSION } from '../../../modules/local/differential_expression'
+include { GSEA                    } from '../../../modules/local/gsea'
+include { OVERREPRESENTATION      } from '../../../modules/local/overrepresentation'
+include { PREDICT_AGE             } from '../../../modules/local/predict_age'
+include { SUMMARIZE_PREDICTIONS   } from '../../../modules/local/summarize_predictions'
+include { PLOT_CELL_TYPE          } from '../../../modules/local/plot_cell_type'
+include { listOf; numbersOf       } from '../parameters'
+
+workflow CELL_TYPES {
+    take:
+    counts          // [ [id: 'all'], [ counts.h5ad a cell type ] ]
+    cell_types      // [ [id: 'all'], cell_types.tsv ]
+
+    main:
+    // [ [id: 'cd14_positive_monocyte', cell_type: 'CD14-positive monocyte', samples: 94], counts.h5ad ]
+    described = cell_types
+        .flatMap { _meta, table -> table.splitCsv(header: true, sep: '\t') }
+        .map { row -> [row.id, [id: row.id, cell_type: row.cell_type, samples: row.n_samples as Integer]] }
+    samples = counts
+        .flatMap { _meta, files -> files }
+        .map { file -> [(file.name =~ /^dataset-[^_]+_(.+)_step-/)[0][1], file] }
+        .join(described)
+        .map { _id, file, meta -> [meta, file] }
+
+    FETCH_GENE_SETS(channel.of([[id: 'all'], params.gene_sets]))
+    gene_sets = FETCH_GENE_SETS.out.gene_sets.map { _meta, gmt -> gmt }.first()
+
+    DIFFERENTIAL_EXPRESSION(samples)
+    GSEA(DIFFERENTIAL_EXPRESSION.out.de.combine(gene_sets))
+    OVERREPRESENTATION(DIFFERENTIAL_EXPRESSION.out.de.combine(gene_sets))
+
+    models = listOf(params.prediction_models)
+    alphas = numbersOf(params.ridge_alphas, 0)
+    // [ [id: ..., model: 'ridge', alpha: '0.1'], counts.h5ad ]
+    PREDICT_AGE(
+        samples
+            .combine(channel.fromList(models))
+            .combine(channel.fromList(alphas))
+            .map { meta, file, model, alpha -> [meta + [model: model, alpha: alpha], file] }
+    )
+    SUMMARIZE_PREDICTIONS(PREDICT_AGE.out.metrics.toSortedList { one, other -> "${one[0]}" <=> "${other[0]}" }.map { rows -> [[id: 'all'], rows.collect { row -> row[1] }] })
+
+    PLOT_CELL_TYPE(
+        DIFFERENTIAL_EXPRESSION.out.folder
+            .mix(GSEA.out.folder, OVERREPRESENTATION.out.folder, PREDICT_AGE.out.folder)
+            .map { meta, folder -> [meta.subMap('id', 'cell_type', 'samples'), folder] }
+            .groupTuple(size: 3 + models.size() * alphas.size(), sort: { folder -> folder.toString() })
+    )
+
+    emit:
+    published = DIFFERENTIAL_EXPRESSION.out.published.mix(
+        GSEA.out.published, OVERREPRESENTATION.out.published, PREDICT_AGE.out.published,
+        SUMMARIZE_PREDICTIONS.out.published, PLOT_CELL_TYPE.out.published
+    )
+    versions = FETCH_GENE_SETS.out.versions.mix(
+        DIFFERENTIAL_EXPRESSION.out.versions, GSEA.out.versions, OVERREPRESENTATION.out.versions,
+        PREDICT_AGE.out.versions, SUMMARIZE_PREDICTIONS.out.versions, PLOT_CELL_TYPE.out.versions
+    )
+}

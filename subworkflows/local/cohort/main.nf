@@ -1,0 +1,86 @@
+// From a path, a URL or the simulator to shards of raw counts and what is known of donors and genes.
+
+include { SIMULATE_COHORT } from '../../../modules/local/simulate_cohort'
+include { FETCH_COHORT    } from '../../../modules/local/fetch_cohort'
+include { CHECK_COHORT    } from '../../../modules/local/check_cohort'
+include { FILTER_COHORT   } from '../../../modules/local/filter_cohort'
+include { SPLIT_COHORT    } from '../../../modules/local/split_cohort'
+
+// What FETCH_COHORT needs to know of a local file; its date and size tell it when to read the file anew.
+def localSource(cohort) {
+    return [[id: 'all', size: cohort.size(), modified: cohort.lastModified()], cohort.toString(), cohort, []]
+}
+
+// A URL is downloaded into a folder that outlives the run; the marker names that folder.
+def remoteSource(url) {
+    def marker = file("${params.download_dir}/README.txt")
+    if (!marker.exists()) {
+        marker.parent.mkdirs()
+        marker.text = 'Downloads of the immune-aging pipeline; may be deleted when no run needs them.\n'
+    }
+    return [[id: 'all'], url, [], marker]
+}
+
+workflow COHORT {
+    main:
+    published = channel.empty()
+    versions  = channel.empty()
+
+    if (params.simulate) {
+        SIMULATE_COHORT(channel.of([[id: 'all'], file("${projectDir}/assets/gene_sets/h.all.v7.5.1.symbols.gmt")]))
+        source    = SIMULATE_COHORT.out.cohort.map { _meta, cohort -> localSource(cohort) }
+        published = published.mix(SIMULATE_COHORT.out.published)
+        versions  = versions.mix(SIMULATE_COHORT.out.versions)
+    }
+    else if ("${params.input}" ==~ '[a-z]+://.*' && !"${params.input}".startsWith('file://')) {
+        source = channel.of(remoteSource(params.input))
+    }
+    else {
+        source = channel.of(localSource(file(params.input, glob: false)))
+    }
+
+    // [ [id: 'all', sha256: '...'], /path/cohort.h5ad ]
+    FETCH_COHORT(source)
+    cohort = FETCH_COHORT.out.fetched
+        .combine(source.map { _meta, _source, local_file, _marker -> [local_file] })
+        .map { _meta, fetched, local_file ->
+            def found = new groovy.json.JsonSlurper().parse(fetched.toFile())
+            [[id: 'all', sha256: found.sha256], local_file ?: file(found.location, glob: false)]
+        }
+
+    CHECK_COHORT(cohort)
+    published = published.mix(CHECK_COHORT.out.published)
+    versions  = versions.mix(FETCH_COHORT.out.versions, CHECK_COHORT.out.versions)
+
+    donors       = CHECK_COHORT.out.donors.map { _meta, donors -> [[id: 'all'], donors] }
+    shards       = channel.empty()
+    cell_types   = channel.empty()
+    donors_table = channel.empty()
+    filtering    = channel.empty()
+    if (!params.check_only) {
+        FILTER_COHORT(CHECK_COHORT.out.cells.join(CHECK_COHORT.out.donors).map { _meta, cells, donors_file -> [[id: 'all'], cells, donors_file] })
+        SPLIT_COHORT(
+            cohort
+                .join(CHECK_COHORT.out.check)
+                .combine(FILTER_COHORT.out.cells.map { _meta, cells -> cells })
+                .combine(CHECK_COHORT.out.genes.map { _meta, genes -> genes })
+        )
+        shards = SPLIT_COHORT.out.shards
+            .flatMap { _meta, files -> files }
+            .map { shard -> [[id: (shard.name =~ /_(shard-\d+)_step-/)[0][1]], shard] }
+        cell_types   = FILTER_COHORT.out.cell_types
+        donors_table = FILTER_COHORT.out.donors
+        filtering    = FILTER_COHORT.out.summary
+        published    = published.mix(FILTER_COHORT.out.published, SPLIT_COHORT.out.published)
+        versions     = versions.mix(FILTER_COHORT.out.versions, SPLIT_COHORT.out.versions)
+    }
+
+    emit:
+    shards                          // [ [id: 'shard-003'], counts.h5ad ]
+    cell_types                      // [ [id: 'all'], cell types after the cohort filter ]
+    donors                          // [ [id: 'all'], donors.parquet ]
+    donors_table                    // [ [id: 'all'], donors.tsv ]
+    filtering                       // [ [id: 'all'], filtering.json ]
+    published                       // folders of results
+    versions                        // versions.json files
+}

@@ -1,0 +1,54 @@
+// From the good cells of all shards to variable genes, principal components, Harmony, neighbours, UMAP and clusters.
+
+include { RANK_GENES     } from '../../../modules/local/rank_genes'
+include { SELECT_GENES   } from '../../../modules/local/select_genes'
+include { NORMALIZE      } from '../../../modules/local/normalize'
+include { PCA            } from '../../../modules/local/pca'
+include { HARMONY        } from '../../../modules/local/harmony'
+include { NEIGHBORS      } from '../../../modules/local/neighbors'
+include { UMAP           } from '../../../modules/local/umap'
+include { CLUSTER        } from '../../../modules/local/cluster'
+include { PLOT_EMBEDDING } from '../../../modules/local/plot_embedding'
+include { inOrder; numbersOf; reaches } from '../parameters'
+
+workflow EMBEDDING {
+    take:
+    shards      // [ [id: 'shard-003'], counts.h5ad, cells.parquet ]
+    cells       // [ [id: 'all'], cells.parquet ]
+    donors      // [ [id: 'all'], donors.parquet ]
+
+    main:
+    RANK_GENES(shards)
+    SELECT_GENES(inOrder(RANK_GENES.out.ranks).map { ranks -> [[id: 'all'], ranks.flatten()] })
+    NORMALIZE(shards.combine(SELECT_GENES.out.genes.map { _meta, genes -> genes }))
+    PCA(inOrder(NORMALIZE.out.counts).map { counts -> [[id: 'all'], counts.flatten()] })
+    HARMONY(PCA.out.pca.join(cells).join(donors))
+    NEIGHBORS(HARMONY.out.harmony)
+    UMAP(NEIGHBORS.out.graph.join(HARMONY.out.harmony))
+
+    clusters = channel.empty()
+    cluster_versions = channel.empty()
+    if (reaches(params, 'clusters')) {
+        // One task a resolution: [ [id: 'all', resolution: '1.0'], graph.h5 ]
+        CLUSTER(
+            NEIGHBORS.out.graph
+                .combine(channel.fromList(numbersOf(params.leiden_resolutions, 1)))
+                .map { meta, graph, resolution -> [meta + [resolution: resolution], graph] }
+        )
+        clusters = CLUSTER.out.published
+        cluster_versions = CLUSTER.out.versions
+    }
+    PLOT_EMBEDDING(
+        cells.join(donors).join(PCA.out.pca).join(UMAP.out.umap)
+            .combine(clusters.toSortedList().map { folders -> [folders] })
+    )
+
+    emit:
+    published = SELECT_GENES.out.published.mix(
+        PCA.out.published, HARMONY.out.published, UMAP.out.published, clusters, PLOT_EMBEDDING.out.published
+    )
+    versions = RANK_GENES.out.versions.mix(
+        SELECT_GENES.out.versions, NORMALIZE.out.versions, PCA.out.versions, HARMONY.out.versions,
+        NEIGHBORS.out.versions, UMAP.out.versions, cluster_versions, PLOT_EMBEDDING.out.versions
+    )
+}

@@ -1,0 +1,181 @@
+// The parameters: help and checks, both driven by nextflow_schema.json. Nothing here starts a task.
+
+// All parameters of the schema, name -> description of it, with the title of its group.
+def readSchema(schema_file) {
+    def schema = new groovy.json.JsonSlurper().parse(schema_file.toFile())
+    return schema['$defs'].values().collectMany { group ->
+        group.properties.collect { name, entry -> [name, entry + [group: group.title]] }
+    }.collectEntries()
+}
+
+// The elements of a list parameter: a JSON list, a comma-separated text or one value.
+def listOf(value) {
+    if (value == null) {
+        return []
+    }
+    return (value instanceof List ? value : "${value}".tokenize(',')).collect { element -> "${element}".trim() }.findAll { element -> element }
+}
+
+// Numbers of a list parameter as text in one form: 1, 1.0 and 1.00 are the same number and the same folder.
+def numbersOf(value, decimals) {
+    return listOf(value).collect { element ->
+        def plain = new BigDecimal(element).stripTrailingZeros()
+        plain.setScale([plain.scale(), decimals].max()).toPlainString()
+    }.unique()
+}
+
+// How many letters must change to make one word of the other (Levenshtein distance).
+def distance(one, other) {
+    def row = (0..other.size()).toList()
+    one.eachWithIndex { letter, i ->
+        def next = [i + 1]
+        other.eachWithIndex { other_letter, j ->
+            next << [next[j] + 1, row[j + 1] + 1, row[j] + (letter == other_letter ? 0 : 1)].min()
+        }
+        row = next
+    }
+    return row[-1]
+}
+
+// The name nearest to a wrong one.
+def nearest(wrong, names) {
+    def plain = { name -> name.toLowerCase().replaceAll('[^a-z0-9]', '') }
+    return names.min { name -> distance(plain(wrong), plain(name)) }
+}
+
+// What is wrong with one value, as text; null where nothing is.
+def problemOf(name, value, entry) {
+    def says = "--${name} ${value instanceof List ? value.join(',') : value}:"
+    if (entry.items) {
+        def problems = listOf(value).collect { element -> problemOf(name, element, entry.items + [name: name]) }
+        return listOf(value) ? problems.find { problem -> problem } : "${says} the list is empty; give at least one value"
+    }
+    def text = value.toString()
+    if (entry.type == 'boolean') {
+        return text in ['true', 'false'] ? null : "${says} must be true or false"
+    }
+    if (entry.type in ['integer', 'number']) {
+        def number = text.isBigDecimal() ? new BigDecimal(text) : null
+        if (number == null || value instanceof Boolean) {
+            return "${says} must be a${entry.type == 'integer' ? ' whole' : ''} number"
+        }
+        if (entry.type == 'integer' && number.stripTrailingZeros().scale() > 0) {
+            return "${says} must be a whole number"
+        }
+        def bounds = [
+            minimum: ['at least', { bound -> number < bound }],
+            maximum: ['at most', { bound -> number > bound }],
+            exclusiveMinimum: ['more than', { bound -> number <= bound }],
+            exclusiveMaximum: ['less than', { bound -> number >= bound }],
+        ]
+        def broken = bounds.find { key, rule -> entry[key] != null && rule[1](entry[key]) }
+        return broken ? "${says} must be ${broken.value[0]} ${entry[broken.key]}" : null
+    }
+    if (value instanceof Boolean) {
+        return "--${name}: needs a value"
+    }
+    if (entry.enum && !(text in entry.enum)) {
+        return "${says} must be one of ${entry.enum.join(', ')}; did you mean ${nearest(text, entry.enum)}?"
+    }
+    if (entry.pattern && !(text ==~ entry.pattern)) {
+        return "${says} must match ${entry.pattern} (${entry.description})"
+    }
+    return null
+}
+
+// Everything that is wrong with the parameters, one text each; an empty list where nothing is.
+def problemsOf(given, schema) {
+    def problems = given.keySet().findAll { name -> !(name in schema) && !(name.contains('-') && name.replaceAll(/-(.)/) { all -> all[1].toUpperCase() } in given) }
+        .collect { name -> "--${name}: there is no such parameter; did you mean --${nearest(name, schema.keySet())}?" }
+    problems += given.findAll { name, value -> name in schema && value != null && value != '' }
+        .collect { name, value -> problemOf(name, value, schema[name]) }
+        .findAll { problem -> problem }
+    if (problems) {
+        return problems
+    }
+    [['min_genes', 'max_genes'], ['min_counts', 'max_counts'], ['gene_set_min_size', 'gene_set_max_size']].each { low, high ->
+        if ((given[low] as BigDecimal) > (given[high] as BigDecimal)) {
+            problems << "--${low} ${given[low]}: is more than --${high} ${given[high]}; no value fits both"
+        }
+    }
+    if (!(given.test_term in given.design.findAll(/[A-Za-z_.][\w.]*/))) {
+        problems << "--test_term ${given.test_term}: is not in --design '${given.design}'; name one of its terms"
+    }
+    def sources = ['input', 'pseudobulk', 'simulate'].findAll { name -> given[name] }
+    if (sources.size() != 1) {
+        def found = sources ? "${sources.collect { name -> "--${name}" }.join(' and ')} are given" : 'nothing to analyse is given'
+        problems << "--input: ${found}; give one of --input, --pseudobulk or -profile test"
+    }
+    if (given.pseudobulk && given.stop_after) {
+        problems << "--stop_after ${given.stop_after}: has nothing to do with --pseudobulk, which starts after it; leave one out"
+    }
+    def local_input = given.input && !(given.input ==~ '[a-z]+://.*') ? given.input : null
+    [input: local_input, pseudobulk: given.pseudobulk].each { name, path ->
+        if (path && !file(path, glob: false).exists()) {
+            problems << "--${name} ${path}: there is no such file; check the path"
+        }
+    }
+    if (given.gene_sets.contains('/') && !file(given.gene_sets, glob: false).exists()) {
+        problems << "--gene_sets ${given.gene_sets}: there is no such file; give a GMT file or the name of an Enrichr library"
+    }
+    return problems
+}
+
+// Stop before any task, with one line and exit code 2, unless all parameters are right.
+def checkedParameters(given) {
+    def problems = problemsOf(given, readSchema(file("${projectDir}/nextflow_schema.json")))
+    if (problems) {
+        exit(2, "ERROR: ${problems.join(' | ')}")
+    }
+    if (!workflow.containerEngine && !System.getenv('IMMUNE_AGING_ENVIRONMENT') && !workflow.stubRun) {
+        exit(2, 'ERROR: no environment for the steps: run ./nextflow instead of nextflow, or choose a container with -profile podman')
+    }
+}
+
+// Whether the run goes as far as a part of the analysis.
+def reaches(given, part) {
+    def parts = ['qc', 'embedding', 'clusters', 'pseudobulk', 'statistics']
+    return !given.stop_after || parts.indexOf(part) <= parts.indexOf(given.stop_after)
+}
+
+// Files of all shards in the order of the shards' ids, as one element.
+def inOrder(files) {
+    return files.toSortedList { one, other -> one[0].id <=> other[0].id }.map { rows -> [rows.collect { row -> row[1] }] }
+}
+
+// All parameters in effect, each with its default, as JSON for the report.
+def runDescription(given) {
+    def schema = readSchema(file("${projectDir}/nextflow_schema.json"))
+    def described = schema.collectEntries { name, entry ->
+        [name, [value: given[name], default: entry.default, group: entry.group, description: entry.description]]
+    }
+    return groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(described))
+}
+
+// The engine's own graph of the run, an edge a line: from, its kind and name, to, its kind and name.
+def runGraph(session) {
+    def describe = { vertex -> vertex ? [vertex.id, vertex.type, vertex.label ?: ''] : ['', '', ''] }
+    return session.dag.edges.collect { edge -> (describe(edge.from) + describe(edge.to)).join('\t') }.join('\n') + '\n'
+}
+
+// The text of --help: every parameter by group, with type, default and range.
+def helpText(schema) {
+    def lines = ['Usage: ./nextflow run main.nf -resume --input COHORT.h5ad [--PARAMETER VALUE ...] [-params-file params.json] [-profile PROFILE]', '']
+    schema.groupBy { name, entry -> entry.group }.each { title, entries ->
+        lines << title
+        entries.each { name, entry ->
+            def rule = entry.items ?: entry
+            def type = entry.items ? "list of ${rule.type}s" : entry.type
+            def notes = [type]
+            notes += rule.enum ? [rule.enum.join(' | ')] : []
+            def low = rule.minimum != null ? ">= ${rule.minimum}" : rule.exclusiveMinimum != null ? "> ${rule.exclusiveMinimum}" : ''
+            def high = rule.maximum != null ? "<= ${rule.maximum}" : rule.exclusiveMaximum != null ? "< ${rule.exclusiveMaximum}" : ''
+            notes += [low, high].findAll { bound -> bound }
+            notes += entry.default != null ? ["default ${entry.default}"] : []
+            lines << "  --${name.padRight(24)}${entry.description}"
+            lines << "${' ' * 28}[${notes.join(', ')}]"
+        }
+        lines << ''
+    }
+    return lines.join('\n')
+}

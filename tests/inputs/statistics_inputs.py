@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Small pseudobulk tables with a known truth for the tests of the per-cell-type statistics.
+
+Run as `python tests/inputs/statistics_inputs.py OUTDIR`: writes the inputs of the modules' nf-tests.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
+from checkpoints import write_h5ad, write_tsv  # noqa: E402
+from gene_sets import write_gmt  # noqa: E402
+
+# A name that would do harm in a shell, break a path or a table: names are data.
+CELL_TYPE = "CD4+ T 'cell'; $(touch harm) \"x\"/y"
+SET_SIZE = 25
+
+
+def simulate_samples(
+    *,
+    seed: int = 1,
+    n_donors: int = 40,
+    n_genes: int = 400,
+    lfc_per_sd: float = 0.6,
+    donor_sd: float = 0.2,
+    depth: float = 60.0,
+) -> tuple[anndata.AnnData, pd.DataFrame]:
+    """Negative binomial pseudobulk counts of one cell type, in which two gene sets move with age.
+
+    Genes 0-24 rise and genes 25-49 fall by `lfc_per_sd` (log2 per SD of age), genes 50-59 differ by sex, the
+    last 40 have hardly any counts.
+
+    Returns
+    -------
+    The table as MERGE_PSEUDOBULK writes it, and the truth: gene_id, lfc_per_sd.
+    """
+    rng = np.random.default_rng(seed)
+    ages = np.sort(rng.integers(20, 95, n_donors)).astype(float)
+    ages = ages[rng.permutation(n_donors)]
+    male = np.arange(n_donors) % 2 == 0
+    age_effect, sex_effect = np.zeros(n_genes), np.zeros(n_genes)
+    age_effect[:SET_SIZE], age_effect[SET_SIZE : 2 * SET_SIZE] = lfc_per_sd, -lfc_per_sd
+    sex_effect[2 * SET_SIZE : 2 * SET_SIZE + 10] = 1.0
+    mean = depth * rng.lognormal(0, 0.8, n_genes)
+    mean[-40:] = 0.02
+    scaled = (ages - ages.mean()) / ages.std(ddof=1)
+    log2_mean = np.log2(mean) + np.outer(scaled, age_effect) + np.outer(male, sex_effect)
+    # A gamma of mean 1 makes the counts negative binomial with dispersion donor_sd^2, by gene up to twice
+    # that.
+    shape = 1 / (donor_sd**2 * rng.uniform(0.5, 2, n_genes))
+    library = rng.lognormal(0, 0.3, n_donors)[:, None]
+    counts = rng.poisson(2**log2_mean * library * rng.gamma(shape, 1 / shape, (n_donors, n_genes)))
+    donors = [f"donor {i:03d}" for i in range(n_donors)]
+    obs = pd.DataFrame(
+        {
+            "donor_id": donors,
+            "cell_type": CELL_TYPE,
+            "n_cells": rng.integers(10, 200, n_donors),
+            "age_years": ages,
+            "sex": np.where(male, "male", "female"),
+            "pool": [f"pool{i % 4}" for i in range(n_donors)],
+        },
+        index=pd.Index([f"{donor}_t" for donor in donors], name="sample_id"),
+    )
+    gene_ids = pd.Index([f"ENSG{i:011d}" for i in range(n_genes)], name="gene_id")
+    var = pd.DataFrame({"symbol": [f"SYM{i}" for i in range(n_genes)]}, index=gene_ids)
+    adata = anndata.AnnData(sparse.csr_matrix(counts.astype(np.int64)), obs=obs, var=var)
+    return adata, pd.DataFrame({"gene_id": gene_ids, "lfc_per_sd": age_effect})
+
+
+def planted_sets(*, n_genes: int = 400, seed: int = 2) -> dict[str, list[str]]:
+    """The two planted sets and ten of random genes that do not change."""
+    rng = np.random.default_rng(seed)
+    sets = {
+        "RISES": [f"SYM{i}" for i in range(SET_SIZE)],
+        "FALLS": [f"SYM{i}" for i in range(SET_SIZE, 2 * SET_SIZE)],
+    }
+    for number in range(10):
+        chosen = np.sort(rng.choice(np.arange(2 * SET_SIZE, n_genes - 40), 30, replace=False))
+        sets[f"STILL_{number}"] = [f"SYM{i}" for i in chosen]
+    return sets
+
+
+def statistics_table(*, n_genes: int = 400, seed: int = 3) -> pd.DataFrame:
+    """A de.tsv with the planted sets on top and at the bottom, without any fit."""
+    from scipy.stats import false_discovery_control, norm
+
+    stat = np.random.default_rng(seed).normal(size=n_genes)
+    stat[:SET_SIZE] += 5
+    stat[SET_SIZE : 2 * SET_SIZE] -= 5
+    p_value = 2 * norm.sf(np.abs(stat))
+    table = pd.DataFrame(
+        {
+            "gene_id": [f"ENSG{i:011d}" for i in range(n_genes)],
+            "symbol": [f"SYM{i}" for i in range(n_genes)],
+            "base_mean": 100.0,
+            "log2_fold_change": stat / 10,
+            "lfc_se": 0.1,
+            "stat": stat,
+            "p_value": p_value,
+            "padj": false_discovery_control(p_value),
+            "lfc_per_decade": stat / 20,
+            "log2_fold_change_companion": stat / 10,
+            "p_value_companion": p_value,
+            "padj_companion": false_discovery_control(p_value),
+            "robust": false_discovery_control(p_value) < 0.05,
+        }
+    )
+    return table.sort_values(["p_value", "gene_id"], ignore_index=True)
+
+
+def prediction_summary(identifier: str, model: str, alpha: float, *, mae: float | None = None) -> dict:
+    """What PREDICT_AGE says of one fit; without `mae`, of a skipped one."""
+    row = {
+        "id": identifier,
+        "cell_type": f"Cell {identifier}",
+        "model": model,
+        "alpha": alpha,
+        "n_donors": 40,
+    }
+    if mae is None:
+        return {"status": "skipped", "reason": "8 donors; at least 10 are needed", **row, "n_donors": 8}
+    metrics = {
+        name: {"value": mae, "low": mae - 1, "high": mae + 1}
+        for name in ("mae", "r2", "r", "baseline_mae", "sex_mae")
+    }
+    return {"status": "done", "reason": "", **row, "metrics": metrics}
+
+
+def main(argv: list[str]) -> None:
+    folder = Path(argv[0]) / "statistics"
+    adata, _ = simulate_samples()
+    write_h5ad(adata, folder / "cell_type.h5ad")
+    write_h5ad(adata[:5].copy(), folder / "few_donors.h5ad")
+    write_gmt(planted_sets(), folder / "gene_sets.gmt")
+    table = statistics_table()
+    write_tsv(table, folder / "de.tsv")
+    write_tsv(table.assign(symbol=""), folder / "de_without_symbols.tsv")
+    fits = [
+        ("b", "ridge", 1.0, 8.5),
+        ("a", "ridge", 10.0, 9.5),
+        ("a", "ridge", 0.1, 7.5),
+        ("c", "ridge", 1.0, None),
+    ]
+    for number, (identifier, model, alpha, mae) in enumerate(fits):
+        path = folder / f"fit{number}" / "predict_age_summary.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(prediction_summary(identifier, model, alpha, mae=mae)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

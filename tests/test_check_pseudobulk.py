@@ -1,0 +1,84 @@
+"""A pseudobulk table made elsewhere gives the same start of the statistics as our own."""
+
+import anndata
+import check_pseudobulk
+import numpy as np
+import pandas as pd
+import pytest
+from checkpoints import read_h5ad, read_tsv
+from command_line import BadInput
+from scipy import sparse
+
+
+def table_of(*, donors=12, types=("T cell", "B/NK, odd"), seed=0):
+    rng = np.random.default_rng(seed)
+    labels = [(d, t) for t in types for d in range(donors)]
+    obs = pd.DataFrame(
+        {
+            "donor_id": [f"D{d:02d}" for d, _ in labels], "cell_type": [t for _, t in labels],
+            "age": [30 + d for d, _ in labels], "sex": [("female", "male")[d % 2] for d, _ in labels],
+            "n_cells": [5 + d for d, _ in labels], "pool": [f"p{d // 6}" for d, _ in labels],
+        },
+        index=[f"s{i}" for i in rng.permutation(len(labels))],
+    )  # fmt: skip
+    var = pd.DataFrame(index=["CD3E", "LYZ", "MS4A1", "NKG7"])
+    return anndata.AnnData(X=rng.poisson(90, size=(len(labels), 4)).astype(np.float32), obs=obs, var=var)
+
+
+def run(table, folder, *options):
+    table.write_h5ad(folder / "t.h5ad")
+    check_pseudobulk.main(
+        ["--table", str(folder / "t.h5ad"), "--prefix", str(folder / "dataset-x"), "--output", str(folder / "p"), "--versions",
+         str(folder / "v.json"), "--min-samples-per-type", "5", *options]
+    )  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize("layout", ["dense", "csr", "csc"])
+def test_sums_labels_and_ages_are_taken_over(layout, tmp_path):
+    table = table_of()
+    dense = table.X.copy()
+    table.X = {"dense": dense, "csr": sparse.csr_matrix(dense), "csc": sparse.csc_matrix(dense)}[layout]
+    folder = run(table, tmp_path)
+    whole = read_h5ad(folder / "p/pseudobulk/pseudobulk.h5ad")
+    back = whole[[f"{'t_cell' if t == 'T cell' else 'b_nk_odd'}|{d}" for d, t in zip(table.obs["donor_id"], table.obs["cell_type"], strict=True)]]
+    np.testing.assert_array_equal(back.X.toarray(), dense)
+    assert back.obs["age_years"].tolist() == table.obs["age"].tolist() and back.obs["pool"].tolist() == table.obs["pool"].tolist()
+    assert whole.var["symbol"].tolist() == table.var_names.tolist()
+    one = read_h5ad(folder / "dataset-x_t_cell_step-pseudobulk_counts.h5ad")
+    assert one.n_obs == 7 and (one.obs["n_cells"] >= 10).all()
+    types = read_tsv(folder / "p/cohort/cell_types.tsv")
+    assert types[["id", "n_samples", "kept"]].to_numpy().tolist() == [["b_nk_odd", 7, True], ["t_cell", 7, True]]
+
+
+def test_without_cell_numbers_every_sample_is_used(tmp_path):
+    table = table_of()
+    del table.obs["n_cells"]
+    folder = run(table, tmp_path)
+    assert read_h5ad(folder / "dataset-x_t_cell_step-pseudobulk_counts.h5ad").n_obs == 12
+
+
+def test_donors_without_age_are_out_and_counted(tmp_path):
+    table = table_of()
+    table.obs["age"] = table.obs["age"].where(table.obs["donor_id"] != "D11").astype(float)
+    folder = run(table, tmp_path)
+    donors = read_tsv(folder / "p/cohort/donors.tsv").set_index("donor_id")
+    assert donors.loc["D11", "reason"] == "age unknown" and donors["kept"].sum() == 11
+    assert read_h5ad(folder / "dataset-x_t_cell_step-pseudobulk_counts.h5ad").n_obs == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.obs.drop(columns=["sex"], inplace=True), "--sex_column sex"),
+        (lambda t: setattr(t, "X", np.log1p(t.X)), "fractions"),
+        (lambda t: t.obs.__setitem__("donor_id", t.obs["donor_id"].replace("D01", "D00")), "has 2 values|two samples"),
+        (lambda t: t.obs.__setitem__("age", np.nan), "no sample has"),
+        (lambda t: t.obs.__setitem__("n_cells", 1), "lower --min_samples_per_type"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_refused(change, message, tmp_path):
+    table = table_of()
+    change(table)
+    with pytest.raises(BadInput, match=message):
+        run(table, tmp_path)

@@ -1,0 +1,138 @@
+"""Formulas become design matrices that can be fitted, or a reason why not."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from command_line import BadInput
+from designs import build_design
+from skipped import CannotFit
+
+
+def samples(n: int = 20) -> pd.DataFrame:
+    """Donors whose age, sex and pool are not collinear."""
+    index = [f"s{i:02d}" for i in range(n)]
+    return pd.DataFrame(
+        {
+            "donor_id": index,
+            "age_years": np.linspace(20, 90, n) ** 1.1,
+            "sex": ["male", "female", "female"] * (n // 3) + ["male"] * (n % 3),
+            "pool": [f"p{i % 4}" for i in range(n)],
+            "smoker": [i % 5 == 0 for i in range(n)],
+            "body mass": np.random.default_rng(0).normal(25, 4, n),
+        },
+        index=index,
+    )
+
+
+def test_age_is_scaled_to_sd_units_of_these_samples_and_sex_is_coded_against_the_first_level():
+    table = samples()
+    design = build_design(table)
+    age = table["age_years"]
+    np.testing.assert_allclose(design.matrix["age"], (age - age.mean()) / age.std(ddof=1))
+    np.testing.assert_array_equal(design.matrix["sex[T.male]"], table["sex"] == "male")
+    np.testing.assert_array_equal(design.matrix["Intercept"], 1)
+    assert list(design.matrix.columns) == ["Intercept", "sex[T.male]", "age"]
+    assert (design.coefficient, design.sd) == ("age", pytest.approx(age.std()))
+
+
+def test_scaling_uses_only_the_cell_types_own_samples():
+    older = samples()[10:]
+    assert build_design(older).mean == pytest.approx(older["age_years"].mean())
+    assert build_design(older).matrix["age"].std() == pytest.approx(1)
+
+
+def test_the_default_design_loses_sex_where_one_sex_has_samples_and_says_so():
+    design = build_design(samples().assign(sex="female"))
+    assert list(design.matrix.columns) == ["Intercept", "age"]
+    assert design.formula == "~ age"
+    assert "sex dropped" in design.notes[0] and "female" in design.notes[0]
+
+
+def test_a_design_of_the_users_own_loses_nothing_silently():
+    with pytest.raises(CannotFit, match="'sex' has one value in all 20 samples"):
+        build_design(samples().assign(sex="female"), formula="~ age + sex + pool")
+    with pytest.raises(CannotFit, match="'sex' has one value"):
+        build_design(samples().assign(sex="female"), test_term="sex")
+
+
+@pytest.mark.parametrize(
+    ("change", "formula", "reason"),
+    [
+        ({"age_years": 50.0}, "~ sex + age", "'age' has one value"),
+        ({}, "~ pool + pool2 + age", "not of full rank"),
+        ({}, "~ donor_id + age", "20 samples for 21 coefficients"),
+    ],
+)
+def test_what_the_samples_cannot_carry_is_said_before_fitting(change, formula, reason):
+    table = samples().assign(**change)
+    table["pool2"] = table["pool"].map({"p0": "a", "p1": "b", "p2": "c", "p3": "d"})
+    with pytest.raises(CannotFit, match=reason):
+        build_design(table, formula=formula)
+
+
+def test_too_few_samples_are_said():
+    with pytest.raises(CannotFit, match="9 samples; at least 10"):
+        build_design(samples(9), min_samples=10)
+
+
+@pytest.mark.parametrize(
+    ("formula", "term", "message"),
+    [
+        ("~ sex + agee", "agee", "'agee' is no donor column; there are: .*pool"),
+        ("~ sex + age", "pool", "not in the design"),
+        ("sex + age", "age", "must begin with '~'"),
+        ("y ~ age", "age", "must begin with '~'"),
+        ("~ 0 + age", "age", "no intercept"),
+        ("~ sex + (age", "age", "not a formula"),
+        ("~ sex:age", "age", "no coefficient of its own"),
+        ("~ sex + age + nosuch(age)", "age", "'nosuch' is no donor column"),
+        ("~ sex + age + log(`body mass` - 25)", "age", "cannot be evaluated"),
+    ],
+)
+def test_a_wrong_formula_is_bad_input_of_one_line(formula, term, message):
+    with pytest.raises(BadInput, match=message) as error:
+        build_design(samples(), formula=formula, test_term=term)
+    assert "\n" not in str(error.value) and "\x1b" not in str(error.value)
+
+
+def test_two_levels_are_compared_and_three_are_not():
+    design = build_design(samples(), formula="~ age + smoker", test_term="smoker")
+    assert (design.coefficient, design.reference, design.level) == ("smoker[T.True]", "False", "True")
+    assert np.isnan(design.sd)
+    with pytest.raises(CannotFit, match="4 levels"):
+        build_design(samples(), formula="~ age + pool", test_term="pool")
+
+
+def test_a_sample_without_a_value_is_left_out_and_counted():
+    table = samples()
+    table.loc["s03", "sex"] = None
+    design = build_design(table)
+    assert "s03" not in design.matrix.index
+    assert len(design.matrix) == 19
+    assert design.notes == ("1 samples left out: no value for a design column ('sex')",)
+
+
+def test_column_names_with_spaces_work_in_backticks():
+    assert "body mass" in build_design(samples(), formula="~ sex + `body mass` + age").matrix
+
+
+def test_functions_see_a_column_in_its_own_unit_and_their_result_is_scaled():
+    table = samples()
+    design = build_design(table, formula="~ age + log(`body mass`)")
+    column = design.matrix.columns[2]
+    logs = np.log(table["body mass"])
+    np.testing.assert_allclose(design.matrix[column], (logs - logs.mean()) / logs.std())
+
+
+def test_an_interaction_leaves_the_tested_effect_per_sd():
+    design = build_design(samples(), formula="~ sex * age")
+    assert design.coefficient == "age"
+    assert design.matrix["age"].std() == pytest.approx(1)
+    assert design.matrix.shape[1] == 4
+
+
+def test_building_a_design_changes_nothing():
+    table = samples()
+    before = table.copy(deep=True)
+    build_design(table, formula="~ sex + age + pool + `body mass`")
+    pd.testing.assert_frame_equal(table, before)

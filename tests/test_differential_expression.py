@@ -1,0 +1,339 @@
+"""Differential expression against independent references and known truth."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from cell_type_samples import read_samples
+from checkpoints import read_json, read_tsv, write_h5ad
+from command_line import BadInput
+from conftest import ROOT
+from designs import build_design
+from differential_expression import (
+    COLUMNS,
+    compare_genes,
+    expressed_genes,
+    fit_pydeseq2,
+    fit_voom,
+    main,
+    size_factor_method,
+)
+from inputs.statistics_inputs import CELL_TYPE, SET_SIZE, simulate_samples
+from skipped import CannotFit
+from threadpoolctl import threadpool_limits
+
+
+def run_step(folder: Path, adata: anndata.AnnData, *options: str) -> tuple[pd.DataFrame, dict]:
+    """Run the script on a table; its de.tsv and summary."""
+    write_h5ad(adata, folder / "counts.h5ad")
+    files = ["--output", str(folder / "de.tsv"), "--summary", str(folder / "de_summary.json")]
+    main(["--pseudobulk", str(folder / "counts.h5ad"), *files, "--versions", str(folder / "v.json"), *options])
+    return read_tsv(folder / "de.tsv"), read_json(folder / "de_summary.json")
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """The standard table, its truth and its result."""
+    folder = tmp_path_factory.mktemp("planted")
+    adata, truth = simulate_samples()
+    table, summary = run_step(folder, adata)
+    return folder, adata, truth.set_index("gene_id")["lfc_per_sd"], table, summary
+
+
+def dense(adata: anndata.AnnData) -> np.ndarray:
+    return adata.X.toarray()
+
+
+def test_planted_fold_changes_are_regained_per_sd_and_per_decade(planted):
+    _, adata, truth, table, summary = planted
+    found = table.set_index("gene_id")
+    changed = truth[truth != 0].index
+    assert (np.sign(found.loc[changed, "log2_fold_change"]) == np.sign(truth[changed])).all()
+    assert found.loc[changed, "log2_fold_change"].abs().mean() == pytest.approx(0.6, abs=0.03)
+    assert found.loc[changed, "robust"].all()
+    sd = adata.obs["age_years"].std()
+    np.testing.assert_allclose(found["lfc_per_decade"], found["log2_fold_change"] / sd * 10, rtol=1e-4)
+    assert summary["test_term_sd"] == pytest.approx(sd)
+    assert summary["cell_type"] == CELL_TYPE
+
+
+def test_every_gene_is_tested_or_counted(planted):
+    _, adata, _, table, summary = planted
+    assert list(table.columns) == list(COLUMNS)
+    assert summary["n_genes_in"] == adata.n_vars == 400
+    assert summary["n_tested"] == len(table) == 360
+    assert summary["n_low_count"] == 40
+    assert not set(table["symbol"]) & {f"SYM{i}" for i in range(360, 400)}
+    called = table["padj"] < 0.05
+    assert summary["n_up"] == (called & (table["log2_fold_change"] > 0)).sum() >= SET_SIZE
+    assert summary["n_down"] == (called & (table["log2_fold_change"] < 0)).sum() >= SET_SIZE
+    assert summary["n_robust"] == table["robust"].sum()
+
+
+def test_rows_are_sorted_by_p_value_and_gene(planted):
+    table = planted[3]
+    pd.testing.assert_frame_equal(table, table.sort_values(["p_value", "gene_id"], ignore_index=True))
+
+
+def test_robust_means_called_by_both_with_one_sign(planted):
+    table = planted[3]
+    same = np.sign(table["log2_fold_change"]) == np.sign(table["log2_fold_change_companion"])
+    expected = (table["padj"] < 0.05) & (table["padj_companion"] < 0.05) & same
+    np.testing.assert_array_equal(table["robust"], expected)
+
+
+def test_few_samples_bring_a_caution(planted):
+    assert "40 samples: under 60" in planted[4]["warnings"][0]
+
+
+def test_pydeseq2_agrees_with_a_negative_binomial_glm_of_another_library():
+    import statsmodels.api as sm
+
+    adata, _ = simulate_samples(n_genes=120, n_donors=40)
+    counts = dense(adata)[:, :80]
+    design = build_design(adata.obs)
+    ours = fit_pydeseq2(counts, design.matrix, design.coefficient)
+    positive = (counts > 0).all(axis=0)
+    logs = np.log(counts[:, positive])
+    size = np.exp(np.median(logs - logs.mean(axis=0), axis=1))
+    reference = []
+    for gene in range(counts.shape[1]):
+        rate = counts[:, gene] / size
+        dispersion = max((rate.var() - rate.mean() * (1 / size).mean()) / rate.mean() ** 2, 0.01)
+        model = sm.GLM(
+            counts[:, gene], design.matrix, family=sm.families.NegativeBinomial(alpha=dispersion), offset=np.log(size)
+        )
+        reference.append(model.fit().params["age"] / np.log(2))
+    assert np.corrcoef(ours["log2_fold_change"], reference)[0, 1] > 0.9995
+    np.testing.assert_allclose(ours["log2_fold_change"], reference, atol=0.02)
+    np.testing.assert_allclose(ours["base_mean"], (counts / size[:, None]).mean(axis=0), rtol=1e-6)
+
+
+def test_voom_agrees_with_weighted_least_squares_and_a_plain_t_test_of_log_cpm():
+    import statsmodels.api as sm
+
+    adata, _ = simulate_samples(n_donors=60)
+    counts = dense(adata)[:, :360]
+    design = build_design(adata.obs)
+    ours = fit_voom(counts, design.matrix, design.coefficient)
+    log_cpm = np.log2((counts + 0.5) / (counts.sum(axis=1, keepdims=True) + 1) * 1e6)
+    plain = [sm.OLS(log_cpm[:, gene], design.matrix).fit() for gene in range(counts.shape[1])]
+    assert np.corrcoef(ours["log2_fold_change"], [fit.params["age"] for fit in plain])[0, 1] > 0.995
+    assert np.corrcoef(ours["stat"], [fit.tvalues["age"] for fit in plain])[0, 1] > 0.99
+    np.testing.assert_allclose(ours["stat"], ours["log2_fold_change"] / ours["lfc_se"], rtol=1e-8)
+
+
+def test_adjusted_p_values_are_benjamini_hochberg(planted):
+    from statsmodels.stats.multitest import multipletests
+
+    table = planted[3]
+    expected = multipletests(table["p_value_companion"], method="fdr_bh")[1]
+    np.testing.assert_allclose(table["padj_companion"], expected, rtol=1e-4)
+
+
+def test_low_counts_are_filtered_as_edger_does():
+    adata, _ = simulate_samples(n_donors=30, depth=6)
+    counts, matrix = dense(adata), build_design(adata.obs).matrix
+    x = matrix.to_numpy()
+    leverage = np.einsum("ij,jk,ik->i", x, np.linalg.inv(x.T @ x), x)
+    n_min = 1 / leverage.max()
+    n_min = min(10 + (n_min - 10) * 0.7 if n_min > 10 else n_min, 40)
+    library = counts.sum(axis=1)
+    cpm = counts / library[:, None] * 1e6
+    enough = (cpm >= 5 / np.median(library) * 1e6).sum(axis=0) >= n_min - 1e-9
+    expected = enough & (counts.sum(axis=0) >= 15)
+    assert 50 < expected.sum() < 350
+    np.testing.assert_array_equal(expressed_genes(counts, matrix), expected)
+
+
+def test_false_discoveries_stay_at_their_rate_and_null_p_values_are_uniform():
+    """Pooled over replicates: one run's false discovery proportion has a standard deviation of .025 to .03."""
+    from scipy.stats import kstest
+
+    false, called, power, null_p = 0, 0, [], {"p_value": [], "p_value_companion": []}
+    for seed in range(6):
+        adata, truth = simulate_samples(seed=100 + seed, n_donors=60, n_genes=400, lfc_per_sd=0.2)
+        samples = adata[:, :360].to_memory()
+        design = build_design(samples.obs)
+        true = truth.set_index("gene_id")["lfc_per_sd"] != 0
+        table = pd.concat(
+            [
+                fit(dense(samples), design.matrix, "age").add_suffix(suffix)
+                for fit, suffix in ((fit_pydeseq2, ""), (fit_voom, "_companion"))
+            ],
+            axis=1,
+        ).set_index(samples.var_names)
+        robust = table.index[(table["padj"] < 0.05) & (table["padj_companion"] < 0.05)]
+        called += len(robust)
+        false += (~true[robust]).sum()
+        power.append(true[robust].sum() / true.sum())
+        for name, values in null_p.items():
+            values.extend(table.loc[~true[table.index].to_numpy(), name])
+    assert false / called <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / called)
+    assert np.mean(power) > 0.6
+    for name, values in null_p.items():
+        assert 0.03 < np.mean(np.array(values) < 0.05) < 0.07, name
+        assert kstest(values, "uniform").pvalue > 0.001, name
+
+
+def test_order_of_rows_and_genes_and_number_of_threads_change_no_byte(planted, tmp_path):
+    folder, adata, *_ = planted
+    rng = np.random.default_rng(5)
+    shuffled = adata[rng.permutation(adata.n_obs), rng.permutation(adata.n_vars)].copy()
+    shuffled.X = shuffled.X.astype(np.float32)
+    with threadpool_limits(2):
+        run_step(tmp_path, shuffled)
+    assert (tmp_path / "de.tsv").read_bytes() == (folder / "de.tsv").read_bytes()
+    assert (tmp_path / "de_summary.json").read_bytes() == (folder / "de_summary.json").read_bytes()
+
+
+def test_the_primary_engine_can_be_voom(planted, tmp_path):
+    _, adata, _, table, _ = planted
+    swapped, summary = run_step(tmp_path, adata, "--method", "voom")
+    assert (summary["method"], summary["companion"]) == ("voom", "pydeseq2")
+    one, other = table.set_index("gene_id"), swapped.set_index("gene_id").loc[table["gene_id"]]
+    np.testing.assert_allclose(other["padj_companion"], one["padj"], rtol=1e-5)
+    np.testing.assert_allclose(other["p_value"], one["p_value_companion"], rtol=1e-5)
+    np.testing.assert_array_equal(other["robust"], one["robust"])
+
+
+def test_sparse_tables_get_size_factors_from_all_genes():
+    deep, _ = simulate_samples()
+    shallow, _ = simulate_samples(depth=2)
+    assert size_factor_method(dense(deep)) == "ratio"
+    assert size_factor_method(dense(shallow)) == "poscounts"
+
+
+def test_sparse_tables_are_fitted(tmp_path):
+    table, summary = run_step(tmp_path, simulate_samples(n_donors=60, depth=5)[0])
+    assert summary["size_factors"] == "poscounts"
+    found = table.set_index("symbol")
+    assert found.loc[[f"SYM{i}" for i in range(SET_SIZE) if f"SYM{i}" in found.index], "log2_fold_change"].mean() > 0.4
+
+
+def test_a_sex_difference_can_be_tested(planted, tmp_path):
+    table, summary = run_step(tmp_path, planted[1], "--test-term", "sex")
+    found = table.set_index("symbol").loc[[f"SYM{i}" for i in range(50, 60)]]
+    assert found["log2_fold_change"].mean() == pytest.approx(1, abs=0.1)
+    assert summary["contrast"] == "male against female"
+    assert table["lfc_per_decade"].isna().all()
+
+
+def test_a_design_with_batches_is_used(planted, tmp_path):
+    table, summary = run_step(tmp_path, planted[1], "--design", "~ sex + pool + age")
+    assert summary["design"] == "~ sex + pool + age"
+    assert table["robust"].sum() >= 2 * SET_SIZE - 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "reason"),
+    [
+        (lambda a: a[:5], [], "5 samples; at least 10"),
+        (lambda a: a[:, -40:], [], "0 of 40 genes have enough counts"),
+        (lambda a: a, ["--design", "~ cell_type + age"], "'cell_type' has one value"),
+    ],
+)
+def test_a_cell_type_that_cannot_be_fitted_leaves_headers_and_the_reason(tmp_path, spoil, options, reason):
+    table, summary = run_step(tmp_path, spoil(simulate_samples()[0]).copy(), *options)
+    assert list(table.columns) == list(COLUMNS)
+    assert table.empty
+    assert summary["status"] == "skipped"
+    assert reason in summary["reason"]
+    assert summary["cell_type"] == CELL_TYPE
+
+
+def test_under_strict_it_is_an_error_of_one_line_and_exit_code_2(tmp_path):
+    write_h5ad(simulate_samples()[0][:5].copy(), tmp_path / "counts.h5ad")
+    script = ROOT / "bin/differential_expression.py"
+    options = ["--pseudobulk", "counts.h5ad", "--output", "de.tsv", "--summary", "de_summary.json", "--strict"]
+    done = subprocess.run(
+        [sys.executable, script, *options], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "5 samples; at least 10" in done.stderr
+    assert not (tmp_path / "de.tsv").exists()
+
+
+def _donor_twice(adata):
+    adata.obs["donor_id"] = ["donor 000", *adata.obs["donor_id"][1:-1], "donor 000"]
+
+
+def _fractions(adata):
+    adata.X = adata.X.astype(float) / 3
+
+
+def _second_type(adata):
+    adata.obs["cell_type"] = ["B cell", *adata.obs["cell_type"][1:]]
+
+
+def _no_sex(adata):
+    del adata.obs["sex"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_donor_twice, "donor 'donor 000' stands there more than once"),
+        (_fractions, "no counts"),
+        (_second_type, "more than one cell type"),
+        (_no_sex, "no column 'sex'"),
+    ],
+)
+def test_a_table_that_would_give_wrong_statistics_is_bad_input(tmp_path, spoil, message):
+    adata, _ = simulate_samples()
+    spoil(adata)
+    write_h5ad(adata, tmp_path / "counts.h5ad")
+    with pytest.raises(BadInput, match=message):
+        read_samples(tmp_path / "counts.h5ad")
+
+
+def test_missing_symbols_and_sexes_stay_missing(tmp_path):
+    adata, _ = simulate_samples()
+    adata.var["symbol"] = ["", None] * 200
+    adata.obs["sex"] = [None, *adata.obs["sex"][1:]]
+    table, summary = run_step(tmp_path, adata)
+    assert (table["symbol"] == "").all()
+    assert summary["n_samples"] == 39
+    assert "left out" in summary["warnings"][0]
+
+
+def test_a_sample_without_counts_in_the_tested_genes_is_said(tmp_path):
+    adata, _ = simulate_samples()
+    counts = dense(adata)
+    counts[3] = 0
+    adata.X = counts
+    _, summary = run_step(tmp_path, adata)
+    assert summary["status"] == "skipped"
+    assert "no counts in the tested genes" in summary["reason"]
+
+
+def test_fitting_changes_none_of_its_arguments(tmp_path):
+    write_h5ad(simulate_samples(n_genes=120)[0], tmp_path / "counts.h5ad")
+    table = read_samples(tmp_path / "counts.h5ad")
+    design = build_design(table.samples)
+    before = table.counts.copy(), table.samples.copy(deep=True), table.symbols.copy(), design.matrix.copy()
+    compare_genes(table, design)
+    np.testing.assert_array_equal(table.counts, before[0])
+    pd.testing.assert_frame_equal(table.samples, before[1])
+    pd.testing.assert_series_equal(table.symbols, before[2])
+    pd.testing.assert_frame_equal(design.matrix, before[3])
+
+
+def test_a_single_expressed_gene_cannot_be_tested(tmp_path):
+    write_h5ad(simulate_samples()[0][:, [0, *range(380, 400)]].copy(), tmp_path / "counts.h5ad")
+    table = read_samples(tmp_path / "counts.h5ad")
+    with pytest.raises(CannotFit, match="1 of 21 genes"):
+        compare_genes(table, build_design(table.samples))
+
+
+@pytest.mark.parametrize("n_genes", [2, 5, 15])
+def test_a_handful_of_genes_is_fitted(tmp_path, n_genes):
+    table, summary = run_step(tmp_path, simulate_samples()[0][:, :n_genes].copy())
+    assert summary["status"] == "done"
+    assert len(table) == n_genes
+    assert np.isfinite(table["p_value_companion"]).all()

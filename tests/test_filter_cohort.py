@@ -1,0 +1,96 @@
+"""The cohort filter keeps what the stated rules keep, and every cell and donor that goes is counted with its reason."""
+
+import filter_cohort
+import numpy as np
+import pandas as pd
+import pytest
+from checkpoints import read_json, read_parquet, read_tsv, write_parquet
+from command_line import BadInput
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def cohort(counts: dict[tuple[str, str], int], ages: dict[str, float]):
+    """Cells and donors from the number of cells of each donor and cell type."""
+    labels = [pair for pair, n in counts.items() for _ in range(n)]
+    cells = pd.DataFrame(labels, columns=["donor_id", "cell_type"])
+    cells.insert(0, "cell_id", [f"c{i}" for i in range(len(cells))])
+    cells.insert(0, "row", np.arange(len(cells)))
+    donors = pd.DataFrame({"donor_id": list(ages), "age_years": list(ages.values()), "sex": "female"})
+    return cells, donors
+
+
+def run(cells, donors, folder, *options):
+    """Run the step; returns kept cells, donors, cell types and the funnel."""
+    write_parquet(cells, folder / "cells.parquet")
+    write_parquet(donors, folder / "donors.parquet")
+    outputs = {"cells": "k.parquet", "cell-types": "t.parquet", "donors": "d.tsv", "summary": "s.json"}
+    arguments = [part for name, file in outputs.items() for part in (f"--output-{name}", str(folder / file))]
+    filter_cohort.main(
+        ["--cells", str(folder / "cells.parquet"), "--donors", str(folder / "donors.parquet"), *arguments,
+         "--versions", str(folder / "v.json"), *options]
+    )  # fmt: skip
+    kept, types = read_parquet(folder / "k.parquet"), read_parquet(folder / "t.parquet")
+    return kept, read_tsv(folder / "d.tsv"), types, read_json(folder / "s.json")
+
+
+@pytest.fixture
+def mixed():
+    counts = {(f"D{d:02d}", "T"): 30 for d in range(20)} | {(f"D{d:02d}", "B"): 12 for d in range(20)}
+    counts |= {("D00", "rare"): 15, ("D01", "rare"): 3}
+    counts |= {("D02", "B"): 0, ("small", "T"): 2, ("ageless", "T"): 40, ("ageless", "B"): 40}
+    ages = {f"D{d:02d}": 30.0 + d for d in range(20)} | {"small": 50.0, "ageless": np.nan}
+    return cohort(counts, ages)
+
+
+def test_donors_and_types_are_kept_by_the_stated_rules(mixed, tmp_path):
+    kept, donors, types, funnel = run(*mixed, tmp_path, "--min-donor-fraction", "0.9")
+    reasons = donors.set_index("donor_id")["reason"]
+    assert reasons["ageless"] == "age unknown"
+    assert reasons["small"].startswith("fewer than")
+    assert reasons["D02"] == "no B"
+    assert sorted(donors.loc[donors["kept"], "donor_id"]) == sorted(set(f"D{d:02d}" for d in range(20)) - {"D02"})
+    assert types.set_index("cell_type")["kept"].to_dict() == {"B": True, "T": True, "rare": False}
+    assert types.set_index("cell_type").loc["rare", "reason"] == "10 cells in only 1 of 20 donors"
+    assert set(kept["donor_id"]) == set(donors.loc[donors["kept"], "donor_id"])
+
+
+def test_the_funnel_adds_up(mixed, tmp_path):
+    cells, donors = mixed
+    cells.loc[:4, "cell_type"] = None
+    cells.loc[5:6, "donor_id"] = None
+    kept, donor_rows, types, funnel = run(cells, donors, tmp_path, "--min-donor-fraction", "0.9")
+    for part in ("cells", "donors", "cell_types"):
+        assert funnel[part]["input"] == funnel[part]["kept"] + sum(funnel[part]["lost"].values()), part
+    assert funnel["cells"]["input"] == len(cells) and funnel["cells"]["kept"] == len(kept) == donor_rows["n_cells_kept"].sum()
+    assert funnel["cells"]["lost"]["no cell type"] == 5 and funnel["cells"]["lost"]["no donor"] == 2
+    assert funnel["cells"]["lost"]["donor left out: age unknown"] == 80
+
+
+def test_ninety_five_percent_of_twenty_donors_is_nineteen():
+    table = pd.DataFrame({"a": [10] * 19 + [9], "b": [10] * 18 + [9] * 2})
+    assert filter_cohort.choose_cell_types(table, min_cells=10, min_fraction=0.95).to_dict() == {"a": True, "b": False}
+
+
+def test_no_surviving_cell_type_names_the_nearest_and_the_remedy(mixed, tmp_path):
+    with pytest.raises(BadInput, match=r"no cell type has 50 cells in 95 % .*--min_cells_per_type"):
+        run(*mixed, tmp_path, "--min-cells-per-type", "50")
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=60), st.integers(50, 2000))
+def test_shards_hold_whole_consecutive_donors_and_none_is_empty(sizes, cells_per_shard):
+    n_cells = pd.Series(sizes, index=[f"D{i:03d}" for i in range(len(sizes))]).sample(frac=1, random_state=0)
+    shards = filter_cohort.plan_shards(n_cells, cells_per_shard=cells_per_shard)
+    assert shards.index.tolist() == sorted(n_cells.index)
+    assert (np.diff(shards) >= 0).all() and sorted(set(shards)) == list(range(shards.max() + 1))
+    assert n_cells.groupby(shards).sum().max() <= 2 * cells_per_shard + max(sizes)
+
+
+def test_the_order_of_cells_in_the_file_does_not_matter(mixed, tmp_path):
+    cells, donors = mixed
+    one = run(cells, donors, tmp_path, "--min-donor-fraction", "0.9")[0]
+    other = run(cells.sample(frac=1, random_state=1), donors, tmp_path, "--min-donor-fraction", "0.9")[0]
+    columns = ["cell_id", "shard"]
+    pd.testing.assert_frame_equal(
+        one.sort_values("cell_id")[columns].reset_index(drop=True), other.sort_values("cell_id")[columns].reset_index(drop=True)
+    )
