@@ -30,7 +30,8 @@ MIN_COUNT = 5
 # Under this number PyDESeq2's false discovery rate was measured at .02 to .10, depending on the genes'
 # variances.
 CALIBRATED_FROM_SAMPLES = 60
-# The median of ratios stands on the genes without a zero. With fewer of them than this, all genes are used.
+# The median of ratios stands on the genes without a zero. With fewer than this (or than half of a small table),
+# all genes are used.
 MIN_GENES_WITHOUT_ZERO = 100
 
 
@@ -59,7 +60,8 @@ def expressed_genes(counts: np.ndarray, design: pd.DataFrame) -> np.ndarray:
 
 def size_factor_method(counts: np.ndarray) -> str:
     """DESeq2's median of ratios, or its variant for sparse tables where too few genes are without a zero."""
-    return "ratio" if (counts > 0).all(axis=0).sum() >= MIN_GENES_WITHOUT_ZERO else "poscounts"
+    needed = min(MIN_GENES_WITHOUT_ZERO, counts.shape[1] / 2)
+    return "ratio" if (counts > 0).all(axis=0).sum() >= needed else "poscounts"
 
 
 def fit_pydeseq2(counts: np.ndarray, design: pd.DataFrame, coefficient: str) -> pd.DataFrame:
@@ -138,6 +140,13 @@ def fit_voom(counts: np.ndarray, design: pd.DataFrame, coefficient: str) -> pd.D
 ENGINES = {"pydeseq2": fit_pydeseq2, "voom": fit_voom}
 
 
+def refuse_empty_samples(counts: np.ndarray, samples: pd.Index, where: str) -> None:
+    """Raise `CannotFit` where a sample has no counts: it has no size factor."""
+    empty = samples[counts.sum(axis=1) == 0]
+    if len(empty):
+        raise CannotFit(f"sample '{empty[0]}' has no counts{where}")
+
+
 def compare_genes(
     table: CellTypeSamples, design: Design, *, method: str = "pydeseq2"
 ) -> tuple[pd.DataFrame, dict]:
@@ -162,13 +171,12 @@ def compare_genes(
         Fewer than two genes have enough counts, or a sample has no counts in them.
     """
     counts = table.counts[table.samples.index.get_indexer(design.matrix.index)]
+    refuse_empty_samples(counts, design.matrix.index, "")
     tested = expressed_genes(counts, design.matrix)
     if tested.sum() < 2:
         raise CannotFit(f"{int(tested.sum())} of {len(tested)} genes have enough counts to test")
     counts = counts[:, tested]
-    if (counts.sum(axis=1) == 0).any():
-        empty = design.matrix.index[counts.sum(axis=1) == 0][0]
-        raise CannotFit(f"sample '{empty}' has no counts in the tested genes")
+    refuse_empty_samples(counts, design.matrix.index, " in the tested genes")
     companion = next(name for name in METHODS if name != method)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -228,8 +236,8 @@ def cautions(design: Design) -> list[str]:
     notes = list(design.notes)
     if len(design.matrix) < CALIBRATED_FROM_SAMPLES:
         notes.append(
-            f"{len(design.matrix)} samples: under {CALIBRATED_FROM_SAMPLES} PyDESeq2's false discovery rate can "
-            "reach twice its nominal level; rely on the robust calls"
+            f"{len(design.matrix)} samples: under {CALIBRATED_FROM_SAMPLES} PyDESeq2's false discovery rate "
+            "can reach twice its nominal level; rely on the robust calls"
         )
     return notes
 

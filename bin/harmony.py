@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Take batch differences out of the principal components with Harmony (Korsunsky et al. 2019).
 
-In: `pca.parquet`, the cells' quality control (donor of each cell), `donors.tsv` (any other batch column). Out:
+In: `pca.parquet`, the cells' quality control (donor of each cell), `donors.parquet` (any other batch column). Out:
 `harmony.parquet` (cell_id, H1..) and `harmony.json` (batches, objective by iteration, convergence). With one batch
 there is nothing to take out: the components pass through, and the summary says so.
 """
@@ -15,7 +15,6 @@ import pandas as pd
 from checkpoints import (
     check_same_cells,
     read_parquet,
-    read_tsv,
     require_columns,
     write_json,
     write_parquet,
@@ -90,7 +89,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pca", type=Path, required=True)
     parser.add_argument("--cells", type=Path, required=True, help="quality control of all cells")
-    parser.add_argument("--donors", type=Path, required=True, help="donors.tsv")
+    parser.add_argument("--donors", type=Path, required=True, help="donors.parquet")
     parser.add_argument("--batch-column", default="donor_id")
     parser.add_argument("--max-iterations", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
@@ -104,7 +103,7 @@ def main(argv: list[str]) -> None:
     cells = read_parquet(args.cells, ["cell_id", "donor_id", "cell_type", "kept"])
     cells = cells[cells["kept"]].reset_index(drop=True)
     check_same_cells(pca["cell_id"], cells["cell_id"], args.pca, args.cells)
-    donors = read_tsv(args.donors, dtype={"donor_id": str})
+    donors = read_parquet(args.donors)
     require_columns(donors, ["donor_id"], args.donors)
     batches = batches_of(cells, donors, args.batch_column, cells_path=args.cells, donors_path=args.donors)
     components = pca.drop(columns="cell_id").to_numpy(dtype=np.float32)

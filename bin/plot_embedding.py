@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draw the embedding: principal components by cell type; UMAP by type, donor, counts, age, sex, doublet score, cluster.
 
-In: `cells.parquet`, `donors.tsv`, `pca.parquet`, and where they were made `umap.parquet` and published trees that hold
+In: `cells.parquet`, `donors.parquet`, `pca.parquet`, and where they were made `umap.parquet` and published trees that hold
 `clusters/resolution-R/clusters.parquet`. Out: figures, one a resolution for the clusters.
 """
 
@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from checkpoints import check_same_cells, read_parquet, read_tsv, require_columns, write_versions
+from checkpoints import check_same_cells, read_parquet, require_columns, write_versions
 from command_line import BadInput, run
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
-from plotting import PALETTE, colours_for, crowded_place, label, new_figure, numbered_legend, save_figure, scatter, shorten
+from plotting import PALETTE, colours_for, crowded_place, label, log_ticks, new_figure, numbered_legend, save_figure, scatter, shorten
 
 MANY = 36  # with more kinds than this, a legend tells nobody anything
 SQUARE_INCHES = 5.2
@@ -53,15 +52,19 @@ def draw_categories(ax: Axes, points: np.ndarray, kinds: pd.Series, *, numbered:
                 label(ax, *place, str(name) if str(name).isdigit() else str(code + 1))
 
 
-def plot_categories(points: np.ndarray, kinds: pd.Series, *, axis_names: Sequence[str], clusters: bool = False) -> Figure:
-    """One map coloured by kind, each kind numbered on the map and in the legend, since no 30 colours can be told apart.
+def plot_categories(
+    points: np.ndarray, kinds: pd.Series, *, axis_names: Sequence[str], numbered: bool, clusters: bool = False
+) -> Figure:
+    """One map coloured by kind, with a legend where there are few enough.
 
     Parameters
     ----------
     points
         Coordinates, cells x 2.
     kinds
-        Categorical; more than `MANY` categories (donors) get neither numbers nor legend.
+        Categorical.
+    numbered
+        Kinds lie apart: number each on the map and in the legend, since no 30 colours can be told apart.
     clusters
         The categories are numbers already.
     """
@@ -70,12 +73,14 @@ def plot_categories(points: np.ndarray, kinds: pd.Series, *, axis_names: Sequenc
     palette = [PALETTE[i % len(PALETTE)] if clusters else by_name[name] for i, name in enumerate(categories)]
     counts = kinds.value_counts(sort=False).to_numpy()
     few = len(categories) <= MANY
-    numbers = categories if clusters else [f"{i + 1} {shorten(name, 36)}" for i, name in enumerate(categories)]
-    legend = [f"{text} ({n:,})" for text, n in zip(numbers, counts, strict=True)]
+    legend = [
+        f"{f'{i + 1} ' if numbered and not clusters else ''}{shorten(name, 36)} ({n:,})"
+        for i, (name, n) in enumerate(zip(categories, counts, strict=True))
+    ]
     figure = new_figure(SQUARE_INCHES + 0.2 + _legend_room(len(legend), max(map(len, legend), default=0)), SQUARE_INCHES)
     ax = figure.subplots()
     _map_axes(ax, axis_names)
-    draw_categories(ax, points, kinds, numbered=few, palette=palette)
+    draw_categories(ax, points, kinds, numbered=numbered and few, palette=palette)
     if few:
         numbered_legend(ax, legend, palette)
     else:
@@ -84,7 +89,7 @@ def plot_categories(points: np.ndarray, kinds: pd.Series, *, axis_names: Sequenc
 
 
 def plot_values(
-    points: np.ndarray, values: np.ndarray, *, axis_names: Sequence[str], bar: str, log: bool = False, norm: Normalize | None = None
+    points: np.ndarray, values: np.ndarray, *, axis_names: Sequence[str], bar: str, log: bool = False
 ) -> Figure:
     """One map coloured by a number: the mean of the cells under each dot; cells without it (NaN) are not drawn.
 
@@ -93,21 +98,23 @@ def plot_values(
     bar
         Label of the colour bar.
     log
-        Draw log10 of the number, with ticks in its own unit.
+        Colour on a log scale.
     """
     figure = new_figure(SQUARE_INCHES + 1, SQUARE_INCHES)
     ax = figure.subplots()
     _map_axes(ax, axis_names)
-    values = np.log10(np.maximum(values, 1)) if log else values
     known = values[np.isfinite(values)]
     if not len(known):
         ax.text(0.5, 0.5, f"{bar}: not known for these cells", ha="center", transform=ax.transAxes)
         return figure
     # A handful of extreme cells would leave one colour for all the others.
-    norm = norm or Normalize(*np.percentile(known, [1, 99]))
+    low, high = np.percentile(known, [1, 99])
+    high = high if high > low else low + 1
+    norm = LogNorm(max(low, 1), max(high, 2)) if log else Normalize(low, high)
     mappable = scatter(ax, points[:, 0], points[:, 1], values=values, norm=norm)
-    formatter = FuncFormatter(lambda v, _: f"{10**v:,.0f}") if log else None
-    figure.colorbar(mappable, ax=ax, label=bar, extend="both", shrink=0.8, format=formatter)
+    colour_bar = figure.colorbar(mappable, ax=ax, label=bar, extend="both", shrink=0.8)
+    if log:
+        log_ticks(colour_bar.ax.yaxis)
     return figure
 
 
@@ -141,7 +148,7 @@ def cluster_tables(trees: Sequence[Path]) -> dict[str, pd.DataFrame]:
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=Path, required=True, help="cells.parquet of all cells")
-    parser.add_argument("--donors", type=Path, required=True, help="donors.tsv")
+    parser.add_argument("--donors", type=Path, required=True, help="donors.parquet")
     parser.add_argument("--pca", type=Path, required=True)
     parser.add_argument("--umap", type=Path)
     parser.add_argument("--clusters", type=Path, nargs="*", default=[], help="published trees")
@@ -175,7 +182,7 @@ def main(argv: list[str]) -> None:
             order = sorted(table["cluster"].astype(str).unique(), key=lambda text: (len(text), text))
             kinds = pd.Series(pd.Categorical(table["cluster"].astype(str), categories=order))
             save_figure(
-                plot_categories(points, kinds, axis_names=axis_names, clusters=True),
+                plot_categories(points, kinds, axis_names=axis_names, numbered=True, clusters=True),
                 args.output / f"clusters/resolution-{resolution}/figures/umap_cluster",
                 title=f"UMAP by cluster, resolution {resolution}",
                 description=f"UMAP of {n}, coloured and numbered by {len(order)} Leiden clusters at resolution {resolution}, 0 the largest.",
@@ -189,7 +196,7 @@ def draw_umaps(
     points: np.ndarray, cells: pd.DataFrame, donors_path: Path, axis_names: Sequence[str]
 ) -> Mapping[str, tuple[Figure, str, str]]:
     """The UMAP by each thing known of the cells: figure, title and description by file name."""
-    donors = read_tsv(donors_path, dtype={"donor_id": str, "sex": str})
+    donors = read_parquet(donors_path)
     require_columns(donors, ["donor_id", "age_years", "sex"], donors_path)
     donors = donors.set_index("donor_id").reindex(cells["donor_id"].cat.categories)
     codes = cells["donor_id"].cat.codes.to_numpy()
@@ -210,7 +217,7 @@ def draw_umaps(
     }
     drawn = {
         f"umap_{name}": (
-            plot_categories(points, kinds, axis_names=axis_names),
+            plot_categories(points, kinds, axis_names=axis_names, numbered=name == "cell_type"),
             f"UMAP by {what}",
             f"UMAP of {n}, coloured by {what} ({len(kinds.cat.categories):,}). {note}",
         )

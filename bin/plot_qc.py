@@ -114,8 +114,8 @@ def draw_violins(ax: Axes, cells: pd.DataFrame, metric: Metric, types: list[str]
 
 
 def plot_violins(cells: pd.DataFrame, metrics: tuple[Metric, ...]) -> Figure:
-    """All metrics by cell type before any cell was removed; types are numbered, the most numerous first."""
-    types = cells["cell_type"].value_counts(sort=False).sort_index().sort_values(ascending=False, kind="stable").index.tolist()
+    """All metrics by cell type before any cell was removed; types have the numbers and colours they have on the UMAP."""
+    types = sorted(cells["cell_type"].astype(str).unique())
     colours = colours_for(types)
     width = float(np.clip(2.2 + 0.28 * len(types), 3.6, 7))
     figure = new_figure(2 * width, 8 + 0.2 * -(-len(types) // 3))

@@ -38,6 +38,7 @@ STYLE = {
     "lines.linewidth": 1.4,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
+    "svg.hashsalt": "immune-aging",  # ids that are the same in every run
     "pdf.fonttype": 42,  # text stays text in an editor
     "text.parse_math": False,  # a '$' in a cell type's name is a '$'
     "text.usetex": False,
@@ -70,8 +71,10 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, stem: str | Path, *, title: str, description: str) -> None:
-    """Write `stem`.png and `stem`.pdf, both with the figure's title and description and nothing that changes.
+def save_figure(
+    figure: Figure, stem: str | Path, *, title: str = "", description: str = "", kinds: Sequence[str] = ("png", "pdf")
+) -> None:
+    """Write `stem`.png, `stem`.pdf or `stem`.svg with the figure's title and description and nothing that changes.
 
     Parameters
     ----------
@@ -81,13 +84,16 @@ def save_figure(figure: Figure, stem: str | Path, *, title: str, description: st
         What is drawn and what it shows, for the caption and for readers who cannot see it.
     """
     stem = Path(stem)
+    words = {"Title": title or None, "Description": description or None}
+    nothing = dict.fromkeys(("Creator", "Producer", "CreationDate"))
     metadata = {
-        "png": {"Title": title, "Description": description, "Software": None},
-        "pdf": {"Title": title, "Subject": description, "Creator": None, "Producer": None, "CreationDate": None},
+        "png": {key: text for key, text in words.items() if text} | {"Software": None},
+        "pdf": {"Title": title or None, "Subject": description or None} | nothing,
+        "svg": words | {"Date": None, "Creator": None},
     }
-    for kind, dpi in (("png", PNG_DPI), ("pdf", PDF_DPI)):
+    for kind in kinds:
         with atomic_path(stem.with_name(f"{stem.name}.{kind}")) as temporary:
-            figure.savefig(temporary, format=kind, dpi=dpi, metadata=metadata[kind])
+            figure.savefig(temporary, format=kind, dpi=PNG_DPI if kind == "png" else PDF_DPI, metadata=metadata[kind])
 
 
 def shorten(text: str, length: int = 40) -> str:
@@ -247,7 +253,7 @@ def crowded_place(x: np.ndarray, y: np.ndarray, *, bins: int = 40) -> tuple[floa
 
 def label(ax: Axes, x: float, y: float, text: str, **kwargs: object) -> None:
     """Text with a white rim that stays legible on any colour."""
-    options = {"ha": "center", "va": "center", "fontsize": 8, "fontweight": "bold", "zorder": 5} | kwargs
+    options = {"ha": "center", "va": "center", "fontsize": 10, "fontweight": "bold", "zorder": 5} | kwargs
     ax.text(x, y, text, path_effects=[withStroke(linewidth=2.5, foreground="white")], **options)
 
 

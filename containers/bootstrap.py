@@ -194,7 +194,15 @@ def disk_full(home):
 
 def clean_environment(environ=os.environ):
     """The environment without what would lead Python to packages outside the locked ones."""
-    unwanted = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV")
+    unwanted = (
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "PYTHONSTARTUP",
+        "PIP_USER",
+        "PIP_TARGET",
+        "PIP_PREFIX",
+        "PIP_REQUIRE_VIRTUALENV",
+    )
     return {**{k: v for k, v in environ.items() if k not in unwanted}, "PYTHONNOUSERSITE": "1"}
 
 
@@ -236,7 +244,10 @@ NETWORK_SIGNS = (
 def explain(output, what, home, code):
     """The one line that tells the user why a command of the set-up failed, from what it printed."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    if any(sign in output for sign in ("No space left on device", "Errno 28", "Disk quota exceeded", "File too large")):
+    if any(
+        sign in output
+        for sign in ("No space left on device", "Errno 28", "Disk quota exceeded", "File too large")
+    ):
         return disk_full(home)
     if "DO NOT MATCH THE HASHES" in output:
         return f"{what}: a downloaded package is not the one that the lock names (its hash differs); nothing was kept"
@@ -355,7 +366,11 @@ def java_version(java):
 def find_java(environ=os.environ):
     """The first suitable Java that the user named or has on PATH, or None."""
     named = [environ.get("JAVA_CMD")]
-    named += [str(Path(environ[name], "bin", "java")) for name in ("NXF_JAVA_HOME", "JAVA_HOME") if environ.get(name)]
+    named += [
+        str(Path(environ[name], "bin", "java"))
+        for name in ("NXF_JAVA_HOME", "JAVA_HOME")
+        if environ.get(name)
+    ]
     for java in [*filter(None, named), "java"]:
         if java_version(java) in JAVA_VERSIONS:
             return java

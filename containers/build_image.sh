@@ -13,7 +13,7 @@ if [ -z "$engine" ]; then
     exit 1
 fi
 
-tag=immune-aging:$(cat Containerfile requirements.lock | sha256sum | cut -c 1-16)
+tag=localhost/immune-aging:$(cat Containerfile requirements.lock | sha256sum | cut -c 1-12) # as in nextflow.config
 set -- --tag "$tag" --file Containerfile
 [ -z "${BASE:-}" ] || set -- "$@" --build-arg "BASE=$BASE"
 # The network and the certificates of this machine, so that its proxy works inside too.

@@ -3,7 +3,8 @@
     fetch_jars.py fetch LOCK FOLDER    downloads into FOLDER/jars; a jar whose sha256 is not the lock's is refused
     fetch_jars.py lock SPEC LOCK       resolves the Maven coordinates of SPEC into LOCK
 
-Locks have jgo's own format. Mirrors named in the user's jgo settings are asked before Maven Central.
+Locks have jgo's own format. Repositories named in the user's jgo settings are asked first; one
+named `central` takes the place of Maven Central.
 """
 
 import hashlib
@@ -28,7 +29,8 @@ class Refused(Exception):
 
 def maven(repository: Path) -> MavenContext:
     """Maven with its local repository in the given folder."""
-    mirrors = {**(GlobalSettings.load().repositories or {}), "central": MAVEN_CENTRAL_URL}
+    mirrors = dict(GlobalSettings.load().repositories)
+    mirrors.setdefault("central", MAVEN_CENTRAL_URL)
     return MavenContext(repo_cache=repository, local_repos=[], remote_repos=mirrors, timeout=TIMEOUT_SECONDS)
 
 

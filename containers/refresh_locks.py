@@ -1,7 +1,7 @@
 """Writes every lock anew from its direct requirements and shows what changed. Runs by `make lock`; needs the network.
 
-    X.in -> X.lock         Python packages, by uv, with the hashes of all their wheels
-    X.toml -> X.lock       jars, by jgo, with their sha256 sums
+X.in -> X.lock         Python packages, by uv, with the hashes of all their wheels
+X.toml -> X.lock       jars, by jgo, with their sha256 sums
 """
 
 import difflib
@@ -33,7 +33,9 @@ def without(lock: str, other: str) -> str:
 def lock_jars(name: str) -> None:
     """Write name.lock from name.toml."""
     setup = ["sh", "bootstrap.sh", "setup", "launcher"]
-    launcher = subprocess.run(setup, cwd=CONTAINERS, check=True, capture_output=True, text=True).stdout.strip()
+    launcher = subprocess.run(
+        setup, cwd=CONTAINERS, check=True, capture_output=True, text=True
+    ).stdout.strip()
     command = [f"{launcher}/bin/python", "-I", "fetch_jars.py", "lock", f"{name}.toml", f"{name}.lock"]
     subprocess.run(command, cwd=CONTAINERS, check=True)
 
@@ -48,7 +50,11 @@ def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
     lines = []
     for name in sorted(after):
         old, new = (
-            [line.rstrip(" \\") for line in text.splitlines() if re.match(r"[\w.-]+==|version|artifactId", line)]
+            [
+                line.rstrip(" \\")
+                for line in text.splitlines()
+                if re.match(r"[\w.-]+==|version|artifactId", line)
+            ]
             for text in (before.get(name, ""), after[name])
         )
         lines += difflib.unified_diff(old, new, f"before/{name}", f"after/{name}", n=1, lineterm="")

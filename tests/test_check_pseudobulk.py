@@ -72,7 +72,7 @@ def test_donors_without_age_are_out_and_counted(tmp_path):
     [
         (lambda t: t.obs.drop(columns=["sex"], inplace=True), "--sex_column sex"),
         (lambda t: setattr(t, "X", np.log1p(t.X)), "fractions"),
-        (lambda t: t.obs.__setitem__("donor_id", t.obs["donor_id"].replace("D01", "D00")), "has 2 values|two samples"),
+        (lambda t: setattr(t, "obs", t.obs.assign(donor_id=t.obs["donor_id"].replace("D01", "D00"))), "has 2 values|two samples"),
         (lambda t: t.obs.__setitem__("age", np.nan), "no sample has"),
         (lambda t: t.obs.__setitem__("n_cells", 1), "lower --min_samples_per_type"),
     ],

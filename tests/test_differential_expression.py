@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from cell_type_samples import read_samples
 from checkpoints import read_json, read_tsv, write_h5ad
-from command_line import BadInput
+from command_line import BadInput, limit_threads
 from conftest import ROOT
 from designs import build_design
 from differential_expression import (
@@ -155,18 +155,15 @@ def test_false_discoveries_stay_at_their_rate_and_null_p_values_are_uniform():
     from scipy.stats import kstest
 
     false, called, power, null_p = 0, 0, [], {"p_value": [], "p_value_companion": []}
-    for seed in range(6):
+    for seed in range(4):
         adata, truth = simulate_samples(seed=100 + seed, n_donors=60, n_genes=400, lfc_per_sd=0.2)
         samples = adata[:, :360].to_memory()
         design = build_design(samples.obs)
         true = truth.set_index("gene_id")["lfc_per_sd"] != 0
-        table = pd.concat(
-            [
-                fit(dense(samples), design.matrix, "age").add_suffix(suffix)
-                for fit, suffix in ((fit_pydeseq2, ""), (fit_voom, "_companion"))
-            ],
-            axis=1,
-        ).set_index(samples.var_names)
+        with limit_threads(1):
+            first = fit_pydeseq2(dense(samples), design.matrix, "age")
+            second = fit_voom(dense(samples), design.matrix, "age").add_suffix("_companion")
+        table = pd.concat([first, second], axis=1).set_index(samples.var_names)
         robust = table.index[(table["padj"] < 0.05) & (table["padj_companion"] < 0.05)]
         called += len(robust)
         false += (~true[robust]).sum()
@@ -209,7 +206,7 @@ def test_sparse_tables_get_size_factors_from_all_genes():
 
 
 def test_sparse_tables_are_fitted(tmp_path):
-    table, summary = run_step(tmp_path, simulate_samples(n_donors=60, depth=5)[0])
+    table, summary = run_step(tmp_path, simulate_samples(n_donors=60, depth=2)[0])
     assert summary["size_factors"] == "poscounts"
     found = table.set_index("symbol")
     assert found.loc[[f"SYM{i}" for i in range(SET_SIZE) if f"SYM{i}" in found.index], "log2_fold_change"].mean() > 0.4
@@ -233,7 +230,7 @@ def test_a_design_with_batches_is_used(planted, tmp_path):
     ("spoil", "options", "reason"),
     [
         (lambda a: a[:5], [], "5 samples; at least 10"),
-        (lambda a: a[:, -40:], [], "0 of 40 genes have enough counts"),
+        (lambda a: a[:, -40:], [], "has no counts"),
         (lambda a: a, ["--design", "~ cell_type + age"], "'cell_type' has one value"),
     ],
 )
@@ -309,7 +306,7 @@ def test_a_sample_without_counts_in_the_tested_genes_is_said(tmp_path):
     adata.X = counts
     _, summary = run_step(tmp_path, adata)
     assert summary["status"] == "skipped"
-    assert "no counts in the tested genes" in summary["reason"]
+    assert "'donor 003_t' has no counts" in summary["reason"]
 
 
 def test_fitting_changes_none_of_its_arguments(tmp_path):

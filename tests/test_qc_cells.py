@@ -8,9 +8,11 @@ import qc_cells
 import scanpy
 import scrublet
 from checkpoints import read_json, read_parquet, write_h5ad
+from command_line import limit_threads
 from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal
 from scipy import sparse
 from small_cohorts import SYMBOLS, small_cohort
+from threadpoolctl import threadpool_limits
 
 
 def shard_of(cohort):
@@ -82,14 +84,16 @@ def test_scrublet_scores_are_the_packages_own_donor_by_donor(shard, tmp_path):
     for donor in table["donor_id"].unique():
         rows = (table["donor_id"] == donor).to_numpy()
         reference = scrublet.Scrublet(sparse.csc_matrix(shard.X[rows].astype(float)), expected_doublet_rate=0.06, random_state=3)
-        scores, _ = reference.scrub_doublets(use_approx_neighbors=False, verbose=False)
+        with limit_threads(1):
+            scores, _ = reference.scrub_doublets(use_approx_neighbors=False, verbose=False)
         np.testing.assert_array_equal(table.loc[rows, "doublet_score"], scores)
 
 
 def test_a_donors_scores_do_not_depend_on_the_shard_or_the_threads(shard, tmp_path):
     whole, _ = run(shard, tmp_path)
     bytes_of_one_thread = (tmp_path / "qc.parquet").read_bytes()
-    run(shard, tmp_path, "--threads", "2")
+    with threadpool_limits(limits=2):
+        run(shard, tmp_path)
     assert (tmp_path / "qc.parquet").read_bytes() == bytes_of_one_thread
     alone, _ = run(shard[shard.obs["donor_id"] == "D01"].copy(), tmp_path)
     pd.testing.assert_frame_equal(whole[whole["donor_id"] == "D01"].reset_index(drop=True), alone)

@@ -2,7 +2,7 @@
 
     python tests/inputs/report_inputs.py OUTDIR
 
-OUTDIR/<task>/published/... holds what one task publishes; OUTDIR/parameters.json and OUTDIR/versions/*.json go to
+OUTDIR/<task>/published/... holds what one task publishes; OUTDIR/params.json and OUTDIR/versions/*.json go to
 the report as well. One cell type has a name that would be a script in HTML, one could not be fitted.
 """
 
@@ -120,6 +120,7 @@ def write_cohort(out: Path, donors: pd.DataFrame, cells: pd.DataFrame) -> None:
         },
         out / "filter_cohort/published/cohort/filtering.json",
     )  # fmt: skip
+    write_parquet(donors[["donor_id", "age_years", "sex"]], out / "check_cohort/donors.parquet")
     write_json(
         {"counts_layer": "raw.X", "n_cells": len(cells) + 16 + rare, "n_genes": 1200, "n_symbols": 1200, "notes": []},
         out / "check_cohort/published/cohort/check.json",
@@ -303,7 +304,9 @@ def write_inputs(out: Path) -> None:
             facts = {"id": SLUGS[name], "cell_type": name, "model": "ridge", "alpha": 1.0, "n_donors": 6}
             facts |= {"status": "skipped", "reason": "6 donors; at least 10 are needed"}
             folder = f"predict-{SLUGS[name]}/published/cell_types/{SLUGS[name]}/prediction/model-ridge_alpha-1"
-            for table, columns in (("predictions", ("donor_id", "age_years", "predicted")), ("metrics", ("metric", "value"))):
+            for table, columns in (
+                ("predictions", ("donor_id", "age_years", "predicted", "fold", "repeat")), ("metrics", ("metric", "value", "low", "high")),
+            ):
                 write_tsv(pd.DataFrame(columns=list(columns)), out / folder / f"{table}.tsv")
             write_json(facts, out / folder / "predict_age_summary.json")
             summary.append(facts)
@@ -322,8 +325,11 @@ def write_inputs(out: Path) -> None:
         "dataset": "small-example", "input": "/data/<cohort>.h5ad", "n_top_genes": 200, "leiden_resolutions": [0.5, 1.0],
         "prediction_models": ["ridge", "elastic_net"], "min_cells_per_sample": 15,
     }  # fmt: skip
-    write_json({"parameters": defaults | changed, "defaults": defaults, "pipeline": {"name": "immune-aging", "version": "0.1.0"}},
-               out / "parameters.json")  # fmt: skip
+    parameters = {
+        name: {"value": changed.get(name, default), "default": default, "group": "Parameters", "description": f"About {name}."}
+        for name, default in defaults.items()
+    }
+    write_json(parameters, out / "params.json")
     for step, packages in (
         ("qc_cells", {"numpy": "2.4.6", "scrublet": "0.2.3"}),
         ("differential_expression", {"numpy": "2.4.6", "pydeseq2": "0.5.4", "pylimma": "0.2.0"}),

@@ -64,7 +64,7 @@ def simulate_samples(
             "n_cells": rng.integers(10, 200, n_donors),
             "age_years": ages,
             "sex": np.where(male, "male", "female"),
-            "pool": [f"pool{i % 4}" for i in range(n_donors)],
+            "pool": [f"pool{i // 3 % 4}" for i in range(n_donors)],
         },
         index=pd.Index([f"{donor}_t" for donor in donors], name="sample_id"),
     )

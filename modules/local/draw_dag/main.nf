@@ -23,7 +23,7 @@ process DRAW_DAG {
     stub:
     """
     mkdir -p published/pipeline_info
-    touch published/pipeline_info/dag.png published/pipeline_info/dag.svg
+    touch published/pipeline_info/dag.png published/pipeline_info/dag.pdf
     echo '{}' > versions.json
     """
 }

@@ -25,7 +25,6 @@ process QC_CELLS {
         --max-pct-hb ${params.max_pct_hb} \\
         --expected-doublet-rate ${params.expected_doublet_rate} \\
         --seed ${params.seed} \\
-        --threads ${task.cpus} \\
         --output 'dataset-${params.dataset}_${meta.id}_step-qc_cells.parquet' \\
         --output-summary 'dataset-${params.dataset}_${meta.id}_step-qc_summary.json'
     """

@@ -9,6 +9,8 @@ process SIMULATE_COHORT {
     output:
     tuple val(meta), path('dataset-*_step-simulate_cohort.h5ad'), emit: cohort
     path 'published/cohort/simulated/*', emit: truth
+    path 'published', emit: published
+    path 'published/**', emit: files
     path 'versions.json', emit: versions
 
     script:

@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+"""Write the report: one HTML file that needs nothing else, from all that the run published.
+
+In: published trees, the parameters in effect, the versions of every step, the template. Out: `report.html`. Parts
+that were not run or could not be computed are absent from the trees, and the report says so.
+"""
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from checkpoints import atomic_path, read_json, write_versions
+from command_line import BadInput, run
+from published_tree import merge_trees, summary_of, table_of
+from report_figures import Picture, embed, in_folder
+from report_funnel import breaks, funnel
+from report_methods import methods, shown
+
+ALPHA = 0.05
+N_TOP_GENES = 20
+N_TOP_SETS = 3
+N_LISTED_SETS = 15
+NOT_AVAILABLE = "–"
+# A part of the analysis, and a path that is there once it was run.
+PARTS = (
+    ("Cohort filter", "cohort/filtering.json"),
+    ("Quality control", "qc/cells.parquet"),
+    ("Embedding", "embedding/umap.parquet"),
+    ("Clusters", "clusters/"),
+    ("Pseudobulk", "pseudobulk/samples.tsv"),
+    ("Differential expression", "/de.tsv"),
+    ("Gene set enrichment", "/gsea.tsv"),
+    ("Over-representation", "/ora_up.tsv"),
+    ("Age prediction", "/predictions.tsv"),
+)
+COHORT_FIGURES = ("cells_per_donor", "age_sex", "cell_types")
+QC_FIGURES = ("violins", "counts_and_genes", "cells_lost")
+EMBEDDING_FIGURES = ("umap_cell_type", "umap_donor", "umap_age", "umap_sex", "umap_counts", "umap_doublet_score", "pca_cell_type")
+CELL_TYPE_FIGURES = ("volcano", "ma", "gsea", "ora", "prediction", "sweep")
+SUMMARIES = {"de": "Differential expression", "gsea": "Gene set enrichment", "ora": "Over-representation"}
+
+
+def number(value: object, digits: int = 3) -> str:
+    """A number for a person: thousands with commas, others to `digits` significant digits, a dash where there is none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return NOT_AVAILABLE
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:.{digits}g}"
+
+
+def changed(value: object, default: object) -> bool:
+    """Whether a parameter differs from its default: 1 and 1.0, '0.1,1' and [0.1, 1] and nothing and '' are the same."""
+
+    def plain(x: object) -> object:
+        parts = x if isinstance(x, list) else [] if x is None else str(x).split(",")
+        words = [str(part).strip() for part in parts if str(part).strip()]
+        try:
+            return [float(word) for word in words]
+        except ValueError:
+            return words
+
+    return plain(value) != plain(default)
+
+
+def top_sets(gsea: pd.DataFrame | None) -> dict[str, list[str]]:
+    """Names of the gene sets that go up and down most surely, of those with q under `ALPHA`."""
+    if gsea is None:
+        return {"up": [], "down": []}
+    found = gsea[gsea["q_value"] < ALPHA].sort_values(["q_value", "p_value", "gene_set"], kind="stable")
+    names = found["gene_set"].str.removeprefix("HALLMARK_").str.replace("_", " ")
+    return {"up": names[found["nes"] > 0].tolist()[:N_TOP_SETS], "down": names[found["nes"] < 0].tolist()[:N_TOP_SETS]}
+
+
+def best_prediction(summary: pd.DataFrame | None, identifier: str) -> dict | None:
+    """The model and penalty of least mean absolute error, and whether its whole interval is under the baseline's error."""
+    if summary is None or "mae" not in summary:
+        return None
+    own = summary[(summary["id"] == identifier) & summary["mae"].notna()]
+    if own.empty:
+        return None
+    best = own.sort_values(["mae", "model", "alpha"], kind="stable").iloc[0].to_dict()
+    best.setdefault("mae_low", math.nan)
+    best.setdefault("mae_high", math.nan)
+    best["better"] = bool(best["mae_high"] < best["baseline_mae"])
+    return best
+
+
+def gene_rows(files: Mapping[str, Path], folder: str) -> list[dict]:
+    """The genes of smallest p of a cell type."""
+    table = table_of(files, f"{folder}/de.tsv", ["gene_id", "symbol", "p_value", "padj"])
+    return [] if table is None else table.head(N_TOP_GENES).to_dict("records")
+
+
+def set_rows(files: Mapping[str, Path], name: str) -> list[dict]:
+    """The gene sets of smallest p of a table, their genes cut to a few."""
+    table = table_of(files, name, ["gene_set", "p_value"])
+    if table is None:
+        return []
+    rows = table.sort_values(["p_value", "gene_set"], kind="stable").head(N_LISTED_SETS)
+    genes = "leading_edge" if "leading_edge" in rows else "genes"
+    lists = rows[genes].fillna("").str.split(";")
+    text = lists.map(lambda names: ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else ""))
+    return rows.assign(shown_genes=text).to_dict("records")
+
+
+def notes_of(files: Mapping[str, Path], folder: str) -> tuple[list[str], list[str]]:
+    """What of a cell type could not be computed, and what its reader must know."""
+    skipped, notes = [], []
+    for step, name in SUMMARIES.items():
+        summary = summary_of(files, f"{folder}/{step}_summary.json")
+        if summary.get("status") == "skipped":
+            skipped.append(f"{name}: {summary['reason']}")
+        notes += summary.get("warnings", []) + summary.get("notes", [])
+    for name in sorted(files):
+        if name.startswith(f"{folder}/prediction/") and name.endswith("/predict_age_summary.json"):
+            summary = read_json(files[name])
+            if summary.get("status") == "skipped":
+                skipped.append(f"Age prediction, {summary['model']}, alpha {shown(summary['alpha'])}: {summary['reason']}")
+    return skipped, list(dict.fromkeys(notes))
+
+
+def cell_type_sections(files: Mapping[str, Path], pictures: Mapping[str, Picture]) -> list[dict]:
+    """All that is shown of each kept cell type, the one with most cells first."""
+    types = table_of(files, "cohort/cell_types.tsv", ["id", "cell_type", "n_cells", "kept"])
+    if types is None:
+        return []
+    samples = table_of(files, "pseudobulk/samples.tsv", ["cell_type", "n_cells", "kept"])
+    predictions = table_of(files, "prediction_summary.tsv", ["id", "model", "alpha", "mae"])
+    sections = []
+    for row in types[types["kept"]].sort_values(["n_cells", "cell_type"], ascending=[False, True]).to_dict("records"):
+        folder = f"cell_types/{row['id']}"
+        used = None if samples is None else samples[(samples["cell_type"] == row["cell_type"]) & samples["kept"]]
+        skipped, notes = notes_of(files, folder)
+        sweep = [] if predictions is None else predictions[predictions["id"] == row["id"]].to_dict("records")
+        sections.append(
+            {
+                "id": row["id"],
+                "name": row["cell_type"],
+                "donors": row["n_samples"] if used is None else len(used),
+                "cells": row["n_cells"] if used is None else used["n_cells"].sum(min_count=1),
+                "de": summary_of(files, f"{folder}/de_summary.json"),
+                "sets": top_sets(table_of(files, f"{folder}/gsea.tsv", ["gene_set", "nes", "p_value", "q_value"])),
+                "gsea": summary_of(files, f"{folder}/gsea_summary.json"),
+                "best": best_prediction(predictions, row["id"]),
+                "genes": gene_rows(files, folder),
+                "gsea_rows": set_rows(files, f"{folder}/gsea.tsv"),
+                "ora_rows": {way: set_rows(files, f"{folder}/ora_{way}.tsv") for way in ("up", "down")},
+                "sweep": sweep,
+                "figures": in_folder(pictures, f"{folder}/figures", CELL_TYPE_FIGURES),
+                "files": [name for name in files if name.startswith(f"{folder}/") and name.endswith(".tsv")],
+                "skipped": skipped,
+                "notes": notes,
+                "ran": any(name.startswith(f"{folder}/") for name in files),
+            }
+        )
+    return sections
+
+
+def cluster_sections(files: Mapping[str, Path], pictures: Mapping[str, Picture]) -> list[dict]:
+    """The figures of each resolution, in numerical order."""
+    resolutions = {name.split("/")[1].removeprefix("resolution-") for name in files if name.startswith("clusters/resolution-")}
+    return [
+        {"resolution": resolution, "figures": in_folder(pictures, f"clusters/resolution-{resolution}/figures")}
+        for resolution in sorted(resolutions, key=lambda text: (float(text), text))
+    ]
+
+
+def cohort_facts(files: Mapping[str, Path]) -> dict:
+    """Donors, ages and cells in a line, and the cell types that were left out."""
+    facts: dict = {"left_out": []}
+    donors = table_of(files, "cohort/donors.tsv", ["age_years", "sex", "kept", "n_cells"])
+    if donors is not None:
+        kept = donors[donors["kept"]]
+        sexes = kept["sex"].fillna("unknown").value_counts().sort_index()
+        facts |= {
+            "n_donors": len(kept), "age_low": kept["age_years"].min(), "age_high": kept["age_years"].max(),
+            "age_median": kept["age_years"].median(), "sexes": list(sexes.items()),
+        }  # fmt: skip
+    types = table_of(files, "cohort/cell_types.tsv", ["cell_type", "n_cells", "kept", "reason"])
+    if types is not None:
+        facts["n_types"] = int(types["kept"].sum())
+        facts["left_out"] = types[~types["kept"]].sort_values("n_cells", ascending=False).to_dict("records")
+    facts["n_cells"] = summary_of(files, "qc/qc.json").get("cells", {}).get("kept")
+    return facts
+
+
+def version_rows(paths: Sequence[Path]) -> list[dict]:
+    """Every package with its version and the steps that use it; Python first."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for path in paths:
+        content = read_json(path)
+        if not content:
+            continue
+        packages = {"Python": content["python"]} | content["packages"]
+        for package in packages.items():
+            found.setdefault(package, set()).add(content["step"])
+    order = sorted(found, key=lambda package: (package[0] != "Python", package[0].lower(), package[1]))
+    return [{"package": name, "version": version, "steps": sorted(found[name, version])} for name, version in order]
+
+
+def parameter_groups(parameters: Mapping[str, Mapping[str, object]]) -> dict[str, list[dict]]:
+    """Parameters by group, each with its value, its default and whether they differ.
+
+    Parameters
+    ----------
+    parameters
+        By name: value, default, group, description.
+    """
+    groups: dict[str, list[dict]] = {}
+    for name, entry in parameters.items():
+        differs = changed(entry.get("value"), entry.get("default"))
+        row = {"name": name, "value": shown(entry.get("value")), "default": shown(entry.get("default")), "changed": differs}
+        groups.setdefault(entry.get("group") or "Parameters", []).append(row | {"description": entry.get("description") or ""})
+    return groups
+
+
+def content_of(files: Mapping[str, Path], parameters: Mapping[str, Mapping[str, object]], versions: Sequence[Path]) -> dict:
+    """Everything that the template shows."""
+    pictures = embed({name: path for name, path in files.items() if name.endswith(".png")})
+    values = {name: entry.get("value") for name, entry in parameters.items()}
+    stages = funnel(files)
+    sentences, references = methods(values, files)
+    qc = summary_of(files, "qc/qc.json")
+    cohort_notes = [
+        note
+        for name in ("cohort/check.json", "qc/qc.json", "embedding/genes.json")
+        for note in summary_of(files, name).get("notes", [])
+    ]
+    return {
+        "dataset": shown(values.get("dataset", "cohort")),
+        "term": shown(values.get("test_term", "age")),
+        "alpha": ALPHA,
+        "cohort": cohort_facts(files),
+        "missing": [part for part, path in PARTS if not any(path in name for name in files)],
+        "stop_after": values.get("stop_after"),
+        "cell_types": cell_type_sections(files, pictures),
+        "funnel": stages,
+        "breaks": breaks(stages),
+        "notes": list(dict.fromkeys(cohort_notes)),
+        "qc": qc,
+        "figures": {
+            "cohort": in_folder(pictures, "cohort/figures", COHORT_FIGURES),
+            "qc": in_folder(pictures, "qc/figures", QC_FIGURES),
+            "embedding": in_folder(pictures, "embedding/figures", EMBEDDING_FIGURES),
+            "pseudobulk": in_folder(pictures, "pseudobulk/figures"),
+            "run": in_folder(pictures, "pipeline_info"),
+        },
+        "clusters": cluster_sections(files, pictures),
+        "methods": sentences,
+        "references": references,
+        "parameters": parameter_groups(parameters),
+        "versions": version_rows(versions),
+    }
+
+
+def render(content: Mapping[str, object], template: Path) -> str:
+    """The template filled in; whatever comes from data is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = number
+    # The style is ours, not data: in it an escaped quote would be wrong.
+    style = jinja2.utils.markupsafe.Markup((template / "report.css").read_text())
+    return environment.get_template("report.html.j2").render(style=style, **content)
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--published", type=Path, nargs="*", default=[], help="published trees")
+    parser.add_argument("--parameters", type=Path, required=True, help="params.json: value, default, group of each")
+    parser.add_argument("--step-versions", type=Path, nargs="*", default=[], help="versions.json of each step")
+    parser.add_argument("--template", type=Path, required=True, help="folder with report.html.j2 and report.css")
+    parser.add_argument("--output", type=Path, required=True, help="report.html")
+    parser.add_argument("--versions", type=Path, default=Path("versions.json"))
+    args = parser.parse_args(argv)
+
+    for name in ("report.html.j2", "report.css"):
+        if not (args.template / name).is_file():
+            raise BadInput(f"--template {args.template}: has no {name}; give the pipeline's assets/report")
+    html = render(content_of(merge_trees(args.published), read_json(args.parameters), args.step_versions), args.template)
+    with atomic_path(args.output) as temporary:
+        temporary.write_text(html)
+    write_versions("report", ["jinja2", "pandas", "pillow"], args.versions)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Figures for the report: small enough to embed, with the title and the description that each file carries."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+BUDGET_BYTES = 10_000_000  # of all pictures before base64, which adds a third: the report stays under 15 MB
+SCALES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3)
+COLOURS = 256
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure as the template shows it; `name` is its path in the results folder."""
+
+    name: str
+    title: str
+    description: str
+    uri: str
+    width: int
+    height: int
+
+
+def _shrink(path: Path, scale: float) -> tuple[bytes, tuple[int, int]]:
+    """The picture as a PNG of `COLOURS` colours, `scale` times its size, and its size."""
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    if scale < 1:
+        image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS)
+    image = image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    content = io.BytesIO()
+    image.save(content, format="PNG", optimize=True)
+    return content.getvalue(), image.size
+
+
+def embed(paths: Mapping[str, Path], *, budget: int = BUDGET_BYTES) -> dict[str, Picture]:
+    """Pictures by their path in the results folder, all at the largest scale at which they fit into `budget` bytes.
+
+    Parameters
+    ----------
+    paths
+        PNG files by their path in the results folder.
+    """
+    for scale in SCALES:
+        pictures = {name: _shrink(path, scale) for name, path in paths.items()}
+        if sum(len(content) for content, _ in pictures.values()) <= budget:
+            break
+    embedded = {}
+    for name, (content, (width, height)) in pictures.items():
+        with Image.open(paths[name]) as image:
+            words = dict(image.text)
+        stem = Path(name).stem.replace("_", " ")
+        embedded[name] = Picture(
+            name=name,
+            title=words.get("Title", stem),
+            description=words.get("Description", stem),
+            uri=f"data:image/png;base64,{base64.b64encode(content).decode()}",
+            width=width,
+            height=height,
+        )
+    return embedded
+
+
+def in_folder(pictures: Mapping[str, Picture], folder: str, order: Sequence[str] = ()) -> list[Picture]:
+    """Pictures directly in `folder`: first those named in `order`, then the others by name."""
+    found = {Path(name).stem: picture for name, picture in pictures.items() if Path(name).parent.as_posix() == folder}
+    return [found[stem] for stem in order if stem in found] + [found[stem] for stem in sorted(found) if stem not in order]

@@ -1,0 +1,32 @@
+process CLUSTER {
+    tag "resolution $meta.resolution"
+    label 'process_medium'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(graph)
+
+    output:
+    tuple val(meta), path('published/clusters/resolution-*/clusters.parquet'), emit: clusters
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py graph_file.py
+    # environment: ${task.ext.environment}
+    cluster.py \\
+        --graph '${graph}' \\
+        --resolution ${meta.resolution} \\
+        --seed ${params.seed} \\
+        --output published/clusters
+    """
+
+    stub:
+    """
+    mkdir -p 'published/clusters/resolution-${meta.resolution}'
+    touch 'published/clusters/resolution-${meta.resolution}/clusters.parquet'
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,37 @@
+process HARMONY {
+    tag "$meta.id"
+    label 'process_medium'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(pca), path(cells), path(donors)
+
+    output:
+    tuple val(meta), path('published/embedding/harmony.parquet'), emit: harmony
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py
+    # environment: ${task.ext.environment}
+    harmony.py \\
+        --pca '${pca}' \\
+        --cells '${cells}' \\
+        --donors '${donors}' \\
+        --batch-column '${params.batch_column}' \\
+        --seed ${params.seed} \\
+        --threads ${task.cpus} \\
+        --output published/embedding/harmony.parquet \\
+        --output-summary published/embedding/harmony.json
+    """
+
+    stub:
+    """
+    mkdir -p published/embedding
+    touch published/embedding/harmony.parquet
+    echo '{}' > published/embedding/harmony.json
+    echo '{}' > versions.json
+    """
+}

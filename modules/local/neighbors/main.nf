@@ -1,0 +1,36 @@
+process NEIGHBORS {
+    tag "$meta.id"
+    label 'process_high'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(harmony)
+
+    output:
+    tuple val(meta), path('*_step-neighbors_graph.h5'), emit: graph
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py graph_file.py umap_library.py
+    # environment: ${task.ext.environment}
+    neighbors.py \\
+        --embedding '${harmony}' \\
+        --n-neighbors ${params.n_neighbors} \\
+        --n-components ${params.n_neighbors_components} \\
+        --seed ${params.seed} \\
+        --threads ${task.cpus} \\
+        --output 'dataset-${params.dataset}_${meta.id}_step-neighbors_graph.h5' \\
+        --output-summary published/embedding/neighbors.json
+    """
+
+    stub:
+    """
+    mkdir -p published/embedding
+    touch 'dataset-${params.dataset}_${meta.id}_step-neighbors_graph.h5'
+    echo '{}' > published/embedding/neighbors.json
+    echo '{}' > versions.json
+    """
+}

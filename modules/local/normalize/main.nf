@@ -1,0 +1,30 @@
+process NORMALIZE {
+    tag "$meta.id"
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(shard), path(cells), path(genes)
+
+    output:
+    tuple val(meta), path('*_step-normalize_counts.h5ad'), emit: counts
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py
+    # environment: ${task.ext.environment}
+    normalize.py \\
+        --shard '${shard}' \\
+        --cells '${cells}' \\
+        --genes '${genes}' \\
+        --target-sum ${params.target_sum} \\
+        --output 'dataset-${params.dataset}_${meta.id}_step-normalize_counts.h5ad'
+    """
+
+    stub:
+    """
+    touch 'dataset-${params.dataset}_${meta.id}_step-normalize_counts.h5ad'
+    echo '{}' > versions.json
+    """
+}

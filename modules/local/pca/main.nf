@@ -1,0 +1,33 @@
+process PCA {
+    tag "$meta.id"
+    label 'process_medium'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(counts)
+
+    output:
+    tuple val(meta), path('published/embedding/pca.parquet'), emit: pca
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py
+    # environment: ${task.ext.environment}
+    pca.py \\
+        --counts ${counts} \\
+        --n-pcs ${params.n_pcs} \\
+        --seed ${params.seed} \\
+        --output published/embedding
+    """
+
+    stub:
+    """
+    mkdir -p published/embedding
+    touch published/embedding/pca.parquet published/embedding/pca_loadings.parquet published/embedding/pca_variance.tsv
+    echo '{}' > published/embedding/pca.json
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,33 @@
+process RANK_GENES {
+    tag "$meta.id"
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(shard), path(cells)
+
+    output:
+    tuple val(meta), path('*_step-rank_ranks.parquet'), emit: ranks
+    tuple val(meta), path('*_step-rank_summary.json'), emit: summary
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py seurat_v3.py
+    # environment: ${task.ext.environment}
+    rank_genes.py \\
+        --shard '${shard}' \\
+        --cells '${cells}' \\
+        --span ${params.hvg_span} \\
+        --threads ${task.cpus} \\
+        --output 'dataset-${params.dataset}_${meta.id}_step-rank_ranks.parquet' \\
+        --output-summary 'dataset-${params.dataset}_${meta.id}_step-rank_summary.json'
+    """
+
+    stub:
+    """
+    touch 'dataset-${params.dataset}_${meta.id}_step-rank_ranks.parquet'
+    echo '{}' > 'dataset-${params.dataset}_${meta.id}_step-rank_summary.json'
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,34 @@
+process SELECT_GENES {
+    tag "$meta.id"
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(ranks), path(summaries)
+
+    output:
+    tuple val(meta), path('published/embedding/genes.tsv'), emit: genes
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py gene_lists.py seurat_v3.py
+    # environment: ${task.ext.environment}
+    select_genes.py \\
+        --ranks ${ranks} \\
+        --summaries ${summaries} \\
+        --n-top-genes ${params.n_top_genes} \\
+        --output published/embedding/genes.tsv \\
+        --output-summary published/embedding/genes.json
+    """
+
+    stub:
+    """
+    mkdir -p published/embedding
+    touch published/embedding/genes.tsv
+    echo '{}' > published/embedding/genes.json
+    echo '{}' > versions.json
+    """
+}

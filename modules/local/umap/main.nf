@@ -1,0 +1,34 @@
+process UMAP {
+    tag "$meta.id"
+    label 'process_medium'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(graph), path(harmony)
+
+    output:
+    tuple val(meta), path('published/embedding/umap.parquet'), emit: umap
+    path 'published', emit: published
+    path 'published/**', emit: files
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py graph_file.py umap_library.py
+    # environment: ${task.ext.environment}
+    umap_layout.py \\
+        --graph '${graph}' \\
+        --embedding '${harmony}' \\
+        --epochs ${params.umap_epochs} \\
+        --min-dist ${params.umap_min_dist} \\
+        --seed ${params.seed} \\
+        --output published/embedding/umap.parquet
+    """
+
+    stub:
+    """
+    mkdir -p published/embedding
+    touch published/embedding/umap.parquet
+    echo '{}' > versions.json
+    """
+}

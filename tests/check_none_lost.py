@@ -1,0 +1,88 @@
+"""Fails when a test was silently lost: `python tests/check_none_lost.py JUNIT.xml`, after a full run of pytest.
+
+Lost is: a test function that stands in a file and was not run, or was skipped or marked as an expected failure; one
+that is shadowed by a second of the same name; a module of the pipeline without an nf-test file; a script of bin/ that no
+test names.
+"""
+
+import ast
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def written_tests(path: Path) -> list[str]:
+    """The names of the tests that stand in a file (`test_x`, `TestX.test_x`), in order, repeats included."""
+    names = []
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test"):
+            names.append(node.name)
+        if isinstance(node, ast.ClassDef) and node.name.startswith("Test"):
+            methods = [item.name for item in node.body if isinstance(item, ast.FunctionDef)]
+            names += [f"{node.name}.{name}" for name in methods if name.startswith("test")]
+    return names
+
+
+def run_tests(junit: Path) -> dict[str, list[str]]:
+    """File stem -> the names of the tests that ran to an end; skipped ones and expected failures do not count."""
+    ran: dict[str, list[str]] = {}
+    for case in ElementTree.parse(junit).iter("testcase"):
+        if case.find("skipped") is None:
+            _, stem, *classes = re.sub(r"^(?!tests\.)", "tests.", case.get("classname", "")).split(".")
+            ran.setdefault(stem, []).append(".".join([*classes, case.get("name", "").split("[")[0]]))
+    return ran
+
+
+def skipped_tests(junit: Path) -> list[str]:
+    """Tests that were skipped or are expected to fail."""
+    cases = ElementTree.parse(junit).iter("testcase")
+    return [
+        f"{case.get('classname')}::{case.get('name')}" for case in cases if case.find("skipped") is not None
+    ]
+
+
+def lost(root: Path, junit: Path) -> list[str]:
+    """Everything that is lost, one line each."""
+    files = sorted((root / "tests").glob("test_*.py"))
+    ran = run_tests(junit)
+    found = [f"{name}: skipped or expected to fail" for name in skipped_tests(junit)]
+    for path in files:
+        names = written_tests(path)
+        done = set(ran.get(path.stem, []))
+        found += [
+            f"tests/{path.name}: {name} was not run" for name in dict.fromkeys(names) if name not in done
+        ]
+        found += [
+            f"tests/{path.name}: {name} stands there twice"
+            for name in sorted({n for n in names if names.count(n) > 1})
+        ]
+        if not names:
+            found.append(f"tests/{path.name}: no test in it")
+    modules = sorted(path.parent for path in (root / "modules" / "local").glob("*/main.nf"))
+    for module in modules:
+        nf_test = module / "tests" / "main.nf.test"
+        if not nf_test.is_file() or not re.search(r"^\s*test\(", nf_test.read_text(), re.MULTILINE):
+            found.append(f"modules/local/{module.name}: no test in tests/main.nf.test")
+    tests = "\n".join(path.read_text() for path in files)
+    for script in sorted((root / "bin").glob("*.py")):
+        if not re.search(rf"\b{script.stem}\b", tests):
+            found.append(f"bin/{script.name}: no test names it")
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """Print what is lost; 1 when anything is."""
+    junit = Path(arguments[0])
+    found = lost(ROOT, junit)
+    for line in found:
+        print(f"lost: {line}", file=sys.stderr)
+    if not found:
+        print(f"{sum(map(len, run_tests(junit).values()))} tests ran, none was lost")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Write the small inputs of the module tests of the cohort and quality-control steps into a folder.
+
+The steps themselves make them, one after another, from a small cohort: each module's test then starts from what the
+step before it really writes.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "tests")]
+
+import check_cohort  # noqa: E402
+import filter_cohort  # noqa: E402
+import merge_qc  # noqa: E402
+import pseudobulk  # noqa: E402
+import qc_cells  # noqa: E402
+import split_cohort  # noqa: E402
+from checkpoints import read_parquet, write_h5ad, write_json  # noqa: E402
+from small_cohorts import small_cohort, write_cohort  # noqa: E402
+
+
+def main(argv: list[str]) -> None:
+    folder = Path(argv[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
+    cohort = small_cohort(donors=6, cells_per_type=60, genes=80)
+    write_cohort(cohort, folder / "cohort.h5ad")
+    (folder / "marker.txt").write_text("downloads\n")
+    check_cohort.main(
+        ["--cohort", "cohort.h5ad", "--output-cells", "cells.parquet", "--output-donors", "donors.parquet",
+         "--output-genes", "genes.parquet", "--output-check", "check.json"]
+    )  # fmt: skip
+    filter_cohort.main(
+        ["--cells", "cells.parquet", "--donors", "donors.parquet", "--cells-per-shard", "400", "--donor-percentile", "0",
+         "--output-cells", "kept.parquet", "--output-cell-types", "types.parquet", "--output-donors", "donors.tsv",
+         "--output-summary", "filtering.json"]
+    )  # fmt: skip
+    split_cohort.main(
+        ["--cohort", "cohort.h5ad", "--check", "check.json", "--cells", "kept.parquet", "--genes", "genes.parquet", "--prefix",
+         "dataset-test", "--output-summary", "genes.json"]
+    )  # fmt: skip
+    parts = []
+    for shard in sorted(folder.glob("dataset-test_shard-*_step-split_counts.h5ad")):
+        stem = shard.name.removesuffix("_step-split_counts.h5ad")
+        qc_cells.main(
+            ["--shard", shard.name, "--min-genes", "5", "--min-counts", "10", "--max-pct-mito", "100", "--max-pct-hb", "100",
+             "--output", f"{stem}_step-qc_cells.parquet", "--output-summary", f"{stem}_step-qc_summary.json"]
+        )  # fmt: skip
+        parts.append(f"{stem}_step-pseudobulk_sums.h5ad")
+        pseudobulk.main(["--shard", shard.name, "--cells", f"{stem}_step-qc_cells.parquet", "--output", parts[-1]])
+    merge_qc.main(
+        ["--cells", *map(str, sorted(folder.glob("*_step-qc_cells.parquet"))), "--summaries",
+         *map(str, sorted(folder.glob("*_step-qc_summary.json"))), "--cell-types", "types.parquet", "--min-samples-per-type", "4",
+         "--output", "published"]
+    )  # fmt: skip
+    table = small_cohort(donors=12, cells_per_type=1, genes=30)
+    table.obs = table.obs.drop(columns=["barcode_number"]).assign(n_cells=50)
+    write_h5ad(table, folder / "table.h5ad")
+    (folder / "graph.tsv").write_text(
+        "1\tPROCESS\tCOHORT:CHECK\t2\tOPERATOR\tmap\n2\tOPERATOR\tmap\t3\tPROCESS\tCOHORT:SPLIT\n\t\t\t1\tPROCESS\tCOHORT:CHECK\n"
+    )
+    write_json({"seed": {"value": 0, "default": 0}, "dataset": {"value": "test", "default": "cohort"}}, folder / "params.json")
+    assert len(read_parquet("published/qc/cells.parquet")) == cohort.n_obs
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,63 @@
+"""The guard against silently lost tests notices each way of losing one."""
+
+import check_none_lost
+import pytest
+
+CASES = """<testsuites><testsuite>
+<testcase classname="tests.test_sum" name="test_adds[1-2]"/><testcase classname="tests.test_sum.TestMore" name="test_b"/>
+{extra}</testsuite></testsuites>"""
+TESTS = "import step\n\ndef test_adds(): ...\n\nclass TestMore:\n    def test_b(self): ...\n    def helper(self): ...\n"
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A small project in which nothing is lost, and its junit file."""
+    for folder in ("tests", "bin", "modules/local/step/tests"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "tests/test_sum.py").write_text(TESTS)
+    (tmp_path / "bin/step.py").write_text("")
+    (tmp_path / "modules/local/step/main.nf").write_text("process STEP {}")
+    (tmp_path / "modules/local/step/tests/main.nf.test").write_text(
+        'nextflow_process {\n    test("adds") {}\n}'
+    )
+    (tmp_path / "junit.xml").write_text(CASES.format(extra=""))
+    return tmp_path
+
+
+def lost(project):
+    return check_none_lost.lost(project, project / "junit.xml")
+
+
+def test_a_full_run_has_lost_nothing(project):
+    assert lost(project) == []
+
+
+def test_a_test_that_was_not_run_is_lost(project):
+    (project / "tests/test_sum.py").write_text(TESTS + "\ndef test_new(): ...\n")
+    assert lost(project) == ["tests/test_sum.py: test_new was not run"]
+
+
+def test_a_skipped_test_is_lost(project):
+    extra = '<testcase classname="tests.test_sum" name="test_slow"><skipped type="pytest.skip"/></testcase>'
+    (project / "junit.xml").write_text(CASES.format(extra=extra))
+    assert lost(project) == ["tests.test_sum::test_slow: skipped or expected to fail"]
+
+
+def test_a_shadowed_test_is_lost(project):
+    (project / "tests/test_sum.py").write_text(TESTS + "\ndef test_adds(): ...\n")
+    assert lost(project) == ["tests/test_sum.py: test_adds stands there twice"]
+
+
+def test_a_file_that_was_not_collected_is_lost(project):
+    (project / "tests/test_other.py").write_text("def test_it(): ...\n")
+    assert lost(project) == ["tests/test_other.py: test_it was not run"]
+
+
+def test_a_module_without_nf_test_is_lost(project):
+    (project / "modules/local/step/tests/main.nf.test").write_text("nextflow_process { }")
+    assert lost(project) == ["modules/local/step: no test in tests/main.nf.test"]
+
+
+def test_a_script_that_no_test_names_is_lost(project):
+    (project / "bin/forgotten.py").write_text("")
+    assert lost(project) == ["bin/forgotten.py: no test names it"]
