@@ -41,12 +41,12 @@ image: ## build the container image with podman or docker
 	sh containers/build_image.sh
 
 lock: ## refresh all locks and show what changed
-	$(DEV) python containers/refresh_locks.py
+	$(BOOTSTRAP) lock
 
 bench: ## run the benchmarks
 	@if [ -x benchmarks/run ]; then $(DEV) benchmarks/run; else echo "no benchmarks/run in this version"; fi
 
 clean: ## delete what runs and tests left in this folder (not the shared cache)
-	rm -rf build work .nextflow .nextflow.log* .nextflow.pid .nf-test .nf-test.log .coverage .pytest_cache .ruff_cache
-	rm -rf .hypothesis $(OUTDIR)
+	rm -rf build work .nextflow .nextflow.log* .nextflow.pid .coverage .pytest_cache .ruff_cache
+	rm -rf .hypothesis .nf-test* $(OUTDIR)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

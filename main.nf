@@ -1,7 +1,7 @@
 #!/usr/bin/env nextflow
 // How gene expression changes with age in each immune cell type of a large single-cell cohort.
 
-include { checkedParameters; helpText; inOrder; readSchema; reaches; runDescription; runGraph } from './subworkflows/local/parameters'
+include { checkedParameters; helpText; inOrder; publishedFolder; readSchema; reaches; runDescription; runGraph } from './subworkflows/local/parameters'
 include { COHORT          } from './subworkflows/local/cohort'
 include { CELLS           } from './subworkflows/local/cells'
 include { EMBEDDING       } from './subworkflows/local/embedding'
@@ -21,7 +21,7 @@ workflow {
     checkedParameters(params)
     description = channel.of(runDescription(params)).collectFile(name: 'params.json').first()
 
-    // Every folder of results, and every list of versions, that the report gathers.
+    // Every task's results, [ meta, [ published files ] ], and every list of versions, that the report gathers.
     published = channel.empty()
     versions  = channel.empty()
 
@@ -56,7 +56,7 @@ workflow {
             results = CELLS.out.published.mix(reaches(params, 'embedding') ? EMBEDDING.out.published : channel.empty())
             EXPORT_H5AD(
                 inOrder(COHORT.out.shards)
-                    .combine(results.toSortedList().map { folders -> [folders] })
+                    .combine(results.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [folders] })
                     .combine(COHORT.out.donors)
                     .combine(description)
                     .map { shards, folders, meta, donors, parameters -> [meta, shards, folders, donors, parameters] }
@@ -77,12 +77,13 @@ workflow {
     }
 
     if (!params.check_only) {
-        DRAW_DAG(published.collect().map { _folders -> runGraph(workflow.session) }.collectFile(name: 'dag.tsv').map { graph -> [[id: 'all'], graph] })
+        DRAW_DAG(published.toList().map { _folders -> runGraph(workflow.session) }.collectFile(name: 'dag.tsv').map { graph -> [[id: 'all'], graph] })
         published = published.mix(DRAW_DAG.out.published)
         REPORT(
-            published.toSortedList().map { folders -> [[id: 'all'], folders] },
+            published.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [[id: 'all'], folders] },
             description,
             versions.toSortedList(),
+            channel.fromPath("${projectDir}/assets/report/*").toSortedList(),
         )
     }
 }

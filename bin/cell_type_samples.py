@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from checkpoints import read_h5ad
 from command_line import BadInput
 

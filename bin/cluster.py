@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Cluster the graph of neighbours at one resolution with Leiden (Traag et al. 2019, igraph).
 
-In: the graph. Out: `clusters/resolution-R/clusters.parquet` (cell_id, cluster; "0" the largest) and `summary.json`.
-The same partition as scanpy's `tl.leiden(flavor="igraph", n_iterations=2)`; the graph goes to igraph as one array of
-edges, at half the time and memory.
+In: the graph. Out: `clusters/resolution-R/clusters.parquet` (cell_id, cluster; "0" the largest) and
+`summary.json`. The same partition as scanpy's `tl.leiden(flavor="igraph", n_iterations=2)`; the graph goes to
+igraph as one array of edges, at half the time and memory.
 """
 
 import argparse
@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
+
 from checkpoints import write_json, write_parquet, write_versions
 from command_line import limit_threads, run
 from graph_file import read_graph
-from scipy import sparse
 
 
 class SeededNumbers:
-    """The random numbers that igraph asks for, from numpy's legacy generator: scanpy's choice, so scanpy's partition."""
+    """The random numbers that igraph asks for, from numpy's legacy generator as scanpy takes them."""
 
     def __init__(self, seed: int):
         self._random = np.random.RandomState(seed)
@@ -34,7 +35,8 @@ class SeededNumbers:
 def edges_of(graph: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """Edges (n x 2) and weights of a symmetric graph, each edge once.
 
-    Weights are doubled: scanpy hands each edge over twice, and Leiden's refinement depends on the scale of weights.
+    Weights are doubled: scanpy hands each edge over twice, and Leiden's refinement depends on the scale of
+    weights.
     """
     upper = sparse.triu(graph, k=1, format="coo")
     return np.column_stack([upper.row, upper.col]), 2 * upper.data.astype(np.float64)
@@ -42,14 +44,18 @@ def edges_of(graph: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
 
 def by_size(membership: np.ndarray) -> np.ndarray:
     """Renumber clusters from the largest, 0; of equals the one with the first cell comes first."""
-    _, first, inverse, size = np.unique(membership, return_index=True, return_inverse=True, return_counts=True)
+    _, first, inverse, size = np.unique(
+        membership, return_index=True, return_inverse=True, return_counts=True
+    )
     order = np.lexsort([first, -size])
     number = np.empty(len(order), dtype=np.int64)
     number[order] = np.arange(len(order))
     return number[inverse]
 
 
-def leiden(graph: sparse.csr_matrix, *, resolution: float, n_iterations: int, seed: int) -> tuple[np.ndarray, float]:
+def leiden(
+    graph: sparse.csr_matrix, *, resolution: float, n_iterations: int, seed: int
+) -> tuple[np.ndarray, float]:
     """Clusters of a weighted, undirected graph by modularity.
 
     Parameters
@@ -89,7 +95,12 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--resolution", type=float, default=1.0)
     parser.add_argument("--iterations", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, required=True, help="folder; gets resolution-R/clusters.parquet and summary.json")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="folder; gets resolution-R/clusters.parquet and summary.json",
+    )
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
@@ -99,10 +110,14 @@ def main(argv: list[str]) -> None:
             graph.connectivities, resolution=args.resolution, n_iterations=args.iterations, seed=args.seed
         )
     folder = args.output / f"resolution-{args.resolution}"
-    write_parquet(pd.DataFrame({"cell_id": graph.cell_ids, "cluster": clusters.astype(str)}), folder / "clusters.parquet")
+    write_parquet(
+        pd.DataFrame({"cell_id": graph.cell_ids, "cluster": clusters.astype(str)}),
+        folder / "clusters.parquet",
+    )
     sizes = np.bincount(clusters)
     write_json(
-        {"resolution": args.resolution, "n_clusters": len(sizes), "modularity": modularity, "sizes": sizes}, folder / "summary.json"
+        {"resolution": args.resolution, "n_clusters": len(sizes), "modularity": modularity, "sizes": sizes},
+        folder / "summary.json",
     )
     write_versions("cluster", ["igraph", "numpy", "scipy"], args.versions)
 

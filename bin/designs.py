@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+
 from command_line import BadInput
 from skipped import CannotFit
 

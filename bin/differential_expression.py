@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from cell_type_samples import CellTypeSamples, read_samples
 from checkpoints import write_json, write_tsv, write_versions
 from command_line import BadInput, limit_threads, run
@@ -30,7 +31,7 @@ MIN_COUNT = 5
 # Under this number PyDESeq2's false discovery rate was measured at .02 to .10, depending on the genes'
 # variances.
 CALIBRATED_FROM_SAMPLES = 60
-# The median of ratios stands on the genes without a zero. With fewer than this (or than half of a small table),
+# The median of ratios stands on the genes without a zero. With fewer than this, or half of a small table,
 # all genes are used.
 MIN_GENES_WITHOUT_ZERO = 100
 
@@ -101,7 +102,7 @@ def fit_pydeseq2(counts: np.ndarray, design: pd.DataFrame, coefficient: str) -> 
 
 
 def fit_voom(counts: np.ndarray, design: pd.DataFrame, coefficient: str) -> pd.DataFrame:
-    """limma's moderated t test of one coefficient on voom-weighted log-CPM, with TMM library sizes.
+    """Test one coefficient by limma's moderated t on voom-weighted log-CPM, with TMM library sizes.
 
     Returns
     -------

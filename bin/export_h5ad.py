@@ -91,8 +91,9 @@ def main(argv: list[str]) -> None:
     with atomic_path(args.output) as temporary, h5py.File(temporary, "w") as file:
         # An empty AnnData lays out the file's skeleton as this version of anndata has it.
         write_elem(file, "/", anndata.AnnData(obs=obs))
-        if "X" in file:
-            del file["X"]
+        for part in ("X", "raw"):
+            if part in file:
+                del file[part]
         var = stream_counts(sorted(args.shards, key=lambda path: path.name), cells, file.create_group("X"))
         write_elem(file, "var", var.assign(feature_name=var["symbol"]))
         for name, relative in EMBEDDINGS.items():

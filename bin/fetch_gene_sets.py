@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import requests
+
 from checkpoints import write_json, write_versions
 from command_line import BadInput, run
 from gene_sets import GeneSets, parse_gmt, read_gmt, write_gmt

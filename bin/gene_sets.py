@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from checkpoints import atomic_path
 from command_line import BadInput
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""How the graph of nearest neighbours is stored: an HDF5 file that NEIGHBORS writes, UMAP and CLUSTER read."""
+"""How the graph of neighbours is stored: an HDF5 file that NEIGHBORS writes, UMAP and CLUSTER read."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
+from scipy import sparse
+
 from checkpoints import atomic_path
 from command_line import BadInput
-from scipy import sparse
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Graph:
     """Cells and their neighbours.
 
     `distances` has each cell's nearest other cells by Euclidean distance, in that order (CSR, cells x cells);
-    `connectivities` the symmetric weights in (0, 1] that UMAP and Leiden work on (CSR, sorted); `about` numbers on how it was made.
+    `connectivities` the symmetric weights in (0, 1] that UMAP and Leiden work on (CSR, sorted); `about`
+    numbers on how it was made.
     """
 
     cell_ids: np.ndarray
@@ -29,9 +31,16 @@ def write_graph(graph: Graph, path: str | Path) -> None:
     """Write a graph, zstd-compressed; the same graph gives the same bytes."""
     import hdf5plugin
 
-    compression = {"compression": hdf5plugin.FILTERS["zstd"], "compression_opts": (1,), "shuffle": True, "chunks": True}
+    compression = {
+        "compression": hdf5plugin.FILTERS["zstd"],
+        "compression_opts": (1,),
+        "shuffle": True,
+        "chunks": True,
+    }
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.create_dataset("cell_id", data=np.char.encode(graph.cell_ids.astype(str), "utf-8"), **compression)
+        file.create_dataset(
+            "cell_id", data=np.char.encode(graph.cell_ids.astype(str), "utf-8"), **compression
+        )
         for name in ("distances", "connectivities"):
             matrix = getattr(graph, name)
             for part in ("data", "indices", "indptr"):
@@ -41,7 +50,9 @@ def write_graph(graph: Graph, path: str | Path) -> None:
 
 
 def _read_matrix(file: h5py.File, name: str, n_cells: int) -> sparse.csr_matrix:
-    return sparse.csr_matrix(tuple(file[f"{name}/{part}"][:] for part in ("data", "indices", "indptr")), shape=(n_cells, n_cells))
+    return sparse.csr_matrix(
+        tuple(file[f"{name}/{part}"][:] for part in ("data", "indices", "indptr")), shape=(n_cells, n_cells)
+    )
 
 
 def read_graph(path: str | Path, *, distances: bool = False) -> Graph:
@@ -57,7 +68,12 @@ def read_graph(path: str | Path, *, distances: bool = False) -> Graph:
                 cell_ids,
                 _read_matrix(file, "distances", n_cells) if distances else empty,
                 _read_matrix(file, "connectivities", n_cells),
-                {name: getattr(value, "item", lambda value=value: value)() for name, value in file.attrs.items()},
+                {
+                    name: getattr(value, "item", lambda value=value: value)()
+                    for name, value in file.attrs.items()
+                },
             )
     except (OSError, KeyError) as error:
-        raise BadInput(f"{path}: cannot be read as a graph of neighbours: {error}; make it anew with NEIGHBORS") from error
+        raise BadInput(
+            f"{path}: cannot be read as a graph of neighbours: {error}; make it anew with NEIGHBORS"
+        ) from error

@@ -5,12 +5,14 @@ In: `de.tsv` and a GMT file. Out: `gsea.tsv`, one row a set, and `gsea_summary.j
 """
 
 import argparse
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from checkpoints import read_tsv, require_columns, write_json, write_tsv, write_versions
 from command_line import BadInput, limit_threads, run
 from gene_sets import MAX_SIZE, MIN_SIZE, GeneSets, by_symbol, measured_sets, read_gmt, why_no_sets
@@ -18,6 +20,16 @@ from skipped import write_skipped
 
 COLUMNS = ("gene_set", "es", "nes", "p_value", "q_value", "size", "leading_edge")
 FDR = 0.05
+
+
+@contextlib.contextmanager
+def no_warnings() -> Iterator[None]:
+    """Silence gseapy's log: it warns of ties, whose order is fixed here and which the summary counts."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def rank_symbols(statistics: Mapping[str, float] | pd.Series) -> pd.Series:
@@ -121,10 +133,7 @@ def main(argv: list[str]) -> None:
     }
     if tested:
         ranking = rank_symbols(genes.set_index("symbol")["stat"])
-        logging.disable(
-            logging.WARNING
-        )  # gseapy warns of ties: here their order is fixed, and they are counted
-        with limit_threads(args.threads) as threads:
+        with limit_threads(args.threads) as threads, no_warnings():
             result = prerank(ranking, tested, permutations=args.permutations, seed=args.seed, threads=threads)
         significant = result["q_value"] < FDR
         facts |= {

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Normalise one shard's kept cells to equal totals, take logarithms, keep the selected genes only.
 
-In: a shard of raw counts, its quality control, `genes.tsv`. Out: a small h5ad, kept cells x selected genes (32-bit
-CSR). A cell's total is over all its genes, as in scanpy's `normalize_total` before genes are selected.
+In: a shard of raw counts, its quality control, `genes.tsv`. Out: a small h5ad, kept cells x selected genes
+(32-bit CSR). A cell's total is over all its genes, as in scanpy's `normalize_total` before genes are
+selected.
 """
 
 import argparse
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+from scipy import sparse
+
 from checkpoints import (
     check_same_cells,
     read_h5ad,
@@ -20,7 +23,6 @@ from checkpoints import (
     write_versions,
 )
 from command_line import BadInput, run
-from scipy import sparse
 
 
 def log_normalize(counts: sparse.csr_matrix, selected: np.ndarray, *, target_sum: float) -> sparse.csr_matrix:
@@ -39,7 +41,9 @@ def log_normalize(counts: sparse.csr_matrix, selected: np.ndarray, *, target_sum
     kept = sparse.csr_matrix(counts[:, selected])
     kept.sort_indices()
     scale = np.repeat(target_sum / np.maximum(totals, 1), np.diff(kept.indptr))
-    return sparse.csr_matrix((np.log1p(kept.data * scale).astype(np.float32), kept.indices, kept.indptr), shape=kept.shape)
+    return sparse.csr_matrix(
+        (np.log1p(kept.data * scale).astype(np.float32), kept.indices, kept.indptr), shape=kept.shape
+    )
 
 
 def main(argv: list[str]) -> None:
@@ -57,7 +61,10 @@ def main(argv: list[str]) -> None:
     genes = read_tsv(args.genes, dtype={"gene_id": str, "symbol": str})
     require_columns(genes, ["gene_id", "selected"], args.genes)
     if list(genes["gene_id"]) != list(shard.var_names):
-        raise BadInput(f"{args.genes}: column 'gene_id' differs from the genes of {args.shard}; select genes of this cohort anew")
+        raise BadInput(
+            f"{args.genes}: column 'gene_id' differs from the genes of {args.shard}; select genes of this "
+            "cohort anew"
+        )
     kept, selected = cells["kept"].to_numpy(), genes["selected"].to_numpy(dtype=bool)
     normalized = log_normalize(shard.X[kept], selected, target_sum=args.target_sum)
     obs = shard.obs.loc[kept, ["donor_id", "cell_type"]]

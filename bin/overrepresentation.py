@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from checkpoints import read_tsv, require_columns, write_json, write_tsv, write_versions
 from command_line import BadInput, run
 from gene_sets import MAX_SIZE, MIN_SIZE, GeneSets, by_symbol, measured_sets, read_gmt, why_no_sets

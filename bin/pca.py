@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Principal components of the normalised counts of all shards.
 
-In: the normalised shards. Out: `pca.parquet` (cell_id, PC1..), `pca_loadings.parquet` (gene_id, symbol, PC1..),
-`pca_variance.tsv`, `pca.json`. Exact to machine precision: Lanczos on the genes' covariance, which is applied through
-the sparse matrix and never formed, in 64 bits. Signs are fixed, so that a component does not flip between machines.
+In: the normalised shards. Out: `pca.parquet` (cell_id, PC1..), `pca_loadings.parquet` (gene_id, symbol,
+PC1..), `pca_variance.tsv`, `pca.json`. Exact to machine precision: Lanczos on the genes' covariance, which is
+applied through the sparse matrix and never formed, in 64 bits. Signs are fixed, so that a component does not
+flip between machines.
 """
 
 import argparse
@@ -14,18 +15,21 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
-from checkpoints import read_h5ad, write_json, write_parquet, write_tsv, write_versions
-from command_line import BadInput, limit_threads, run
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from checkpoints import read_h5ad, write_json, write_parquet, write_tsv, write_versions
+from command_line import BadInput, limit_threads, run
+
 MIN_CELLS, MIN_GENES = 3, 2
-SIGN_DIGITS = 6  # loadings this close in size count as equal when the sign is fixed: the first of them decides
+SIGN_DIGITS = (
+    6  # loadings this close in size count as equal when the sign is fixed: the first of them decides
+)
 
 
 @dataclass(frozen=True)
 class Components:
-    """Scores (cells x components), loadings (genes x components, orthonormal), variance of each and of all genes."""
+    """Scores (cells x components), orthonormal loadings (genes x components), variance of each and in all."""
 
     scores: np.ndarray
     loadings: np.ndarray
@@ -36,10 +40,8 @@ class Components:
 def stack_shards(paths: Sequence[Path]) -> tuple[sparse.csr_matrix, np.ndarray, pd.DataFrame]:
     """Stack the shards in the order of their names.
 
-    Returns
-    -------
-    Cells x genes in 64 bits, the cells' ids, the genes (gene_id, symbol). The shards are read one at a time into the
-    final arrays: the peak is the stacked matrix and one shard.
+    Returns ------- Cells x genes in 64 bits, the cells' ids, the genes (gene_id, symbol). The shards are read
+    one at a time into the final arrays: the peak is the stacked matrix and one shard.
     """
     paths = sorted(paths, key=lambda path: path.name)
     sizes = []
@@ -52,17 +54,25 @@ def stack_shards(paths: Sequence[Path]) -> tuple[sparse.csr_matrix, np.ndarray, 
     cell_ids, genes, row, value = [], None, 0, 0
     for path, (cells, values) in zip(paths, sizes, strict=True):
         shard = read_h5ad(path)
-        here = pd.DataFrame({"gene_id": shard.var_names.to_numpy(), "symbol": shard.var["symbol"].to_numpy(dtype=object)})
+        here = pd.DataFrame(
+            {"gene_id": shard.var_names.to_numpy(), "symbol": shard.var["symbol"].to_numpy(dtype=object)}
+        )
         genes = here if genes is None else genes
         if not genes["gene_id"].equals(here["gene_id"]):
-            raise BadInput(f"{path}: its genes differ from those of {paths[0]}; normalise all shards of one cohort anew")
+            raise BadInput(
+                f"{path}: its genes differ from those of {paths[0]}; normalise all shards of one cohort anew"
+            )
         data[value : value + values], indices[value : value + values] = shard.X.data, shard.X.indices
         indptr[row + 1 : row + cells + 1] = value + shard.X.indptr[1:]
         cell_ids.append(shard.obs_names.to_numpy(dtype=object))
         row, value = row + cells, value + values
     if n_values <= np.iinfo(np.int32).max:
         indptr = indptr.astype(np.int32)  # else scipy would widen the indices too
-    return sparse.csr_matrix((data, indices, indptr), shape=(n_cells, len(genes))), np.concatenate(cell_ids), genes
+    return (
+        sparse.csr_matrix((data, indices, indptr), shape=(n_cells, len(genes))),
+        np.concatenate(cell_ids),
+        genes,
+    )
 
 
 def fix_signs(loadings: np.ndarray) -> np.ndarray:
@@ -94,7 +104,7 @@ def principal_components(matrix: sparse.csr_matrix, n_components: int, *, seed: 
     squares = np.bincount(matrix.indices, weights=matrix.data * matrix.data, minlength=n_genes)
     total_variance = float((squares - n_cells * mean**2).sum() / (n_cells - 1))
     if not total_variance > 0:
-        raise BadInput("normalised counts: no selected gene varies between cells; raise --n_top_genes or check the counts")
+        raise BadInput("normalised counts: no selected gene varies between cells; raise --n_top_genes")
     transposed = matrix.T
 
     def covariance(vector: np.ndarray) -> np.ndarray:
@@ -114,7 +124,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--counts", type=Path, nargs="+", required=True, help="normalised shards")
     parser.add_argument("--n-pcs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, required=True, help="folder; gets pca.parquet, pca_loadings.parquet, ...")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder; gets pca.parquet, pca_loadings.parquet, ..."
+    )
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
@@ -122,19 +134,23 @@ def main(argv: list[str]) -> None:
     n_cells, n_genes = matrix.shape
     if n_cells < MIN_CELLS or n_genes < MIN_GENES:
         raise BadInput(
-            f"{args.counts[0]}: {n_cells} cells and {n_genes} selected genes in all, too few for an embedding "
-            f"({MIN_CELLS} cells, {MIN_GENES} genes); loosen the thresholds or end with --stop_after qc"
+            f"{args.counts[0]}: {n_cells} cells and {n_genes} selected genes in all, too few for an "
+            f"embedding ({MIN_CELLS} cells, {MIN_GENES} genes); loosen the thresholds or --stop_after qc"
         )
     n_pcs = min(args.n_pcs, min(n_cells, n_genes) - 1)
     with limit_threads(1):  # the vectors are short: a second BLAS thread costs more than it brings
         pca = principal_components(matrix, n_pcs, seed=args.seed)
     names = [f"PC{i + 1}" for i in range(n_pcs)]
-    write_parquet(pd.concat([pd.DataFrame({"cell_id": cell_ids}), pd.DataFrame(pca.scores.astype(np.float32), columns=names)], axis=1),
-                  args.output / "pca.parquet")  # fmt: skip
-    write_parquet(pd.concat([genes, pd.DataFrame(pca.loadings, columns=names)], axis=1), args.output / "pca_loadings.parquet")
+    scores = pd.DataFrame(pca.scores.astype(np.float32), columns=names)
+    scores.insert(0, "cell_id", cell_ids)
+    write_parquet(scores, args.output / "pca.parquet")
+    write_parquet(
+        pd.concat([genes, pd.DataFrame(pca.loadings, columns=names)], axis=1),
+        args.output / "pca_loadings.parquet",
+    )
     ratio = pca.variance / pca.total_variance
-    write_tsv(pd.DataFrame({"component": names, "variance": pca.variance, "ratio": ratio, "cumulative": ratio.cumsum()}),
-              args.output / "pca_variance.tsv")  # fmt: skip
+    variance = {"component": names, "variance": pca.variance, "ratio": ratio, "cumulative": ratio.cumsum()}
+    write_tsv(pd.DataFrame(variance), args.output / "pca_variance.tsv")
     fewer = f"{n_pcs} components, not {args.n_pcs}: {n_cells} cells and {n_genes} genes hold no more"
     write_json(
         {"n_pcs": n_pcs, "n_cells": n_cells, "n_genes": n_genes, "total_variance": pca.total_variance,

@@ -14,8 +14,9 @@ from checkpoints import write_versions
 from command_line import BadInput, run
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from plotting import DOWN, NEUTRAL, PALE, UP, colours_for, label, log_ticks, new_figure, save_figure, shorten
+from plotting import DOWN, NEUTRAL, PALE, UP, colours_for, log_ticks, new_figure, save_figure, shorten
 from published_tree import merge_trees, summary_of, table_of
 
 ALPHA = 0.05
@@ -171,15 +172,14 @@ def plot_ora(tables: dict[str, pd.DataFrame]) -> Figure:
         top = table.sort_values(["p_value", "gene_set"], kind="stable").head(N_SETS // 2)
         rows.append(top.assign(direction=direction))
     top = pd.concat(rows)
-    figure = new_figure(7, 1.5 + 0.27 * len(top))
+    figure = new_figure(7, 1.7 + 0.27 * len(top))
     ax = figure.subplots()
     odds = top["odds_ratio"].to_numpy(dtype=float)
     finite = odds[np.isfinite(odds) & (odds > 0)]
     ceiling = finite.max() * 2 if len(finite) else 10.0
     colours = np.where(top["direction"] == "up", UP, DOWN).tolist()
-    names = [f"{name}" for name in top["gene_set"]]
     shown = np.clip(np.where(np.isfinite(odds), odds, ceiling), 0.1, ceiling)
-    draw_sets(ax, shown, top["padj"].to_numpy(dtype=float), top["overlap"].to_numpy(dtype=float), names, colours)
+    draw_sets(ax, shown, top["padj"].to_numpy(dtype=float), top["overlap"].to_numpy(dtype=float), top["gene_set"].tolist(), colours)
     ax.set_xscale("log")
     ax.set_xlim(min(1, shown.min()) / 1.2, shown.max() * 1.3)
     log_ticks(ax.xaxis)
@@ -189,10 +189,12 @@ def plot_ora(tables: dict[str, pd.DataFrame]) -> Figure:
     n_up = int((top["direction"] == "up").sum())
     if 0 < n_up < len(top):
         ax.axhline(len(top) - n_up - 0.5, color="black", linewidth=0.6)
-    for direction, colour, y in (("up", UP, 1.0), ("down", DOWN, 0.0)):
-        if direction in set(top["direction"]):
-            label(ax, 0.995, y, f"genes {direction} with age", transform=ax.transAxes, ha="right", color=colour, fontsize=8,
-                  va="top" if y else "bottom")  # fmt: skip
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color=colour, label=f"genes {direction} with age")
+        for direction, colour in (("up", UP), ("down", DOWN))
+        if direction in set(top["direction"])
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
 
 

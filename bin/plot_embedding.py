@@ -18,18 +18,42 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from plotting import PALETTE, colours_for, crowded_place, label, log_ticks, new_figure, numbered_legend, save_figure, scatter, shorten
 
-MANY = 36  # with more kinds than this, a legend tells nobody anything
+MOST_NUMBERED, MOST_COLOURED = 36, 12  # kinds that a legend can tell apart by number and colour, or by colour alone
 SQUARE_INCHES = 5.2
 
 
-def _map_axes(ax: Axes, names: Sequence[str]) -> None:
+def frame_of(points: np.ndarray) -> np.ndarray:
+    """Limits of a map that a handful of far cells cannot squeeze: all but the outermost 0.01 % on each side.
+
+    Parameters
+    ----------
+    points
+        Coordinates, cells x 2.
+
+    Returns
+    -------
+    Low and high of each coordinate, 2 x 2; never wider than the points and a margin.
+    """
+    low, high = np.quantile(points, [1e-4, 1 - 1e-4], axis=0)
+    margin = np.where(high > low, 0.06 * (high - low), 0.5)
+    return np.column_stack([low - margin, high + margin])
+
+
+def outside(points: np.ndarray) -> int:
+    """How many points the frame leaves out."""
+    limits = frame_of(points)
+    return int(((points < limits[:, 0]) | (points > limits[:, 1])).any(axis=1).sum())
+
+
+def _map_axes(ax: Axes, names: Sequence[str], points: np.ndarray) -> None:
     """Axes of a map: named, without numbers that mean nothing."""
-    ax.set(xticks=[], yticks=[], xlabel=names[0], ylabel=names[1])
+    limits = frame_of(points)
+    ax.set(xticks=[], yticks=[], xlabel=names[0], ylabel=names[1], xlim=limits[0], ylim=limits[1])
 
 
 def _legend_room(n_kinds: int, longest: int) -> float:
     """Inches that a legend needs to the right of a map."""
-    return -(-n_kinds // 18) * (0.5 + 0.068 * longest) if n_kinds <= MANY else 0.0
+    return -(-n_kinds // 18) * (0.5 + 0.068 * longest)
 
 
 def draw_categories(ax: Axes, points: np.ndarray, kinds: pd.Series, *, numbered: bool, palette: Sequence[str]) -> None:
@@ -72,19 +96,18 @@ def plot_categories(
     by_name = colours_for(categories)
     palette = [PALETTE[i % len(PALETTE)] if clusters else by_name[name] for i, name in enumerate(categories)]
     counts = kinds.value_counts(sort=False).to_numpy()
-    few = len(categories) <= MANY
+    few = len(categories) <= (MOST_NUMBERED if numbered else MOST_COLOURED)
     legend = [
         f"{f'{i + 1} ' if numbered and not clusters else ''}{shorten(name, 36)} ({n:,})"
         for i, (name, n) in enumerate(zip(categories, counts, strict=True))
+        if few
     ]
     figure = new_figure(SQUARE_INCHES + 0.2 + _legend_room(len(legend), max(map(len, legend), default=0)), SQUARE_INCHES)
     ax = figure.subplots()
-    _map_axes(ax, axis_names)
+    _map_axes(ax, axis_names, points)
     draw_categories(ax, points, kinds, numbered=numbered and few, palette=palette)
-    if few:
+    if legend:
         numbered_legend(ax, legend, palette)
-    else:
-        ax.set_title(f"{len(categories):,} kinds; each has one of {len(PALETTE)} colours", loc="left")
     return figure
 
 
@@ -102,7 +125,7 @@ def plot_values(
     """
     figure = new_figure(SQUARE_INCHES + 1, SQUARE_INCHES)
     ax = figure.subplots()
-    _map_axes(ax, axis_names)
+    _map_axes(ax, axis_names, points)
     known = values[np.isfinite(values)]
     if not len(known):
         ax.text(0.5, 0.5, f"{bar}: not known for these cells", ha="center", transform=ax.transAxes)
@@ -125,12 +148,13 @@ def plot_pca(pca: pd.DataFrame, kinds: pd.Series) -> Figure:
     names = [str(name) for name in kinds.cat.categories]
     colours = colours_for(names)
     legend = [f"{i + 1} {shorten(name, 36)}" for i, name in enumerate(names)]
-    figure = new_figure(4.6 * len(pairs) + _legend_room(len(legend), max(map(len, legend))), 4.6)
+    legend = legend if len(legend) <= MOST_NUMBERED else []
+    figure = new_figure(4.6 * len(pairs) + _legend_room(len(legend), max(map(len, legend), default=0)), 4.6)
     axes = figure.subplots(1, len(pairs), squeeze=False)[0]
     for ax, pair in zip(axes, pairs, strict=True):
         ax.set(xlabel=pair[0], ylabel=pair[1])
-        draw_categories(ax, pca[pair].to_numpy(), kinds, numbered=len(names) <= MANY, palette=list(colours.values()))
-    if len(names) <= MANY:
+        draw_categories(ax, pca[pair].to_numpy(), kinds, numbered=bool(legend), palette=list(colours.values()))
+    if legend:
         numbered_legend(axes[-1], legend, list(colours.values()))
     return figure
 
@@ -175,7 +199,9 @@ def main(argv: list[str]) -> None:
         umap = read_parquet(args.umap)
         check_same_cells(cells["cell_id"], umap["cell_id"], args.cells, args.umap)
         points, axis_names = umap[["UMAP1", "UMAP2"]].to_numpy(dtype=float), ("UMAP 1", "UMAP 2")
-        for name, (figure, title, description) in draw_umaps(points, cells, args.donors, axis_names).items():
+        n_outside = outside(points)
+        n += f" ({n_outside:,} far ones lie outside the frame)" if n_outside else ""
+        for name, (figure, title, description) in draw_umaps(points, cells, args.donors, axis_names, n=n).items():
             save_figure(figure, figures / name, title=title, description=description)
         for resolution, table in cluster_tables(args.clusters).items():
             check_same_cells(cells["cell_id"], table["cell_id"], args.cells, f"clusters of resolution {resolution}")
@@ -193,7 +219,7 @@ def main(argv: list[str]) -> None:
 
 
 def draw_umaps(
-    points: np.ndarray, cells: pd.DataFrame, donors_path: Path, axis_names: Sequence[str]
+    points: np.ndarray, cells: pd.DataFrame, donors_path: Path, axis_names: Sequence[str], *, n: str
 ) -> Mapping[str, tuple[Figure, str, str]]:
     """The UMAP by each thing known of the cells: figure, title and description by file name."""
     donors = read_parquet(donors_path)
@@ -201,7 +227,6 @@ def draw_umaps(
     donors = donors.set_index("donor_id").reindex(cells["donor_id"].cat.categories)
     codes = cells["donor_id"].cat.codes.to_numpy()
     sex = pd.Series(pd.Categorical(donors["sex"].fillna("unknown").astype(str).to_numpy()[codes]))
-    n = f"{len(cells):,} cells"
     mean = "Each dot shows the mean of the cells under it."
     by_number = {
         "counts": ("Counts", cells["n_counts"].to_numpy(dtype=float), True, "counts"),
@@ -212,7 +237,7 @@ def draw_umaps(
     }  # fmt: skip
     by_kind = {
         "cell_type": (cells["cell_type"], "cell type", "Numbers stand where most cells of a type are."),
-        "donor": (cells["donor_id"], "donor", "Of cells in one place, one at random is on top: well-mixed donors look speckled."),
+        "donor": (cells["donor_id"], "donor", "Of cells in one place, one at random is on top: well-mixed donors look speckled. Past 30, colours repeat."),
         "sex": (sex, "sex", "Of cells in one place, one at random is on top."),
     }
     drawn = {

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from cell_type_samples import CellTypeSamples, read_samples
 from checkpoints import write_json, write_tsv, write_versions
 from command_line import BadInput, limit_threads, run

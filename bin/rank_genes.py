@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Measure how variable each gene is within each donor of one shard, on the raw counts of its kept cells.
 
-In: a shard of raw counts and its quality control. Out: a table of genes with their total count and one column a donor,
-`donor:<id>`, of seurat_v3 normalised variances; and a summary of the donors with those left out and why.
+In: a shard of raw counts and its quality control. Out: a table of genes with their total count and one column
+a donor, `donor:<id>`, of seurat_v3 normalised variances; and a summary of the donors with those left out and
+why.
 """
 
 import argparse
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
+
 from checkpoints import check_same_cells, read_h5ad, read_parquet, write_json, write_parquet, write_versions
 from command_line import Progress, limit_threads, run
-from scipy import sparse
 from seurat_v3 import DonorRanking, rank_donor
 
 
@@ -59,7 +61,9 @@ def main(argv: list[str]) -> None:
         "symbol": shard.var["symbol"].to_numpy(dtype=object),
         "n_counts": np.asarray(counts.sum(axis=0, dtype=np.int64)).ravel(),
     }
-    columns |= {f"donor:{name}": of.variance_norm for name, of in rankings.items() if of.variance_norm is not None}
+    columns |= {
+        f"donor:{name}": of.variance_norm for name, of in rankings.items() if of.variance_norm is not None
+    }
     write_parquet(pd.DataFrame(columns), args.output)
     write_json(
         {

@@ -40,6 +40,7 @@ COHORT_FIGURES = ("cells_per_donor", "age_sex", "cell_types")
 QC_FIGURES = ("violins", "counts_and_genes", "cells_lost")
 EMBEDDING_FIGURES = ("umap_cell_type", "umap_donor", "umap_age", "umap_sex", "umap_counts", "umap_doublet_score", "pca_cell_type")
 CELL_TYPE_FIGURES = ("volcano", "ma", "gsea", "ora", "prediction", "sweep")
+NOT_RUN = {"status": "", "reason": ""}
 SUMMARIES = {"de": "Differential expression", "gsea": "Gene set enrichment", "ora": "Over-representation"}
 
 
@@ -47,6 +48,8 @@ def number(value: object, digits: int = 3) -> str:
     """A number for a person: thousands with commas, others to `digits` significant digits, a dash where there is none."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOT_AVAILABLE
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{value:.{digits}g}"
@@ -142,9 +145,9 @@ def cell_type_sections(files: Mapping[str, Path], pictures: Mapping[str, Picture
                 "name": row["cell_type"],
                 "donors": row["n_samples"] if used is None else len(used),
                 "cells": row["n_cells"] if used is None else used["n_cells"].sum(min_count=1),
-                "de": summary_of(files, f"{folder}/de_summary.json"),
+                "de": NOT_RUN | summary_of(files, f"{folder}/de_summary.json"),
                 "sets": top_sets(table_of(files, f"{folder}/gsea.tsv", ["gene_set", "nes", "p_value", "q_value"])),
-                "gsea": summary_of(files, f"{folder}/gsea_summary.json"),
+                "gsea": NOT_RUN | summary_of(files, f"{folder}/gsea_summary.json"),
                 "best": best_prediction(predictions, row["id"]),
                 "genes": gene_rows(files, folder),
                 "gsea_rows": set_rows(files, f"{folder}/gsea.tsv"),
@@ -160,12 +163,13 @@ def cell_type_sections(files: Mapping[str, Path], pictures: Mapping[str, Picture
     return sections
 
 
-def cluster_sections(files: Mapping[str, Path], pictures: Mapping[str, Picture]) -> list[dict]:
-    """The figures of each resolution, in numerical order."""
-    resolutions = {name.split("/")[1].removeprefix("resolution-") for name in files if name.startswith("clusters/resolution-")}
+def cluster_figures(pictures: Mapping[str, Picture]) -> list[Picture]:
+    """The figures of all resolutions, in numerical order."""
+    found = {name.split("/")[1].removeprefix("resolution-"): name for name in pictures if name.startswith("clusters/resolution-")}
     return [
-        {"resolution": resolution, "figures": in_folder(pictures, f"clusters/resolution-{resolution}/figures")}
-        for resolution in sorted(resolutions, key=lambda text: (float(text), text))
+        picture
+        for resolution in sorted(found, key=lambda text: (float(text), text))
+        for picture in in_folder(pictures, f"clusters/resolution-{resolution}/figures")
     ]
 
 
@@ -176,10 +180,10 @@ def cohort_facts(files: Mapping[str, Path]) -> dict:
     if donors is not None:
         kept = donors[donors["kept"]]
         sexes = kept["sex"].fillna("unknown").value_counts().sort_index()
-        facts |= {
-            "n_donors": len(kept), "age_low": kept["age_years"].min(), "age_high": kept["age_years"].max(),
-            "age_median": kept["age_years"].median(), "sexes": list(sexes.items()),
-        }  # fmt: skip
+        facts |= {"n_donors": len(kept), "sexes": list(sexes.items())}
+        ages = kept["age_years"].dropna()
+        if len(ages):
+            facts |= {"age_low": ages.min(), "age_median": ages.median(), "age_high": ages.max()}
     types = table_of(files, "cohort/cell_types.tsv", ["cell_type", "n_cells", "kept", "reason"])
     if types is not None:
         facts["n_types"] = int(types["kept"].sum())
@@ -220,7 +224,7 @@ def parameter_groups(parameters: Mapping[str, Mapping[str, object]]) -> dict[str
 
 def content_of(files: Mapping[str, Path], parameters: Mapping[str, Mapping[str, object]], versions: Sequence[Path]) -> dict:
     """Everything that the template shows."""
-    pictures = embed({name: path for name, path in files.items() if name.endswith(".png")})
+    pictures = embed(files)
     values = {name: entry.get("value") for name, entry in parameters.items()}
     stages = funnel(files)
     sentences, references = methods(values, files)
@@ -242,14 +246,14 @@ def content_of(files: Mapping[str, Path], parameters: Mapping[str, Mapping[str, 
         "breaks": breaks(stages),
         "notes": list(dict.fromkeys(cohort_notes)),
         "qc": qc,
-        "figures": {
+        "drawn": {
             "cohort": in_folder(pictures, "cohort/figures", COHORT_FIGURES),
             "qc": in_folder(pictures, "qc/figures", QC_FIGURES),
             "embedding": in_folder(pictures, "embedding/figures", EMBEDDING_FIGURES),
             "pseudobulk": in_folder(pictures, "pseudobulk/figures"),
             "run": in_folder(pictures, "pipeline_info"),
         },
-        "clusters": cluster_sections(files, pictures),
+        "clusters": cluster_figures(pictures),
         "methods": sentences,
         "references": references,
         "parameters": parameter_groups(parameters),

@@ -24,6 +24,7 @@ class Picture:
     uri: str
     width: int
     height: int
+    has_pdf: bool
 
 
 def _shrink(path: Path, scale: float) -> tuple[bytes, tuple[int, int]]:
@@ -38,14 +39,15 @@ def _shrink(path: Path, scale: float) -> tuple[bytes, tuple[int, int]]:
     return content.getvalue(), image.size
 
 
-def embed(paths: Mapping[str, Path], *, budget: int = BUDGET_BYTES) -> dict[str, Picture]:
-    """Pictures by their path in the results folder, all at the largest scale at which they fit into `budget` bytes.
+def embed(files: Mapping[str, Path], *, budget: int = BUDGET_BYTES) -> dict[str, Picture]:
+    """PNG files as pictures by their path in the results folder, all at the largest scale that fits `budget` bytes.
 
     Parameters
     ----------
-    paths
-        PNG files by their path in the results folder.
+    files
+        All files by their path in the results folder.
     """
+    paths = {name: path for name, path in files.items() if name.endswith(".png")}
     for scale in SCALES:
         pictures = {name: _shrink(path, scale) for name, path in paths.items()}
         if sum(len(content) for content, _ in pictures.values()) <= budget:
@@ -62,6 +64,7 @@ def embed(paths: Mapping[str, Path], *, budget: int = BUDGET_BYTES) -> dict[str,
             uri=f"data:image/png;base64,{base64.b64encode(content).decode()}",
             width=width,
             height=height,
+            has_pdf=f"{name[:-4]}.pdf" in files,
         )
     return embedded
 

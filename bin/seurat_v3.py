@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""The seurat_v3 ranking of genes by variance, donor by donor (Stuart et al. 2019, doi:10.1016/j.cell.2019.05.031).
+"""The seurat_v3 ranking of genes by variance, donor by donor.
 
-The numbers equal scanpy's `highly_variable_genes(flavor="seurat_v3", batch_key=...)` to the last bit where its loess
-can be fitted: counts are added up in the same order, and ties are broken by the same sort. What scanpy does in one
-call is cut in two here, so that donors can lie in different shards: the statistics of a donor, and the merge.
+Stuart et al. 2019, doi:10.1016/j.cell.2019.05.031. The numbers equal scanpy's
+`highly_variable_genes(flavor="seurat_v3", batch_key=...)` to the last bit where its loess can be fitted:
+counts are added up in the same order, and ties are broken by the same sort. What scanpy does in one call is
+cut in two here, so that donors can lie in different shards: the statistics of a donor, and the merge.
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,13 @@ from scipy import sparse
 
 MIN_CELLS = 3  # of a donor: with fewer, a variance says nothing
 MIN_VARIABLE_GENES = 10  # of a donor: with one, loess crashes the process; with six, it fails
-# Donors with few cells have few distinct means, where loess finds "near singularities" (scanpy issue 1504). A jitter
-# of the log10 mean parts them; too small a one yields fits that are off by up to 1e9, so each fit is judged.
-JITTERS = (0.0, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3, 1e-2)
-MAX_OVERSHOOT = 1.0  # a sane fit stays within one decade of the range of the variances
+# Donors with few cells have few distinct means, where loess finds "near singularities" (scanpy #1504). A
+# jitter of the log10 mean parts them; but a tiny one can yield fits that are off by decades (1e6 at 1e-10, a
+# tenth of that at a jitter ten times as large). So a fit is believed when the next larger jitter gives the
+# same.
+JITTERS = (1e-10, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+SAME_FIT = 0.1  # log10 of the variance
+MAX_OVERSHOOT = 1.0  # a fit without jitter stays within one decade of the range of the variances
 
 
 @dataclass(frozen=True)
@@ -40,31 +44,42 @@ def mean_and_variance(counts: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray
     return mean, variance * (n_cells / (n_cells - 1))
 
 
+def _loess_or_none(x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray | None:
+    from skmisc.loess import loess
+
+    model = loess(x, y, span=span, degree=2)
+    try:
+        model.fit()
+    except ValueError:
+        return None
+    fitted = model.outputs.fitted_values
+    return (
+        fitted if np.all((fitted >= y.min() - MAX_OVERSHOOT) & (fitted <= y.max() + MAX_OVERSHOOT)) else None
+    )
+
+
 def fit_loess(x: np.ndarray, y: np.ndarray, *, span: float) -> tuple[np.ndarray, float]:
     """Expected log10 variance at each log10 mean, by local quadratic regression.
 
-    Returns
-    -------
-    The fitted values and the jitter of `x` that they needed (0 nearly always); the draw is the same in every run.
+    Returns ------- The fitted values and the jitter of `x` that they needed (0 nearly always); the draw is
+    the same in every run.
 
     Raises
     ------
     ValueError
-        If no jitter gives a fit that stays within the range of `y`.
+        If neither the plain fit nor any jitter can be believed.
     """
-    from skmisc.loess import loess
-
-    for jitter in JITTERS:
-        noise = jitter * np.random.default_rng(0).uniform(-1, 1, len(x)) if jitter else 0.0
-        model = loess(x + noise, y, span=span, degree=2)
-        try:
-            model.fit()
-        except ValueError:
-            continue
-        fitted = model.outputs.fitted_values
-        if np.all((fitted >= y.min() - MAX_OVERSHOOT) & (fitted <= y.max() + MAX_OVERSHOOT)):
-            return fitted, jitter
-    raise ValueError("loess finds no fit")
+    fitted = _loess_or_none(x, y, span)
+    if fitted is not None:
+        return fitted, 0.0
+    noise = np.random.default_rng(0).uniform(-1, 1, len(x))
+    smaller = None
+    for i, jitter in enumerate(JITTERS):
+        fitted = _loess_or_none(x + jitter * noise, y, span)
+        if smaller is not None and fitted is not None and np.abs(fitted - smaller).max() < SAME_FIT:
+            return smaller, JITTERS[i - 1]
+        smaller = fitted
+    raise ValueError("loess finds no stable fit")
 
 
 def clipped_sums(counts: sparse.csr_matrix, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -105,13 +120,17 @@ def rank_donor(counts: sparse.csr_matrix, *, span: float) -> DonorRanking:
         return DonorRanking(n_cells, None, reason=f"fewer than {MIN_VARIABLE_GENES} variable genes")
     expected = np.zeros(len(mean))
     try:
-        expected[variable], jitter = fit_loess(np.log10(mean[variable]), np.log10(variance[variable]), span=span)
+        expected[variable], jitter = fit_loess(
+            np.log10(mean[variable]), np.log10(variance[variable]), span=span
+        )
     except ValueError as error:
         return DonorRanking(n_cells, None, reason=str(error))
     expected_sd = np.sqrt(10**expected)
     sums, squares = clipped_sums(counts, expected_sd * np.sqrt(n_cells) + mean)
     # The order of operations is scanpy's: another order changes last digits, and with them ranks.
-    variance_norm = (1 / ((n_cells - 1) * np.square(expected_sd))) * (n_cells * np.square(mean) + squares - 2 * sums * mean)
+    variance_norm = (1 / ((n_cells - 1) * np.square(expected_sd))) * (
+        n_cells * np.square(mean) + squares - 2 * sums * mean
+    )
     return DonorRanking(n_cells, variance_norm, jitter)
 
 
@@ -123,11 +142,14 @@ def top_ranks(variance_norm: np.ndarray, n_top_genes: int) -> np.ndarray:
 
 
 def median_ignoring_nan(ranks: np.ndarray) -> np.ndarray:
-    """Median of each column over its numbers; NaN where there is none. Halves of ranks are exact in 32 bits."""
+    """Median of each column over its numbers; NaN where it has none."""
     ordered = np.sort(ranks, axis=0)  # NaN last
     n = np.sum(~np.isnan(ranks), axis=0)
     columns = np.arange(ranks.shape[1])
-    low, high = ordered[np.maximum(n - 1, 0) // 2, columns], ordered[np.minimum(n // 2, len(ranks) - 1), columns]
+    low, high = (
+        ordered[np.maximum(n - 1, 0) // 2, columns],
+        ordered[np.minimum(n // 2, len(ranks) - 1), columns],
+    )
     return np.where(n > 0, (low.astype(np.float64) + high) / 2, np.nan)
 
 
@@ -141,11 +163,9 @@ def merge_donors(variances_norm: Sequence[np.ndarray], *, n_top_genes: int) -> p
     n_top_genes
         How many genes to mark; a donor votes with its own first `n_top_genes`.
 
-    Returns
-    -------
-    One row a gene, in the order given: `rank` (median over the donors that have it among their first), `n_donors`
-    (how many these are), `variance_norm` (mean over all donors), `top` (among the first `n_top_genes`: by rank, then
-    number of donors, then order of genes).
+    Returns ------- One row a gene, in the order given: `rank` (median over the donors that have it among
+    their first), `n_donors` (how many these are), `variance_norm` (mean over all donors), `top` (among the
+    first `n_top_genes`: by rank, then number of donors, then order of genes).
     """
     ranks = np.stack([top_ranks(values, n_top_genes) for values in variances_norm])
     total = np.zeros(ranks.shape[1])

@@ -188,7 +188,9 @@ def simulate_pool(model: Model, donors: pd.DataFrame, pool: int) -> tuple[sparse
     order = stream(model.seed, POOL, pool, 2).permutation(len(truth))
     truth = truth.iloc[order].reset_index(drop=True)
     truth.insert(0, "cell_id", barcodes(len(truth), pool, seed=model.seed))
-    return sparse.vstack([counts for counts, _ in drawn], format="csr")[order], truth
+    counts = sparse.vstack([counts for counts, _ in drawn], format="csr")
+    del drawn
+    return counts[order], truth
 
 
 def simulate_pools(model: Model, donors: pd.DataFrame, *, processes: int) -> Iterator[tuple]:
@@ -289,6 +291,7 @@ def write_cohort(model: Model, donors: pd.DataFrame, h5ad: Path, truth: Path, *,
             table_writer.write_table(table)
             counted += np.bincount(drawn["donor"], minlength=len(donors))
             progress.advance(len(drawn))
+            del counts  # the next pool takes its place
     progress.close()
     return pd.Series(counted, index=donors["donor_id"])
 

@@ -77,7 +77,7 @@ class Settings:
 
 
 PRESETS = {
-    "tiny": Settings(donors=12, cells=1200, genes=1500, donors_per_pool=4, planted=2),
+    "tiny": Settings(donors=14, cells=1540, genes=1500, donors_per_pool=5, planted=2, composition=3000.0),
     "demo": Settings(),
     "onek1k": Settings(
         donors=982, cells=1_270_000, genes=35_000, donors_per_pool=13, donor_cells_sd=0.25, composition=150.0

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+
 from checkpoints import write_json, write_tsv
 from command_line import BadInput
 
@@ -40,7 +41,7 @@ def write_skipped(
         Under `strict`, in which a missing result ends the run.
     """
     if strict:
-        raise BadInput(f"{Path(summary).stem}: {reason} (a skipped statistic is an error under --strict)")
+        raise BadInput(f"{summary}: {reason} (a skipped statistic is an error under --strict)")
     for path, columns in tables.items():
         write_tsv(pd.DataFrame(columns=list(columns)), path)
     write_json({"status": "skipped", "reason": reason, **(facts or {})}, summary)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from checkpoints import read_json, write_tsv, write_versions
 from command_line import BadInput, run
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Import umap-learn without the compiling that it does not need here.
 
-`import umap` imports pynndescent, which compiles some hundred distance functions on import (9-16 CPU seconds, paid by
-every task). Neighbours come from faiss, so none of them is ever called: pynndescent is imported uncompiled. The two
-functions of umap that build the fuzzy graph take 5 seconds to compile; numba keeps them in `NUMBA_CACHE_DIR`.
+`import umap` imports pynndescent, which compiles some hundred distance functions on import (9-16 CPU seconds,
+paid by every task). Neighbours come from faiss, so none of them is ever called: pynndescent is imported
+uncompiled. The two functions of umap that build the fuzzy graph take 5 seconds to compile; numba keeps them
+in `NUMBA_CACHE_DIR`.
 """
 
 import contextlib

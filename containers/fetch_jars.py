@@ -1,6 +1,6 @@
-"""Fetches the engine's jars by the lock, or writes the lock. Runs in the `launcher` environment, which holds jgo.
+"""Fetches the engine's jars by the lock, or writes the lock. Runs in the `launcher` environment, with jgo.
 
-    fetch_jars.py fetch LOCK FOLDER    downloads into FOLDER/jars; a jar whose sha256 is not the lock's is refused
+    fetch_jars.py fetch LOCK FOLDER    downloads into FOLDER/jars; a jar with another sha256 is refused
     fetch_jars.py lock SPEC LOCK       resolves the Maven coordinates of SPEC into LOCK
 
 Locks have jgo's own format. Repositories named in the user's jgo settings are asked first; one
@@ -8,7 +8,6 @@ named `central` takes the place of Maven Central.
 """
 
 import hashlib
-import os
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -23,7 +22,7 @@ DOWNLOADS_AT_ONCE = 6
 TIMEOUT_SECONDS = 60
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A jar that is not the one in the lock."""
 
 
@@ -39,11 +38,11 @@ def fetch_jar(context: MavenContext, locked, folder: Path) -> Path:
     component = context.project(locked.groupId, locked.artifactId).at_version(locked.version)
     downloaded = component.artifact(locked.classifier or "", locked.packaging).resolve()
     if hashlib.sha256(downloaded.read_bytes()).hexdigest() != locked.sha256:
-        raise Refused(f"{downloaded.name}: its sha256 is not the one in the lock")
+        raise RefusedError(f"{downloaded.name}: its sha256 is not the one in the lock")
     target = folder / downloaded.name
     if target.exists():
-        raise Refused(f"{downloaded.name}: named twice in the lock")
-    os.replace(downloaded, target)
+        raise RefusedError(f"{downloaded.name}: named twice in the lock")
+    downloaded.replace(target)
     return target
 
 
@@ -83,10 +82,10 @@ def main(arguments: list[str]) -> int:
     command, first, second = arguments
     try:
         {"fetch": fetch, "lock": resolve}[command](Path(first), Path(second))
-    except Refused as error:
+    except RefusedError as error:
         print(f"refused: {error}; nothing was kept", file=sys.stderr)
         return 1
-    except Exception as error:  # noqa: BLE001 - requests, urllib3 and jgo raise many kinds; the kind is part of the line
+    except Exception as error:  # requests, urllib3 and jgo raise many kinds; the kind is part of the line
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0

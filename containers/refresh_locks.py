@@ -1,4 +1,6 @@
-"""Writes every lock anew from its direct requirements and shows what changed. Runs by `make lock`; needs the network.
+"""Writes every lock anew from its direct requirements and shows what changed: `make lock`. Needs the network.
+
+Runs in the environment that holds jgo, with uv on PATH.
 
 X.in -> X.lock         Python packages, by uv, with the hashes of all their wheels
 X.toml -> X.lock       jars, by jgo, with their sha256 sums
@@ -13,7 +15,8 @@ from pathlib import Path
 CONTAINERS = Path(__file__).resolve().parent
 UV_COMPILE = (
     "uv pip compile --quiet --upgrade --generate-hashes --only-binary :all: --python-version 3.11"
-    " --python-platform x86_64-manylinux_2_36 --no-header --no-annotate --no-emit-index-url --no-emit-find-links"
+    " --python-platform x86_64-manylinux_2_36 --no-header --no-annotate"
+    " --no-emit-index-url --no-emit-find-links"
 ).split()
 
 
@@ -32,11 +35,7 @@ def without(lock: str, other: str) -> str:
 
 def lock_jars(name: str) -> None:
     """Write name.lock from name.toml."""
-    setup = ["sh", "bootstrap.sh", "setup", "launcher"]
-    launcher = subprocess.run(
-        setup, cwd=CONTAINERS, check=True, capture_output=True, text=True
-    ).stdout.strip()
-    command = [f"{launcher}/bin/python", "-I", "fetch_jars.py", "lock", f"{name}.toml", f"{name}.lock"]
+    command = [sys.executable, "-I", "fetch_jars.py", "lock", f"{name}.toml", f"{name}.lock"]
     subprocess.run(command, cwd=CONTAINERS, check=True)
 
 

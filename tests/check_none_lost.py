@@ -1,8 +1,8 @@
-"""Fails when a test was silently lost: `python tests/check_none_lost.py JUNIT.xml`, after a full run of pytest.
+"""Fails when a test was silently lost: `check_none_lost.py JUNIT.xml`, after a full run of pytest.
 
-Lost is: a test function that stands in a file and was not run, or was skipped or marked as an expected failure; one
-that is shadowed by a second of the same name; a module of the pipeline without an nf-test file; a script of bin/ that no
-test names.
+Lost is: a test function that stands in a file and was not run, or was skipped or marked as an expected
+failure; one that is shadowed by a second of the same name; a module of the pipeline without an nf-test file;
+a script of bin/ that no test names.
 """
 
 import ast
@@ -27,7 +27,7 @@ def written_tests(path: Path) -> list[str]:
 
 
 def run_tests(junit: Path) -> dict[str, list[str]]:
-    """File stem -> the names of the tests that ran to an end; skipped ones and expected failures do not count."""
+    """File stem -> the names of its tests that ran to an end: neither skipped nor expected to fail."""
     ran: dict[str, list[str]] = {}
     for case in ElementTree.parse(junit).iter("testcase"):
         if case.find("skipped") is None:

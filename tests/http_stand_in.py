@@ -33,7 +33,7 @@ def served(answer: Callable[[str, str], Answer]) -> Iterator[tuple[str, list[tup
             self.end_headers()
             self.wfile.write(text.encode())
 
-        do_GET = do_POST = reply
+        do_GET = do_POST = reply  # noqa: N815  names that the library calls
 
         def log_message(self, *_args: object) -> None:
             """Say nothing."""

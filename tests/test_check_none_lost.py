@@ -1,12 +1,21 @@
 """The guard against silently lost tests notices each way of losing one."""
 
-import check_none_lost
 import pytest
 
+import check_none_lost
+
 CASES = """<testsuites><testsuite>
-<testcase classname="tests.test_sum" name="test_adds[1-2]"/><testcase classname="tests.test_sum.TestMore" name="test_b"/>
+<testcase classname="tests.test_sum" name="test_adds[1-2]"/>
+<testcase classname="tests.test_sum.TestMore" name="test_b"/>
 {extra}</testsuite></testsuites>"""
-TESTS = "import step\n\ndef test_adds(): ...\n\nclass TestMore:\n    def test_b(self): ...\n    def helper(self): ...\n"
+TESTS = """import step
+
+def test_adds(): ...
+
+class TestMore:
+    def test_b(self): ...
+    def helper(self): ...
+"""
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from command_line import BadInput
 from designs import build_design
 from skipped import CannotFit

@@ -8,6 +8,8 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
+
 from cell_type_samples import read_samples
 from checkpoints import read_json, read_tsv, write_h5ad
 from command_line import BadInput, limit_threads
@@ -24,14 +26,15 @@ from differential_expression import (
 )
 from inputs.statistics_inputs import CELL_TYPE, SET_SIZE, simulate_samples
 from skipped import CannotFit
-from threadpoolctl import threadpool_limits
 
 
 def run_step(folder: Path, adata: anndata.AnnData, *options: str) -> tuple[pd.DataFrame, dict]:
     """Run the script on a table; its de.tsv and summary."""
     write_h5ad(adata, folder / "counts.h5ad")
     files = ["--output", str(folder / "de.tsv"), "--summary", str(folder / "de_summary.json")]
-    main(["--pseudobulk", str(folder / "counts.h5ad"), *files, "--versions", str(folder / "v.json"), *options])
+    main(
+        ["--pseudobulk", str(folder / "counts.h5ad"), *files, "--versions", str(folder / "v.json"), *options]
+    )
     return read_tsv(folder / "de.tsv"), read_json(folder / "de_summary.json")
 
 
@@ -105,7 +108,10 @@ def test_pydeseq2_agrees_with_a_negative_binomial_glm_of_another_library():
         rate = counts[:, gene] / size
         dispersion = max((rate.var() - rate.mean() * (1 / size).mean()) / rate.mean() ** 2, 0.01)
         model = sm.GLM(
-            counts[:, gene], design.matrix, family=sm.families.NegativeBinomial(alpha=dispersion), offset=np.log(size)
+            counts[:, gene],
+            design.matrix,
+            family=sm.families.NegativeBinomial(alpha=dispersion),
+            offset=np.log(size),
         )
         reference.append(model.fit().params["age"] / np.log(2))
     assert np.corrcoef(ours["log2_fold_change"], reference)[0, 1] > 0.9995
@@ -151,7 +157,7 @@ def test_low_counts_are_filtered_as_edger_does():
 
 
 def test_false_discoveries_stay_at_their_rate_and_null_p_values_are_uniform():
-    """Pooled over replicates: one run's false discovery proportion has a standard deviation of .025 to .03."""
+    """Pooled over replicates: one run's false discovery proportion has an SD of .025 to .03."""
     from scipy.stats import kstest
 
     false, called, power, null_p = 0, 0, [], {"p_value": [], "p_value_companion": []}
@@ -209,7 +215,10 @@ def test_sparse_tables_are_fitted(tmp_path):
     table, summary = run_step(tmp_path, simulate_samples(n_donors=60, depth=2)[0])
     assert summary["size_factors"] == "poscounts"
     found = table.set_index("symbol")
-    assert found.loc[[f"SYM{i}" for i in range(SET_SIZE) if f"SYM{i}" in found.index], "log2_fold_change"].mean() > 0.4
+    assert (
+        found.loc[[f"SYM{i}" for i in range(SET_SIZE) if f"SYM{i}" in found.index], "log2_fold_change"].mean()
+        > 0.4
+    )
 
 
 def test_a_sex_difference_can_be_tested(planted, tmp_path):
@@ -246,7 +255,15 @@ def test_a_cell_type_that_cannot_be_fitted_leaves_headers_and_the_reason(tmp_pat
 def test_under_strict_it_is_an_error_of_one_line_and_exit_code_2(tmp_path):
     write_h5ad(simulate_samples()[0][:5].copy(), tmp_path / "counts.h5ad")
     script = ROOT / "bin/differential_expression.py"
-    options = ["--pseudobulk", "counts.h5ad", "--output", "de.tsv", "--summary", "de_summary.json", "--strict"]
+    options = [
+        "--pseudobulk",
+        "counts.h5ad",
+        "--output",
+        "de.tsv",
+        "--summary",
+        "de_summary.json",
+        "--strict",
+    ]
     done = subprocess.run(
         [sys.executable, script, *options], cwd=tmp_path, capture_output=True, text=True, check=False
     )

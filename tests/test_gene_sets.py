@@ -1,8 +1,9 @@
-"""Gene sets: files read or refused with a reason, libraries downloaded once, genes matched by exact symbol."""
+"""Gene sets: files read or refused with a reason, libraries downloaded once, symbols matched exactly."""
 
 import numpy as np
 import pandas as pd
 import pytest
+
 from checkpoints import read_json
 from command_line import BadInput
 from fetch_gene_sets import download_library, main
@@ -85,17 +86,33 @@ def test_the_reason_for_no_result_tells_the_cases_apart():
 
 def fetch(folder, *options):
     """Run the script; the sets it wrote."""
-    files = ["--output", str(folder / "out.gmt"), "--summary", str(folder / "s.json"), "--versions", str(folder / "v.json")]
+    files = [
+        "--output",
+        str(folder / "out.gmt"),
+        "--summary",
+        str(folder / "s.json"),
+        "--versions",
+        str(folder / "v.json"),
+    ]
     main([*options, *files])
     return read_gmt(folder / "out.gmt")
 
 
 def test_a_library_is_downloaded_once_and_then_read_from_the_cache(tmp_path):
     with served(lambda _path, _body: (200, GMT)) as (url, requests):
-        options = ["--library", "Some_Library_2024", "--cache-dir", str(tmp_path / "cache"), "--enrichr-url", url]
+        options = [
+            "--library",
+            "Some_Library_2024",
+            "--cache-dir",
+            str(tmp_path / "cache"),
+            "--enrichr-url",
+            url,
+        ]
         first = fetch(tmp_path, *options)
         assert fetch(tmp_path, *options) == first == parse_gmt(GMT, "x")
-    assert [path for path, _ in requests] == ["/Enrichr/geneSetLibrary?mode=text&libraryName=Some_Library_2024"]
+    assert [path for path, _ in requests] == [
+        "/Enrichr/geneSetLibrary?mode=text&libraryName=Some_Library_2024"
+    ]
     assert read_json(tmp_path / "s.json") == {"source": "Some_Library_2024", "n_sets": 2, "n_genes": 4}
 
 
@@ -107,24 +124,26 @@ def test_a_service_that_stumbles_is_asked_again(tmp_path):
 
 
 def test_a_service_that_stays_down_is_told_with_a_way_out(tmp_path):
-    with served(lambda _path, _body: (503, "busy")) as (url, requests):
-        with pytest.raises(ConnectionError, match=r"in 4 tries .*give --gene_sets the path of a GMT file"):
-            download_library("L", url=url, wait_seconds=0.01)
+    told = pytest.raises(ConnectionError, match=r"in 4 tries .*give --gene_sets the path of a GMT file")
+    with served(lambda _path, _body: (503, "busy")) as (url, requests), told:
+        download_library("L", url=url, wait_seconds=0.01)
     assert len(requests) == 4
 
 
 def test_an_unknown_library_is_bad_input_and_not_asked_for_again(tmp_path):
-    with served(lambda _path, _body: (404, "no")) as (url, requests):
-        with pytest.raises(BadInput, match="answers 404"):
-            fetch(tmp_path, "--library", "Nosuch", "--cache-dir", str(tmp_path), "--enrichr-url", url)
+    with (
+        served(lambda _path, _body: (404, "no")) as (url, requests),
+        pytest.raises(BadInput, match="answers 404"),
+    ):
+        fetch(tmp_path, "--library", "Nosuch", "--cache-dir", str(tmp_path), "--enrichr-url", url)
     assert len(requests) == 1
     assert not list(tmp_path.glob("*.gmt"))
 
 
 def test_an_answer_that_is_no_gmt_is_not_kept(tmp_path):
-    with served(lambda _path, _body: (200, "<html>sorry</html>")) as (url, _requests):
-        with pytest.raises(BadInput, match="Nosuch .*tab-separated"):
-            fetch(tmp_path, "--library", "Nosuch", "--cache-dir", str(tmp_path / "cache"), "--enrichr-url", url)
+    told, cache = pytest.raises(BadInput, match=r"Nosuch .*tab-separated"), str(tmp_path / "cache")
+    with served(lambda _path, _body: (200, "<html>sorry</html>")) as (url, _requests), told:
+        fetch(tmp_path, "--library", "Nosuch", "--cache-dir", cache, "--enrichr-url", url)
     assert not list(tmp_path.rglob("*.gmt"))
 
 

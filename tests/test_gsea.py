@@ -1,10 +1,11 @@
-"""Preranked enrichment: planted sets found, others not, and nothing depends on order, threads or hash seeds."""
+"""Preranked enrichment: planted sets found, others not, and nothing depends on order or threads."""
 
 import os
 
 import numpy as np
 import pandas as pd
 import pytest
+
 from checkpoints import read_json, read_tsv, write_tsv
 from command_line import BadInput
 from gene_sets import measured_sets, write_gmt
@@ -16,13 +17,20 @@ def run_step(folder, table, *options, sets=None):
     """Run the script on a de.tsv; its gsea.tsv and summary."""
     write_tsv(table, folder / "de.tsv")
     write_gmt(sets or planted_sets(), folder / "sets.gmt")
-    files = ["--output", str(folder / "gsea.tsv"), "--summary", str(folder / "s.json"), "--versions", str(folder / "v.json")]
+    files = [
+        "--output",
+        str(folder / "gsea.tsv"),
+        "--summary",
+        str(folder / "s.json"),
+        "--versions",
+        str(folder / "v.json"),
+    ]
     main(["--de", str(folder / "de.tsv"), "--gene-sets", str(folder / "sets.gmt"), *files, *options])
     return read_tsv(folder / "gsea.tsv"), read_json(folder / "s.json")
 
 
 def enrichment_score(ranking: pd.Series, genes: tuple[str, ...]) -> tuple[float, set[str]]:
-    """The weighted Kolmogorov-Smirnov score of Subramanian et al. (2005) and its leading edge, written anew."""
+    """The weighted Kolmogorov-Smirnov score of Subramanian et al. (2005) and its leading edge."""
     hit = ranking.index.isin(genes)
     step = np.where(hit, ranking.abs() / ranking.abs()[hit].sum(), -1 / (~hit).sum())
     running = np.cumsum(step)

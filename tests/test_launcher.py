@@ -1,4 +1,4 @@
-"""The launcher sets up whole environments or none, whatever happens meanwhile, and starts the engine as it should."""
+"""The launcher sets up whole environments or none, whatever happens, and starts the engine as it should."""
 
 import base64
 import hashlib
@@ -16,8 +16,10 @@ import time
 import zipfile
 from pathlib import Path
 
-import bootstrap
 import pytest
+
+import bootstrap
+import refresh_locks
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTAINERS = ROOT / "containers"
@@ -114,7 +116,7 @@ def wait_for(condition, process):
         time.sleep(0.005)
 
 
-# ---- set-up ---------------------------------------------------------------------------------------------------------
+# ---- set-up ------------------------------------------------------------------------------------------------
 
 
 def test_an_environment_holds_the_locked_packages_and_nothing_else(tiny):
@@ -136,8 +138,10 @@ def test_a_second_set_up_does_nothing(tiny):
     assert (tiny.part.folder / bootstrap.MARKER).stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("moment", ["bin/python", ".tmp", "lib/python3.11/site-packages/tiny.py"])
-@pytest.mark.parametrize("children_too", [True, False], ids=["with children", "children live on"])
+@pytest.mark.parametrize(
+    ("moment", "children_too"),
+    [("bin/python", True), (".tmp", False), ("lib/python3.11/site-packages/tiny.py", True)],
+)
 def test_a_killed_set_up_leaves_nothing_that_looks_ready(tiny, moment, children_too):
     process = tiny.start(start_new_session=True)
     wait_for((tiny.part.folder / moment).exists, process)
@@ -190,8 +194,7 @@ def test_a_full_disk_is_one_line(tiny, limit_bytes):
 def test_a_full_disk_in_a_build_step_is_one_line(tmp_path):
     def build(folder, _home):
         (folder / "some").write_text("content")
-        with open("/dev/full", "w") as full:
-            full.write("x")
+        Path("/dev/full").write_text("x")
 
     lock = tmp_path / "x.lock"
     lock.write_text("")
@@ -268,17 +271,17 @@ def test_an_environment_whose_python_is_gone_is_built_anew(tmp_path):
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("not a folder")
     lock = tmp_path / "x.lock"
     lock.write_text("")
-    part = bootstrap.Part("x", "x", [lock], lambda folder, home: None, Path("/proc/nobody"))
-    with pytest.raises((bootstrap.SetupError, FileNotFoundError)):
+    part = bootstrap.Part("x", "x", [lock], lambda folder, home: None, tmp_path / "file" / "home")
+    with pytest.raises(bootstrap.SetupError, match="IMMUNE_AGING_HOME"):
         bootstrap.ensure(part)
     with pytest.raises(bootstrap.SetupError, match="IMMUNE_AGING_HOME"), bootstrap.disk_errors(tmp_path):
         raise PermissionError(13, "Permission denied", "/some/folder")
 
 
-# ---- engine ---------------------------------------------------------------------------------------------------------
+# ---- engine ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -310,7 +313,8 @@ def jar_part(tmp_path, monkeypatch, *, sha256, address):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     lock = tmp_path / "thing.lock"
     lock.write_text(
-        '[metadata]\njgo_version = "2.0.0"\n\n[[dependencies]]\ngroupId = "org.example"\nartifactId = "thing"\n'
+        '[metadata]\njgo_version = "2.0.0"\n\n[[dependencies]]\n'
+        'groupId = "org.example"\nartifactId = "thing"\n'
         f'version = "1.0"\npackaging = "jar"\nsha256 = "{sha256}"\n'
     )
     launcher = bootstrap.parts(bootstrap.cache_home())["launcher"]
@@ -372,7 +376,20 @@ def test_no_package_is_locked_for_both_runtime_and_tools():
     assert not names("requirements.lock") & names("requirements-dev.lock")
 
 
-# ---- Java and Python ------------------------------------------------------------------------------------------------
+def test_a_refresh_of_the_locks_shows_versions_not_hashes():
+    before = {"a.lock": "one==1.0 \\\n    --hash=sha256:00\ntwo==2.0 \\\n    --hash=sha256:01\n"}
+    after = {"a.lock": "one==1.1 \\\n    --hash=sha256:02\ntwo==2.0 \\\n    --hash=sha256:03\n"}
+    shown = refresh_locks.changes(before, after)
+    assert [line for line in shown if line[0] in "+-" and line[1] not in "+-"] == ["-one==1.0", "+one==1.1"]
+    assert refresh_locks.changes(before, before) == []
+
+
+def test_tools_are_locked_without_the_packages_of_the_runtime():
+    lock = "numpy==2.0 \\\n    --hash=sha256:00\npytest==9.0 \\\n    --hash=sha256:01\n"
+    assert refresh_locks.without(lock, "numpy==2.0 \\\n") == "pytest==9.0 \\\n    --hash=sha256:01\n"
+
+
+# ---- Java and Python ---------------------------------------------------------------------------------------
 
 
 def fake_java(folder: Path, version: str, *, script: str = "exit 0") -> Path:
@@ -422,7 +439,8 @@ def test_another_python_is_brought_by_uv(tmp_path, monkeypatch):
     marker = tmp_path / "installed"
     fake_uv(
         tmp_path,
-        f'case "$2" in install) : > {marker} ;; find) [ -e {marker} ] && echo "$UV_PYTHON_INSTALL_DIR/python3.99" ;; esac',
+        f'case "$2" in install) : > {marker} ;;\n'
+        f'find) [ -e {marker} ] && echo "$UV_PYTHON_INSTALL_DIR/python3.99" ;; esac',
     )
     monkeypatch.setattr(bootstrap, "PYTHON_VERSION", (3, 99))
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -442,7 +460,7 @@ def test_a_machine_without_python_gets_one_line(tmp_path):
     )
 
 
-# ---- start ----------------------------------------------------------------------------------------------------------
+# ---- start -------------------------------------------------------------------------------------------------
 
 SHOW = """python3 -c 'import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ)]))' "$@" """
 
@@ -534,7 +552,7 @@ def test_only_runs_without_container_need_the_environment(arguments, needed):
 
 
 def test_the_launcher_costs_little(showing_java):
-    """Under 0.15 s on an idle machine; the bound leaves room for a busy one. The fake Java's Python is not counted."""
+    """Under 0.15 s on an idle machine; the bound leaves room for a busy one. The fake Java is not counted."""
 
     def seconds(command):
         started = time.perf_counter()

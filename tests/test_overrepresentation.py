@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+
 from checkpoints import read_json, read_tsv, write_tsv
 from command_line import BadInput
 from gene_sets import by_symbol, measured_sets, write_gmt
@@ -17,7 +18,12 @@ def run_step(folder, table, *options):
     """Run the script on a de.tsv; its tables and summary."""
     write_tsv(table, folder / "de.tsv")
     write_gmt(planted_sets(), folder / "sets.gmt")
-    files = {"--output-up": "up.tsv", "--output-down": "down.tsv", "--summary": "s.json", "--versions": "v.json"}
+    files = {
+        "--output-up": "up.tsv",
+        "--output-down": "down.tsv",
+        "--summary": "s.json",
+        "--versions": "v.json",
+    }
     paths = [part for option, name in files.items() for part in (option, str(folder / name))]
     main(["--de", str(folder / "de.tsv"), "--gene-sets", str(folder / "sets.gmt"), *paths, *options])
     return read_tsv(folder / "up.tsv"), read_tsv(folder / "down.tsv"), read_json(folder / "s.json")
@@ -63,7 +69,11 @@ def test_odds_ratios_and_p_values_agree_with_gseapy(tested):
 
     genes, sets, background = tested
     other = gseapy.enrich(
-        gene_list=genes, gene_sets={n: list(g) for n, g in sets.items()}, background=set(background), outdir=None, no_plot=True
+        gene_list=genes,
+        gene_sets={n: list(g) for n, g in sets.items()},
+        background=set(background),
+        outdir=None,
+        no_plot=True,
     )
     other = other.results.set_index("Term")
     result = enrich(genes, sets, background).set_index("gene_set")
@@ -120,14 +130,24 @@ def enrichr(path: str, body: str) -> tuple[int, str]:
     if path.endswith("/addbackground"):
         return 200, json.dumps({"backgroundid": "b"})
     assert "userListId=7" in body and "backgroundid=b" in body
-    rows = [[1, "Set 2", 0.01, 3.0, 9.0, ["SYM3", "SYM1"], 0.02, 0, 0], [2, "Set 1", 0.001, 8.0, 9.0, ["SYM2"], 0.002, 0, 0]]
+    rows = [
+        [1, "Set 2", 0.01, 3.0, 9.0, ["SYM3", "SYM1"], 0.02, 0, 0],
+        [2, "Set 1", 0.001, 8.0, 9.0, ["SYM2"], 0.002, 0, 0],
+    ]
     return 200, json.dumps({"Lib_2024": rows})
 
 
 def test_the_service_gets_genes_and_background_and_its_answer_has_our_columns(tmp_path):
     with served(enrichr) as (url, requests):
         up, down, summary = run_step(
-            tmp_path, statistics_table(), "--backend", "enrichr", "--enrichr-url", url, "--enrichr-library", "Lib_2024"
+            tmp_path,
+            statistics_table(),
+            "--backend",
+            "enrichr",
+            "--enrichr-url",
+            url,
+            "--enrichr-library",
+            "Lib_2024",
         )
     assert list(up.columns) == list(COLUMNS)
     assert up[["gene_set", "overlap", "p_value", "genes"]].to_numpy().tolist() == [
@@ -136,7 +156,11 @@ def test_the_service_gets_genes_and_background_and_its_answer_has_our_columns(tm
     ]
     assert up["size"].isna().all()
     assert (summary["backend"], summary["library"]) == ("enrichr", "Lib_2024")
-    assert [path.rsplit("/", 1)[-1] for path, _ in requests] == ["addList", "addbackground", "backgroundenrich"] * 2
+    assert [path.rsplit("/", 1)[-1] for path, _ in requests] == [
+        "addList",
+        "addbackground",
+        "backgroundenrich",
+    ] * 2
     assert "SYM5" in requests[0][1] and "SYM300" not in requests[0][1]
     assert "SYM300" in requests[1][1]
     assert len(down) == 2
@@ -148,9 +172,9 @@ def test_the_service_gets_genes_and_background_and_its_answer_has_our_columns(tm
 )
 def test_a_service_that_fails_is_told_in_one_line_with_a_way_out(monkeypatch, answer, tries):
     monkeypatch.setattr("urllib3.util.Retry.get_backoff_time", lambda _self: 0)
-    with served(lambda _path, _body: answer) as (url, requests):
-        with pytest.raises(ConnectionError, match="--ora_backend local") as error:
-            enrich_by_service(["A"], "Lib", ["A", "B"], url=url)
+    told = pytest.raises(ConnectionError, match="--ora_backend local")
+    with served(lambda _path, _body: answer) as (url, requests), told as error:
+        enrich_by_service(["A"], "Lib", ["A", "B"], url=url)
     assert "\n" not in str(error.value)
     assert len(requests) == tries
 

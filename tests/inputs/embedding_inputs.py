@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write the small inputs of the module tests from gene ranking to clusters into a folder.
 
-Two shards of a small simulated cohort with known cell types, batches and nuisance genes; then the steps themselves
-make what the next one reads.
+Two shards of a small simulated cohort with known cell types, batches and nuisance genes; then the steps
+themselves make what the next one reads.
 """
 
 import sys
@@ -41,13 +41,11 @@ def embedding_cohort(
 ) -> tuple[sparse.csr_matrix, pd.DataFrame, pd.DataFrame]:
     """Simulate counts of cells whose types differ in marker genes, and whose donors come in two pools.
 
-    The first genes are the nuisance genes, as variable as markers; then `MARKERS_PER_TYPE` markers of each type; then
-    background genes; the last gene is expressed in no cell.
+    The first genes are the nuisance genes, as variable as markers; then `MARKERS_PER_TYPE` markers of each
+    type; then background genes; the last gene is expressed in no cell.
 
-    Returns
-    -------
-    Counts (cells x genes, 16 bits, sorted by donor), obs (cell_id, donor_id, cell_type, pool, kept: one in ten is not), var
-    (gene_id, symbol).
+    Returns ------- Counts (cells x genes, 16 bits, sorted by donor), obs (cell_id, donor_id, cell_type, pool,
+    kept: one in ten is not), var (gene_id, symbol).
     """
     random = np.random.default_rng(seed)
     n_cells = donors * cells_per_donor
@@ -88,7 +86,8 @@ def write_shard(
         {column: pd.Categorical(obs[column].to_numpy()) for column in ("donor_id", "cell_type")}, index=index
     )
     genes = pd.DataFrame(
-        {"symbol": var["symbol"].to_numpy(dtype=object)}, index=pd.Index(var["gene_id"].to_numpy(dtype=object), name="gene_id")
+        {"symbol": var["symbol"].to_numpy(dtype=object)},
+        index=pd.Index(var["gene_id"].to_numpy(dtype=object), name="gene_id"),
     )
     write_h5ad(anndata.AnnData(X=counts, obs=labels, var=genes), shard)
     write_parquet(obs[["cell_id", "donor_id", "cell_type", "kept"]], cells)
@@ -96,7 +95,7 @@ def write_shard(
 
 
 def write_shards(folder: Path, bounds: list[int], **how: int) -> list[tuple[Path, Path]]:
-    """Write the cohort as shards of whole donors, cut at the donors numbered `bounds`; and cells.parquet, donors.parquet."""
+    """Write the cohort as shards, cut at the donors numbered `bounds`; and cells.parquet, donors.parquet."""
     folder.mkdir(parents=True, exist_ok=True)
     counts, obs, var = embedding_cohort(**how)
     number = obs["donor_id"].str[1:].astype(int).to_numpy()
@@ -127,8 +126,9 @@ def main(argv: list[str]) -> None:
         )  # fmt: skip
     select_genes.main(
         ["--ranks", *(of(shard, "rank_ranks.parquet") for shard, _ in shards),
-         "--summaries", *(of(shard, "rank_summary.json") for shard, _ in shards), "--n-top-genes", str(N_TOP_GENES),
-         "--output", str(embedding / "genes.tsv"), "--output-summary", str(embedding / "genes.json"), *versions]
+         "--summaries", *(of(shard, "rank_summary.json") for shard, _ in shards),
+         "--n-top-genes", str(N_TOP_GENES), "--output", str(embedding / "genes.tsv"),
+         "--output-summary", str(embedding / "genes.json"), *versions]
     )  # fmt: skip
     for shard, cells in shards:
         normalize.main(
@@ -136,7 +136,15 @@ def main(argv: list[str]) -> None:
              "--output", of(shard, "normalize_counts.h5ad"), *versions]
         )  # fmt: skip
     pca.main(
-        ["--counts", *(of(shard, "normalize_counts.h5ad") for shard, _ in shards), "--n-pcs", "10", "--output", str(embedding), *versions]
+        [
+            "--counts",
+            *(of(shard, "normalize_counts.h5ad") for shard, _ in shards),
+            "--n-pcs",
+            "10",
+            "--output",
+            str(embedding),
+            *versions,
+        ]
     )
     harmony.main(
         ["--pca", str(embedding / "pca.parquet"), "--cells", str(folder / "cells.parquet"), "--donors",
@@ -153,7 +161,15 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     for resolution in ("0.5", "1"):
         cluster.main(
-            ["--graph", f"{stem}neighbors_graph.h5", "--resolution", resolution, "--output", str(folder / "clusters"), *versions]
+            [
+                "--graph",
+                f"{stem}neighbors_graph.h5",
+                "--resolution",
+                resolution,
+                "--output",
+                str(folder / "clusters"),
+                *versions,
+            ]
         )
 
 

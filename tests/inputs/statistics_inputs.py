@@ -14,8 +14,8 @@ import pandas as pd
 from scipy import sparse
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
-from checkpoints import write_h5ad, write_tsv  # noqa: E402
-from gene_sets import write_gmt  # noqa: E402
+from checkpoints import write_h5ad, write_tsv
+from gene_sets import write_gmt
 
 # A name that would do harm in a shell, break a path or a table: names are data.
 CELL_TYPE = "CD4+ T 'cell'; $(touch harm) \"x\"/y"
@@ -139,6 +139,7 @@ def main(argv: list[str]) -> None:
     write_h5ad(adata, folder / "cell_type.h5ad")
     write_h5ad(adata[:5].copy(), folder / "few_donors.h5ad")
     write_gmt(planted_sets(), folder / "gene_sets.gmt")
+    (folder / "broken.gmt").write_text("FIRST\t\tSYM1\nSECOND SYM2\n")
     table = statistics_table()
     write_tsv(table, folder / "de.tsv")
     write_tsv(table.assign(symbol=""), folder / "de_without_symbols.tsv")

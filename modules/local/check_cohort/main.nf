@@ -13,8 +13,7 @@ process CHECK_COHORT {
     tuple val(meta), path('*_step-check_donors.parquet'), emit: donors
     tuple val(meta), path('*_step-check_genes.parquet'), emit: genes
     tuple val(meta), path('published/cohort/check.json'), emit: check
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

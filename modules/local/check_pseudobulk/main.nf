@@ -11,8 +11,7 @@ process CHECK_PSEUDOBULK {
     tuple val(meta), path('published/cohort/cell_types.tsv'), emit: cell_types
     tuple val(meta), path('published/cohort/donors.tsv'), emit: donors
     tuple val(meta), path('published/pseudobulk/samples.tsv'), emit: samples
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

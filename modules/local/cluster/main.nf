@@ -8,8 +8,7 @@ process CLUSTER {
 
     output:
     tuple val(meta), path('published/clusters/resolution-*/clusters.parquet'), emit: clusters
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

@@ -9,9 +9,7 @@ process DIFFERENTIAL_EXPRESSION {
     output:
     tuple val(meta), path("published/cell_types/${meta.id}/de.tsv"), emit: de
     tuple val(meta), path("published/cell_types/${meta.id}/de_summary.json"), emit: summary
-    tuple val(meta), path('published'), emit: folder
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

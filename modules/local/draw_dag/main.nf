@@ -7,8 +7,7 @@ process DRAW_DAG {
     tuple val(meta), path(graph, stageAs: 'graph.tsv')
 
     output:
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

@@ -8,7 +8,7 @@ process EXPORT_H5AD {
 
     output:
     tuple val(meta), path('published/*.h5ad'), emit: h5ad
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

@@ -11,8 +11,7 @@ process FILTER_COHORT {
     tuple val(meta), path('*_step-filter_types.parquet'), emit: cell_types
     tuple val(meta), path('published/cohort/donors.tsv'), emit: donors
     tuple val(meta), path('published/cohort/filtering.json'), emit: summary
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

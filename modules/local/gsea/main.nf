@@ -9,9 +9,7 @@ process GSEA {
     output:
     tuple val(meta), path("published/cell_types/${meta.id}/gsea.tsv"), emit: gsea
     tuple val(meta), path("published/cell_types/${meta.id}/gsea_summary.json"), emit: summary
-    tuple val(meta), path('published'), emit: folder
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

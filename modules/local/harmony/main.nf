@@ -8,8 +8,7 @@ process HARMONY {
 
     output:
     tuple val(meta), path('published/embedding/harmony.parquet'), emit: harmony
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:
@@ -20,7 +19,7 @@ process HARMONY {
         --pca '${pca}' \\
         --cells '${cells}' \\
         --donors '${donors}' \\
-        --batch-column '${params.batch_column}' \\
+        --batch-column '${params.batch_column.replace("'", "'\\''")}' \\
         --seed ${params.seed} \\
         --threads ${task.cpus} \\
         --output published/embedding/harmony.parquet \\

@@ -9,8 +9,7 @@ process MERGE_QC {
     output:
     tuple val(meta), path('published/qc/cells.parquet'), emit: cells
     tuple val(meta), path('published/cohort/cell_types.tsv'), emit: cell_types
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

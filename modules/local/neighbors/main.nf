@@ -8,8 +8,7 @@ process NEIGHBORS {
 
     output:
     tuple val(meta), path('*_step-neighbors_graph.h5'), emit: graph
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

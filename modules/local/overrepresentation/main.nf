@@ -9,9 +9,7 @@ process OVERREPRESENTATION {
     output:
     tuple val(meta), path("published/cell_types/${meta.id}/ora_up.tsv"), path("published/cell_types/${meta.id}/ora_down.tsv"), emit: ora
     tuple val(meta), path("published/cell_types/${meta.id}/ora_summary.json"), emit: summary
-    tuple val(meta), path('published'), emit: folder
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

@@ -8,8 +8,7 @@ process PCA {
 
     output:
     tuple val(meta), path('published/embedding/pca.parquet'), emit: pca
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

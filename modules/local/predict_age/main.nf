@@ -8,16 +8,14 @@ process PREDICT_AGE {
 
     output:
     // The summary holds the metrics together with what they are of.
-    tuple val(meta), path("${folder}/predict_age_summary.json"), emit: metrics
-    tuple val(meta), path("${folder}/predictions.tsv"), emit: predictions
-    tuple val(meta), path("${folder}/coefficients.tsv"), emit: coefficients
-    tuple val(meta), path('published'), emit: folder
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/cell_types/*/prediction/*/predict_age_summary.json'), emit: metrics
+    tuple val(meta), path('published/cell_types/*/prediction/*/predictions.tsv'), emit: predictions
+    tuple val(meta), path('published/cell_types/*/prediction/*/coefficients.tsv'), emit: coefficients
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:
-    folder = "published/cell_types/${meta.id}/prediction/model-${meta.model}_alpha-${meta.alpha}"
+    def folder = "published/cell_types/${meta.id}/prediction/model-${meta.model}_alpha-${meta.alpha}"
     """
     # uses: cell_type_samples.py checkpoints.py command_line.py skipped.py
     # environment: ${task.ext.environment}
@@ -31,7 +29,7 @@ process PREDICT_AGE {
     """
 
     stub:
-    folder = "published/cell_types/${meta.id}/prediction/model-${meta.model}_alpha-${meta.alpha}"
+    def folder = "published/cell_types/${meta.id}/prediction/model-${meta.model}_alpha-${meta.alpha}"
     """
     mkdir -p '${folder}'
     touch '${folder}/predictions.tsv' '${folder}/metrics.tsv' '${folder}/coefficients.tsv'

@@ -8,8 +8,7 @@ process SELECT_GENES {
 
     output:
     tuple val(meta), path('published/embedding/genes.tsv'), emit: genes
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

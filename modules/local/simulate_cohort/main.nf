@@ -9,8 +9,7 @@ process SIMULATE_COHORT {
     output:
     tuple val(meta), path('dataset-*_step-simulate_cohort.h5ad'), emit: cohort
     path 'published/cohort/simulated/*', emit: truth
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

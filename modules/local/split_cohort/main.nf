@@ -11,8 +11,7 @@ process SPLIT_COHORT {
     output:
     tuple val(meta), path('*_shard-*_step-split_counts.h5ad', arity: '1..*'), emit: shards
     tuple val(meta), path('published/cohort/genes.json'), emit: summary
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

@@ -9,7 +9,7 @@ process SUMMARIZE_PREDICTIONS {
 
     output:
     tuple val(meta), path('published/prediction_summary.tsv'), emit: summary
-    path 'published', emit: published
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

@@ -8,8 +8,7 @@ process UMAP {
 
     output:
     tuple val(meta), path('published/embedding/umap.parquet'), emit: umap
-    path 'published', emit: published
-    path 'published/**', emit: files
+    tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:

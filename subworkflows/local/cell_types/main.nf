@@ -7,7 +7,13 @@ include { OVERREPRESENTATION      } from '../../../modules/local/overrepresentat
 include { PREDICT_AGE             } from '../../../modules/local/predict_age'
 include { SUMMARIZE_PREDICTIONS   } from '../../../modules/local/summarize_predictions'
 include { PLOT_CELL_TYPE          } from '../../../modules/local/plot_cell_type'
-include { listOf; numbersOf       } from '../parameters'
+include { downloadMarker; listOf; numbersOf; publishedFolder } from '../parameters'
+
+// A GMT file is taken as it is; any other name is that of an Enrichr library, which is downloaded once.
+def geneSets(source) {
+    def gmt = file(source, glob: false)
+    return gmt.exists() ? [[id: 'all'], '', gmt, []] : [[id: 'all'], source, [], downloadMarker()]
+}
 
 workflow CELL_TYPES {
     take:
@@ -25,7 +31,7 @@ workflow CELL_TYPES {
         .join(described)
         .map { _id, file, meta -> [meta, file] }
 
-    FETCH_GENE_SETS(channel.of([[id: 'all'], params.gene_sets]))
+    FETCH_GENE_SETS(channel.of(geneSets(params.gene_sets)))
     gene_sets = FETCH_GENE_SETS.out.gene_sets.map { _meta, gmt -> gmt }.first()
 
     DIFFERENTIAL_EXPRESSION(samples)
@@ -44,9 +50,9 @@ workflow CELL_TYPES {
     SUMMARIZE_PREDICTIONS(PREDICT_AGE.out.metrics.toSortedList { one, other -> "${one[0]}" <=> "${other[0]}" }.map { rows -> [[id: 'all'], rows.collect { row -> row[1] }] })
 
     PLOT_CELL_TYPE(
-        DIFFERENTIAL_EXPRESSION.out.folder
-            .mix(GSEA.out.folder, OVERREPRESENTATION.out.folder, PREDICT_AGE.out.folder)
-            .map { meta, folder -> [meta.subMap('id', 'cell_type', 'samples'), folder] }
+        DIFFERENTIAL_EXPRESSION.out.published
+            .mix(GSEA.out.published, OVERREPRESENTATION.out.published, PREDICT_AGE.out.published)
+            .map { meta, files -> [meta.subMap('id', 'cell_type', 'samples'), publishedFolder(files)] }
             .groupTuple(size: 3 + models.size() * alphas.size(), sort: { folder -> folder.toString() })
     )
 

@@ -52,6 +52,6 @@ workflow CELLS {
     cell_types = MERGE_QC.out.cell_types    // [ [id: 'all'], cell_types.tsv ]
     counts                                  // [ [id: 'all'], [ counts.h5ad a cell type ] ]
     samples                                 // [ [id: 'all'], samples.tsv ]
-    published                               // folders of results
+    published                               // [ meta, [ published files ] ]
     versions                                // versions.json files
 }

@@ -5,20 +5,11 @@ include { FETCH_COHORT    } from '../../../modules/local/fetch_cohort'
 include { CHECK_COHORT    } from '../../../modules/local/check_cohort'
 include { FILTER_COHORT   } from '../../../modules/local/filter_cohort'
 include { SPLIT_COHORT    } from '../../../modules/local/split_cohort'
+include { downloadMarker  } from '../parameters'
 
 // What FETCH_COHORT needs to know of a local file; its date and size tell it when to read the file anew.
 def localSource(cohort) {
     return [[id: 'all', size: cohort.size(), modified: cohort.lastModified()], cohort.toString(), cohort, []]
-}
-
-// A URL is downloaded into a folder that outlives the run; the marker names that folder.
-def remoteSource(url) {
-    def marker = file("${params.download_dir}/README.txt")
-    if (!marker.exists()) {
-        marker.parent.mkdirs()
-        marker.text = 'Downloads of the immune-aging pipeline; may be deleted when no run needs them.\n'
-    }
-    return [[id: 'all'], url, [], marker]
 }
 
 workflow COHORT {
@@ -33,7 +24,7 @@ workflow COHORT {
         versions  = versions.mix(SIMULATE_COHORT.out.versions)
     }
     else if ("${params.input}" ==~ '[a-z]+://.*' && !"${params.input}".startsWith('file://')) {
-        source = channel.of(remoteSource(params.input))
+        source = channel.of([[id: 'all'], params.input, [], downloadMarker()])
     }
     else {
         source = channel.of(localSource(file(params.input, glob: false)))
@@ -81,6 +72,6 @@ workflow COHORT {
     donors                          // [ [id: 'all'], donors.parquet ]
     donors_table                    // [ [id: 'all'], donors.tsv ]
     filtering                       // [ [id: 'all'], filtering.json ]
-    published                       // folders of results
+    published                       // [ meta, [ published files ] ]
     versions                        // versions.json files
 }

@@ -9,7 +9,7 @@ include { NEIGHBORS      } from '../../../modules/local/neighbors'
 include { UMAP           } from '../../../modules/local/umap'
 include { CLUSTER        } from '../../../modules/local/cluster'
 include { PLOT_EMBEDDING } from '../../../modules/local/plot_embedding'
-include { inOrder; numbersOf; reaches } from '../parameters'
+include { inOrder; numbersOf; publishedFolder; reaches } from '../parameters'
 
 workflow EMBEDDING {
     take:
@@ -19,9 +19,13 @@ workflow EMBEDDING {
 
     main:
     RANK_GENES(shards)
-    SELECT_GENES(inOrder(RANK_GENES.out.ranks).map { ranks -> [[id: 'all'], ranks.flatten()] })
+    SELECT_GENES(
+        inOrder(RANK_GENES.out.ranks)
+            .combine(inOrder(RANK_GENES.out.summary))
+            .map { ranks, summaries -> [[id: 'all'], ranks, summaries] }
+    )
     NORMALIZE(shards.combine(SELECT_GENES.out.genes.map { _meta, genes -> genes }))
-    PCA(inOrder(NORMALIZE.out.counts).map { counts -> [[id: 'all'], counts.flatten()] })
+    PCA(inOrder(NORMALIZE.out.counts).map { counts -> [[id: 'all']] + counts })
     HARMONY(PCA.out.pca.join(cells).join(donors))
     NEIGHBORS(HARMONY.out.harmony)
     UMAP(NEIGHBORS.out.graph.join(HARMONY.out.harmony))
@@ -40,12 +44,13 @@ workflow EMBEDDING {
     }
     PLOT_EMBEDDING(
         cells.join(donors).join(PCA.out.pca).join(UMAP.out.umap)
-            .combine(clusters.toSortedList().map { folders -> [folders] })
+            .combine(clusters.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [folders] })
     )
 
     emit:
     published = SELECT_GENES.out.published.mix(
-        PCA.out.published, HARMONY.out.published, UMAP.out.published, clusters, PLOT_EMBEDDING.out.published
+        PCA.out.published, HARMONY.out.published, NEIGHBORS.out.published, UMAP.out.published, clusters,
+        PLOT_EMBEDDING.out.published
     )
     versions = RANK_GENES.out.versions.mix(
         SELECT_GENES.out.versions, NORMALIZE.out.versions, PCA.out.versions, HARMONY.out.versions,

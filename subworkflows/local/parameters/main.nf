@@ -138,6 +138,25 @@ def reaches(given, part) {
     return !given.stop_after || parts.indexOf(part) <= parts.indexOf(given.stop_after)
 }
 
+// Downloads go into a folder that outlives the run; this file stands for the folder, which changes by itself.
+def downloadMarker() {
+    def marker = file("${params.download_dir}/README.txt")
+    if (!marker.exists()) {
+        marker.parent.mkdirs()
+        marker.text = 'Downloads of the immune-aging pipeline; may be deleted when no run needs them.\n'
+    }
+    return marker
+}
+
+// The folder that a task publishes from, given the files it published.
+def publishedFolder(files) {
+    def folder = files instanceof List ? files[0] : files
+    while (folder.name != 'published') {
+        folder = folder.parent
+    }
+    return folder
+}
+
 // Files of all shards in the order of the shards' ids, as one element.
 def inOrder(files) {
     return files.toSortedList { one, other -> one[0].id <=> other[0].id }.map { rows -> [rows.collect { row -> row[1] }] }

@@ -1,0 +1,29 @@
+process PLOT_PSEUDOBULK {
+    tag "$meta.id"
+    label 'process_single'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(samples)
+
+    output:
+    tuple val(meta), path('published/**'), emit: published
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py plotting.py
+    # environment: ${task.ext.environment}
+    plot_pseudobulk.py \\
+        --samples '${samples}' \\
+        --min-cells-per-sample ${params.min_cells_per_sample} \\
+        --output published/pseudobulk/figures
+    """
+
+    stub:
+    """
+    mkdir -p published/pseudobulk/figures
+    touch published/pseudobulk/figures/sample_sizes.{png,pdf}
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,34 @@
+process PLOT_QC {
+    tag "$meta.id"
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(cells)
+
+    output:
+    tuple val(meta), path('published/**'), emit: published
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py plotting.py
+    # environment: ${task.ext.environment}
+    plot_qc.py \\
+        --cells '${cells}' \\
+        --min-genes ${params.min_genes} \\
+        --max-genes ${params.max_genes} \\
+        --min-counts ${params.min_counts} \\
+        --max-counts ${params.max_counts} \\
+        --max-pct-mito ${params.max_pct_mito} \\
+        --max-pct-hb ${params.max_pct_hb} \\
+        --output published/qc/figures
+    """
+
+    stub:
+    """
+    mkdir -p published/qc/figures
+    touch published/qc/figures/{violins,counts_and_genes,cells_lost}.{png,pdf}
+    echo '{}' > versions.json
+    """
+}

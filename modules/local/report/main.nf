@@ -1,0 +1,35 @@
+process REPORT {
+    tag "$meta.id"
+    label 'process_low'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(results, stageAs: 'results_?')
+    path(parameters, stageAs: 'params.json')
+    path(step_versions, stageAs: 'versions_?.json')
+    path(assets, stageAs: 'template/*')
+
+    output:
+    tuple val(meta), path('published/report.html'), emit: report
+    tuple val(meta), path('published/**'), emit: published
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py published_tree.py report_figures.py report_funnel.py report_methods.py
+    # environment: ${task.ext.environment}
+    report.py \\
+        --published ${results} \\
+        --parameters params.json \\
+        --step-versions ${step_versions} \\
+        --template template \\
+        --output published/report.html
+    """
+
+    stub:
+    """
+    mkdir -p published
+    touch published/report.html
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,203 @@
+"""Neighbours: the true ones, weighted as scanpy does; the approximate search as good as it says."""
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from scipy.spatial.distance import cdist
+
+import neighbors
+from checkpoints import read_json, write_parquet
+from command_line import BadInput
+from graph_file import Graph, read_graph, write_graph
+
+
+def clouds(cells=1500, dimensions=12, seed=0):
+    random = np.random.default_rng(seed)
+    centres = random.normal(0, 4, (6, dimensions))
+    return (centres[random.integers(0, 6, cells)] + random.normal(0, 1, (cells, dimensions))).astype(
+        np.float32
+    )
+
+
+POINTS = clouds()
+EXACT = {"exact_cells": 10**9, "min_recall": 0.98, "seed": 0}
+
+
+def true_neighbors(points, k):
+    """Brute force in 64 bits; the cell itself first, ties by row."""
+    distance = cdist(points.astype(np.float64), points.astype(np.float64))
+    np.fill_diagonal(distance, -1)
+    order = np.argsort(distance, axis=1, kind="stable")[:, :k]
+    return order, np.maximum(np.take_along_axis(distance, order, axis=1), 0)
+
+
+@pytest.fixture(scope="module")
+def graph_of_points():
+    indices, distances, _ = neighbors.find_neighbors(POINTS, 15, **EXACT)
+    return indices, distances, neighbors.connectivities(indices, distances)
+
+
+def test_exact_neighbours_and_distances_are_those_of_brute_force(graph_of_points):
+    indices, distances, _ = graph_of_points
+    expected, expected_distances = true_neighbors(POINTS, 15)
+    np.testing.assert_allclose(distances, expected_distances, rtol=1e-5, atol=1e-5)
+    assert (indices == expected).mean() > 0.9999, "only neighbours at the same distance in 32 bits may swap"
+    np.testing.assert_array_equal(indices[:, 0], np.arange(len(POINTS)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(3, 60), st.integers(2, 20))
+def test_a_cell_is_its_own_first_neighbour_even_among_duplicates(seed, cells, k):
+    random = np.random.default_rng(seed)
+    points = random.integers(0, 3, (cells, 2)).astype(np.float32)
+    k = min(k, cells)
+    indices, distances, about = neighbors.find_neighbors(points, k, **EXACT)
+    _, expected_distances = true_neighbors(points, k)
+    np.testing.assert_array_equal(indices[:, 0], np.arange(cells))
+    np.testing.assert_allclose(distances, expected_distances, rtol=1e-6)
+    assert all(len(set(row)) == k for row in indices)
+    assert about == {"method": "exact", "recall": 1.0}
+
+
+def test_connectivities_equal_scanpys_for_the_same_neighbours(graph_of_points):
+    indices, distances, ours = graph_of_points
+
+    class Given:
+        """A transformer that hands scanpy these neighbours."""
+
+        def __init__(self, **kwargs):
+            self.kwargs = kwargs
+
+        def get_params(self, deep=True):
+            return {"n_neighbors": 15}
+
+        def fit_transform(self, _):
+            indptr = np.arange(len(indices) + 1) * 15
+            return sparse.csr_matrix((distances.ravel(), indices.ravel(), indptr), shape=(len(indices),) * 2)
+
+    cohort = anndata.AnnData(np.zeros((len(POINTS), 1), dtype=np.float32), obsm={"X_h": POINTS})
+    scanpy.pp.neighbors(cohort, n_neighbors=15, use_rep="X_h", transformer=Given())
+    theirs = sparse.csr_matrix(cohort.obsp["connectivities"])
+    theirs.sort_indices()
+    for part in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(getattr(ours, part), getattr(theirs, part))
+    mine = neighbors.distance_matrix(indices, distances)
+    assert abs(mine - cohort.obsp["distances"]).max() == 0
+
+
+def test_connectivities_are_symmetric_weights(graph_of_points):
+    *_, weights = graph_of_points
+    assert abs(weights - weights.T).max() == 0
+    assert weights.data.min() > 0 and weights.data.max() <= 1
+    assert weights.diagonal().sum() == 0
+    assert np.diff(weights.indptr).min() >= 14
+
+
+def test_the_approximate_search_widens_until_its_measured_recall_is_reached():
+    points = clouds(cells=6000, dimensions=20)
+    truth, _ = true_neighbors(points, 20)
+    widths = []
+    for target in (0.5, 0.98, 0.9999):
+        indices, _, about = neighbors.find_neighbors(points, 20, exact_cells=1000, min_recall=target, seed=0)
+        assert about["method"] == "inverted file" and about["recall"] >= target
+        actual = neighbors.recall_of(indices, truth)
+        assert actual == pytest.approx(about["recall"], abs=0.01)
+        widths.append(about["n_probe"])
+    assert widths[0] < widths[2] <= about["n_lists"]
+
+
+def test_recall_counts_the_true_neighbours_found_without_the_cell_itself():
+    truth = np.array([[0, 1, 2, 3], [1, 0, 2, 3]])
+    found = np.array([[0, 3, 2, 9], [1, 0, 2, 3]])
+    assert neighbors.recall_of(found, truth) == 5 / 6
+
+
+def test_cells_whose_lists_are_too_short_are_searched_exactly(monkeypatch):
+    points = clouds(cells=600)
+
+    def stingy(given, *, seed):
+        def search(queries, k):
+            found = neighbors.exact_search(given)(queries, k)
+            found[:, 3:] = -1
+            return found
+
+        return search, lambda width: None, 8
+
+    monkeypatch.setattr(neighbors, "inverted_file_search", stingy)
+    indices, distances, _ = neighbors.find_neighbors(points, 10, exact_cells=100, min_recall=0.0, seed=0)
+    expected, expected_distances = true_neighbors(points, 10)
+    np.testing.assert_allclose(distances, expected_distances, rtol=1e-5)
+    assert (indices == expected).mean() > 0.999
+
+
+def write_embedding(folder, points=POINTS):
+    table = pd.DataFrame(points, columns=[f"H{i + 1}" for i in range(points.shape[1])])
+    table.insert(0, "cell_id", [f"ZELLE-ä{i}" for i in range(len(points))])
+    write_parquet(table, folder / "harmony.parquet")
+
+
+def run(folder, name="out", **options):
+    flags = [text for key, value in options.items() for text in (f"--{key.replace('_', '-')}", str(value))]
+    neighbors.main(
+        ["--embedding", str(folder / "harmony.parquet"), "--output", str(folder / f"{name}.h5"),
+         "--output-summary", str(folder / f"{name}.json"),
+         "--versions", str(folder / "versions.json"), *flags]
+    )  # fmt: skip
+    return read_graph(folder / f"{name}.h5", distances=True), read_json(folder / f"{name}.json")
+
+
+def test_the_graph_file_holds_what_was_computed_from_the_first_components(tmp_path):
+    write_embedding(tmp_path)
+    graph, summary = run(tmp_path, n_neighbors=15, n_components=5)
+    indices, distances, _ = neighbors.find_neighbors(np.ascontiguousarray(POINTS[:, :5]), 15, **EXACT)
+    np.testing.assert_array_equal(graph.distances.indices.reshape(-1, 14), indices[:, 1:])
+    np.testing.assert_array_equal(graph.distances.data.reshape(-1, 14), distances[:, 1:])
+    assert list(graph.cell_ids[:2]) == ["ZELLE-ä0", "ZELLE-ä1"]
+    assert graph.about == {"method": "exact", "recall": 1.0, "n_neighbors": 15, "n_components": 5}
+    assert summary["n_edges"] == graph.connectivities.nnz / 2 and summary["notes"] == []
+    assert read_graph(tmp_path / "out.h5").distances.nnz == 0
+
+
+@pytest.mark.parametrize("exact_cells", [10**9, 100], ids=["exact", "approximate"])
+def test_same_bytes_for_any_number_of_threads(tmp_path, exact_cells):
+    write_embedding(tmp_path, clouds(cells=9000))
+    outputs = []
+    for threads in (1, 2, 1):
+        run(tmp_path, threads=threads, exact_cells=exact_cells)
+        outputs.append(((tmp_path / "out.h5").read_bytes(), (tmp_path / "out.json").read_bytes()))
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_fewer_cells_than_neighbours_follow_scanpys_rule_and_it_is_said(tmp_path):
+    write_embedding(tmp_path, POINTS[:20])
+    graph, summary = run(tmp_path, n_neighbors=30)
+    assert graph.distances.nnz == 20 * 10
+    assert summary["notes"] == ["11 neighbours, not 30: there are 20 cells"]
+    write_embedding(tmp_path, POINTS[:2])
+    with pytest.raises(BadInput, match="2 cells have no neighbourhoods"):
+        run(tmp_path)
+
+
+def test_a_file_that_is_no_graph_is_bad_input(tmp_path):
+    (tmp_path / "graph.h5").write_text("no graph")
+    with pytest.raises(BadInput, match=r"graph\.h5: cannot be read as a graph of neighbours"):
+        read_graph(tmp_path / "graph.h5")
+
+
+def test_arguments_stay_as_they_are(tmp_path, graph_of_points):
+    indices, distances, weights = graph_of_points
+    points, copies = POINTS.copy(), [indices.copy(), distances.copy()]
+    neighbors.find_neighbors(points, 15, **EXACT)
+    neighbors.connectivities(indices, distances)
+    write_graph(
+        Graph(np.arange(len(points)).astype(str), neighbors.distance_matrix(indices, distances), weights, {}),
+        tmp_path / "g.h5",
+    )
+    np.testing.assert_array_equal(points, POINTS)
+    np.testing.assert_array_equal(indices, copies[0])
+    np.testing.assert_array_equal(distances, copies[1])

@@ -1,0 +1,88 @@
+"""Figures of the embedding: cells joined by name, kinds numbered, far cells counted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from checkpoints import read_parquet, write_parquet
+from command_line import BadInput
+from inputs.report_inputs import write_inputs
+from PIL import Image
+from plot_embedding import cluster_tables, frame_of, main, outside, plot_categories, plot_values
+
+AXES = ("UMAP 1", "UMAP 2")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    write_inputs(folder)
+    return folder
+
+
+def options(inputs, out, **paths):
+    chosen = {
+        "cells": inputs / "merge_qc/published/qc/cells.parquet",
+        "donors": inputs / "check_cohort/donors.parquet",
+        "pca": inputs / "pca/published/embedding/pca.parquet",
+        "umap": inputs / "umap/published/embedding/umap.parquet",
+        "output": out,
+        "versions": out / "v.json",
+    } | paths
+    return [word for name, path in chosen.items() for word in (f"--{name}", str(path))]
+
+
+def test_the_script_draws_every_view_and_every_resolution(inputs, tmp_path):
+    trees = [str(inputs / f"cluster-{resolution}/published") for resolution in ("1.0", "0.5")]
+    main([*options(inputs, tmp_path), "--clusters", *trees])
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")}
+    views = {f"umap_{view}" for view in ("cell_type", "donor", "sex", "age", "counts", "doublet_score")} | {"pca_cell_type"}
+    assert names == {f"embedding/figures/{view}.png" for view in views} | {
+        f"clusters/resolution-{resolution}/figures/umap_cluster.png" for resolution in ("0.5", "1.0")
+    }
+    n_kept = int(read_parquet(inputs / "merge_qc/published/qc/cells.parquet")["kept"].sum())
+    with Image.open(tmp_path / "clusters/resolution-0.5/figures/umap_cluster.png") as image:
+        assert f"UMAP of {n_kept:,} cells" in image.text["Description"] and "5 Leiden clusters" in image.text["Description"]
+    with Image.open(tmp_path / "embedding/figures/umap_donor.png") as image:
+        assert "coloured by donor (28)" in image.text["Description"]
+
+
+def test_cells_in_another_order_are_an_error_not_a_wrong_picture(inputs, tmp_path):
+    umap = read_parquet(inputs / "umap/published/embedding/umap.parquet")
+    write_parquet(umap.iloc[::-1], tmp_path / "umap.parquet")
+    with pytest.raises(BadInput, match=r"umap.parquet: cell 0 is"):
+        main(options(inputs, tmp_path, umap=tmp_path / "umap.parquet"))
+
+
+def test_resolutions_are_in_numerical_order(inputs, tmp_path):
+    for resolution in ("10", "2", "0.5"):
+        write_parquet(pd.DataFrame({"cell_id": ["a"], "cluster": ["0"]}), tmp_path / f"clusters/resolution-{resolution}/clusters.parquet")
+    assert list(cluster_tables([tmp_path])) == ["0.5", "2", "10"]
+
+
+def test_kinds_are_numbered_on_the_map_and_in_the_legend():
+    rng = np.random.default_rng(0)
+    kinds = pd.Series(pd.Categorical(["T"] * 100 + ["B"] * 50))
+    points = np.where((kinds == "T").to_numpy()[:, None], 0, 9) + rng.normal(size=(150, 2))
+    ax = plot_categories(points, kinds, axis_names=AXES, numbered=True).axes[0]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["1 B (50)", "2 T (100)"]
+    where = {text.get_text(): text.get_position() for text in ax.texts}
+    assert where["1"] == pytest.approx((9, 9), abs=1.5) and where["2"] == pytest.approx((0, 0), abs=1.5)
+
+
+def test_many_donors_get_no_legend():
+    kinds = pd.Series(pd.Categorical([f"d{i}" for i in range(100)]))
+    ax = plot_categories(np.random.default_rng(0).normal(size=(100, 2)), kinds, axis_names=AXES, numbered=False).axes[0]
+    assert ax.get_legend() is None and not ax.texts
+
+
+def test_a_few_far_cells_do_not_squeeze_the_map_and_are_counted():
+    points = np.random.default_rng(0).uniform(0, 1, (100_000, 2))
+    points[:3] = 1000
+    limits = frame_of(points)
+    assert limits.max() < 2 and outside(points) == 3
+    assert outside(points[3:]) == 0
+
+
+def test_a_number_that_no_cell_has_is_said_to_be_unknown():
+    ax = plot_values(np.zeros((5, 2)), np.full(5, np.nan), axis_names=AXES, bar="Doublet score").axes[0]
+    assert ax.texts[0].get_text() == "Doublet score: not known for these cells"

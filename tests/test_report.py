@@ -1,0 +1,365 @@
+"""The report: its numbers are those of the tables, they add up, and nothing in the data can harm the page."""
+
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from checkpoints import read_json, read_parquet, read_tsv, write_json, write_tsv
+from command_line import BadInput
+from conftest import ROOT
+from inputs.report_inputs import SCRIPT_NAME, SLUGS, UNFITTED, write_inputs
+from PIL import Image
+from plotting import new_figure, save_figure
+from published_tree import merge_trees, table_of
+from report import best_prediction, changed, main, number, top_sets, version_rows
+from report_figures import embed, in_folder
+from report_funnel import breaks, funnel
+from report_methods import methods, shown
+
+TEMPLATE = ROOT / "assets/report"
+
+
+def trees_of(folder):
+    return sorted(path / "published" for path in folder.iterdir() if (path / "published").is_dir())
+
+
+def add_figure(folder, stem):
+    figure = new_figure(3, 2)
+    figure.subplots().plot([1, 2], [3, 4])
+    save_figure(figure, folder / stem, title="A <b>title</b>", description='Says "5 > 4" & more')
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    write_inputs(folder)
+    add_figure(folder / "plot_qc/published", "qc/figures/violins")
+    add_figure(folder / "plot_cell_type/published", "cell_types/b_cell/figures/volcano")
+    return folder
+
+
+def write(inputs, out, trees=None, parameters=None):
+    main(
+        [
+            "--published", *map(str, trees_of(inputs) if trees is None else trees),
+            "--parameters", str(parameters or inputs / "params.json"),
+            "--step-versions", *map(str, sorted((inputs / "versions").iterdir())),
+            "--template", str(TEMPLATE), "--output", str(out / "report.html"), "--versions", str(out / "v.json"),
+        ]
+    )  # fmt: skip
+    return (out / "report.html").read_text()
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, the text of each section, and the rows of each table."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.tables, self.open, self.words = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "link", "br", "input"):
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes <{self.open[-1:]}>"
+        self.open.pop()
+
+    def handle_data(self, data):
+        self.words.append(data)
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += " ".join(data.split()) + (" " if data.strip() else "")
+
+    def table(self, *headings):
+        """The first table that has all of these headings, cells stripped."""
+        for table in self.tables:
+            rows = [[cell.strip() for cell in row] for row in table]
+            if set(headings) <= set(rows[0]):
+                return rows
+        raise AssertionError(f"no table with {headings}")
+
+
+@pytest.fixture(scope="module")
+def html(inputs, tmp_path_factory):
+    return write(inputs, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_the_page_is_well_formed_and_has_each_id_once(page):
+    assert page.open == []
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = {attributes["href"][1:] for tag, attributes in page.elements if tag == "a" and attributes["href"].startswith("#")}
+    assert targets <= set(ids) and {"findings", "funnel", "methods"} <= targets
+
+
+def test_nothing_in_the_data_becomes_markup(page, html):
+    assert not [tag for tag, _ in page.elements if tag in ("script", "b", "iframe")]
+    assert SCRIPT_NAME in " ".join(page.words)
+    assert "/data/<cohort>.h5ad" in " ".join(page.words)
+    assert "<script" not in html
+
+
+def test_the_page_needs_nothing_from_elsewhere(page, html):
+    for tag, attributes in page.elements:
+        source = attributes.get("src") or ""
+        assert tag not in ("link", "object", "embed")
+        assert not source or source.startswith("data:image/png;base64,")
+        assert not re.match("[a-z]+:", attributes.get("href", ""))
+    assert "@import" not in html and "url(" not in html
+
+
+def test_every_picture_has_words(page):
+    images = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert len(images) == 2
+    for image in images:
+        assert image["alt"] == 'A <b>title</b>. Says "5 > 4" & more'
+        assert int(image["width"]) == 450 and int(image["height"]) == 300
+
+
+def test_findings_are_those_of_the_tables(page, inputs):
+    rows = {row[0]: row[1:] for row in page.table("Gene sets up", "Robust")[1:]}
+    cells = read_parquet(inputs / "merge_qc/published/qc/cells.parquet")
+    summary = read_tsv(inputs / "summarize_predictions/published/prediction_summary.tsv")
+    for name, identifier in SLUGS.items():
+        if name not in set(cells["cell_type"]):
+            assert name not in rows
+            continue
+        kept = cells[(cells["cell_type"] == name) & cells["kept"]]
+        sizes = kept.groupby("donor_id").size()
+        assert rows[name][:2] == [str((sizes >= 15).sum()), f"{sizes[sizes >= 15].sum():,}"]
+        if name == UNFITTED:
+            assert rows[name][2] == "age and sex cannot be told apart in these samples"
+            continue
+        folder = f"published/cell_types/{identifier}"
+        de = read_tsv(inputs / f"de-{identifier}/{folder}/de.tsv")
+        called = de["padj"] < 0.05
+        up, down = (int((called & (sign * de["log2_fold_change"] > 0)).sum()) for sign in (1, -1))
+        assert rows[name][2:5] == [str(up), str(down), str(int(de["robust"].sum()))]
+        gsea = read_tsv(inputs / f"gsea-{identifier}/{folder}/gsea.tsv").query("q_value < 0.05 and nes > 0")
+        assert all(s.removeprefix("HALLMARK_").replace("_", " ") in rows[name][5] for s in gsea["gene_set"])
+        best = summary[summary["id"] == identifier].sort_values("mae").iloc[0]
+        assert rows[name][7].startswith(f"{best['mae']:.3g} ({best['mae_low']:.3g} to {best['mae_high']:.3g})")
+        assert rows[name][8] == f"{best['baseline_mae']:.3g}"
+
+
+def test_the_funnel_adds_up_and_is_recomputed_from_the_tables(inputs, page):
+    stages = funnel(merge_trees(trees_of(inputs)))
+    assert breaks(stages) == []
+    cells = read_parquet(inputs / "merge_qc/published/qc/cells.parquet")
+    donors = read_tsv(inputs / "filter_cohort/published/cohort/donors.tsv")
+    samples = read_tsv(inputs / "merge_pseudobulk/published/pseudobulk/samples.tsv")
+    genes = read_tsv(inputs / "select_genes/published/embedding/genes.tsv")
+    found = {(unit, stage.step): (stage.n_in, stage.n_out) for unit, chain in stages.items() for stage in chain}
+    assert found["donors", "Cohort filter"] == (len(donors), donors["kept"].sum())
+    assert found["cells", "Cohort filter"] == (donors["n_cells"].sum(), len(cells))
+    assert found["cells", "Quality control"] == (len(cells), cells["kept"].sum())
+    assert found["cells", "Pseudobulk"] == (cells["kept"].sum(), samples.loc[samples["kept"], "n_cells"].sum())
+    assert found["genes", "Genes for the embedding"] == (len(genes), genes["selected"].sum())
+    assert found["cell types", "Differential expression"] == (5, 4)
+    assert "All numbers add up" in " ".join(" ".join(page.words).split())
+    rows = page.table("Step", "In", "Left out", "Left")
+    assert [row[0] for row in rows if len(row) == 1] == ["Donors", "Cells", "Cell types", "Genes", "Samples (donor x cell type)"]
+
+
+def test_samples_left_out_are_counted_with_their_cells_and_donors(tmp_path):
+    write_tsv(
+        pd.DataFrame(
+            {
+                "sample_id": ["b|1", "b|2", "t|1"], "donor_id": ["1", "2", "1"], "cell_type": ["b", "b", "t"],
+                "n_cells": [40, 4, 30], "kept": [True, False, False],
+                "reason": ["", "fewer than 10 cells", "cell type not kept"],
+            }
+        ),
+        tmp_path / "pseudobulk/samples.tsv",
+    )  # fmt: skip
+    stages = funnel(merge_trees([tmp_path]))
+    assert stages["cells"][0].losses == (("cell type not kept", 30), ("fewer than 10 cells", 4)) and stages["cells"][0].n_out == 40
+    assert stages["donors"][0].losses == (("no sample is used", 1),)
+    assert breaks(stages) == []
+
+
+def test_numbers_that_do_not_add_up_are_shown_not_hidden(inputs, tmp_path):
+    broken = read_json(inputs / "merge_qc/published/qc/qc.json")
+    broken["cells"]["kept"] -= 1
+    trees = [tree for tree in trees_of(inputs) if tree.parent.name != "merge_qc"]
+    for name in ("cohort/cell_types.tsv",):
+        (tmp_path / "tree" / name).parent.mkdir(parents=True)
+        (tmp_path / "tree" / name).write_text((inputs / "merge_qc/published" / name).read_text())
+    write_json(broken, tmp_path / "tree/qc/qc.json")
+    found = breaks(funnel(merge_trees([*trees, tmp_path / "tree"])))
+    assert len(found) == 2 and "cells, Quality control" in found[0] and "after Quality control" in found[1]
+    text = write(inputs, tmp_path, [*trees, tmp_path / "tree"])
+    assert "These numbers do not add up" in text and "All numbers add up" not in text
+
+
+def test_a_run_that_stopped_early_says_which_parts_it_does_not_hold(inputs, tmp_path):
+    parameters = read_json(inputs / "params.json") | {"stop_after": {"value": "qc", "default": None, "group": "g"}}
+    write_json(parameters, tmp_path / "p.json")
+    early = [inputs / task / "published" for task in ("filter_cohort", "merge_qc", "split_cohort")]
+    text = " ".join(" ".join(Page(write(inputs, tmp_path, early, tmp_path / "p.json")).words).split())
+    assert (
+        "asked to stop after qc), or without any result: Embedding, Clusters, Pseudobulk, Differential expression, "
+        "Gene set enrichment, Over-representation, Age prediction." in text
+    )
+    assert "Scrublet" in text and "Harmony" not in text and "No statistics were run on this cell type." in text
+
+
+def test_a_run_from_a_pseudobulk_table_has_no_cells(inputs, tmp_path):
+    late = [tree for tree in trees_of(inputs) if tree.parent.name.split("-")[0] in ("merge_pseudobulk", "de", "gsea")]
+    types = pd.DataFrame({"id": ["b_cell"], "cell_type": ["B cell"], "n_cells": [np.nan], "n_donors": [28], "n_samples": [28]})
+    write_tsv(types.assign(kept=True, reason=""), tmp_path / "tree/cohort/cell_types.tsv")
+    text = " ".join(Page(write(inputs, tmp_path, [*late, tmp_path / "tree"])).words)
+    assert "Quality control was not run." in text and "B cell" in text
+
+
+def test_a_report_of_nothing_is_still_a_report(inputs, tmp_path):
+    text = write(inputs, tmp_path, [])
+    assert "No step of this run has counted anything." in text and Page(text).open == []
+
+
+def test_what_could_not_be_computed_is_said_with_its_reason(page):
+    words = " ".join(" ".join(page.words).split())
+    for step in ("Differential expression", "Gene set enrichment", "Over-representation"):
+        assert f"{step}: age and sex cannot be told apart in these samples" in words
+    assert "Age prediction, ridge, alpha 1: 6 donors; at least 10 are needed" in words
+
+
+def test_changed_parameters_are_marked_in_words(page):
+    rows = {row[0]: row[1:] for row in page.table("Parameter", "Value")[1:] if len(row) == 4}
+    marked = {name for name, row in rows.items() if row[0].endswith("changed")}
+    assert marked == {"dataset", "input", "n_top_genes", "leiden_resolutions", "prediction_models", "min_cells_per_sample"}
+    assert rows["leiden_resolutions"][:2] == ["0.5, 1 changed", "1.0"]
+
+
+@pytest.mark.parametrize(
+    ("value", "default", "differs"),
+    [
+        (1, 1.0, False), ("0.1,1,10", [0.1, 1, 10], False), (None, "", False), ("ridge", ["ridge"], False), ("a, b", "a,b", False),
+        (2, 1, True), (None, 0, True), ("0.1,1", "0.1,1,10", True), (True, False, True), ("b,a", "a,b", True),
+    ],
+)  # fmt: skip
+def test_a_parameter_is_changed_only_if_it_means_something_else(value, default, differs):
+    assert changed(value, default) is differs
+
+
+def test_versions_that_differ_between_steps_both_show(tmp_path):
+    for step, version in (("one", "1.0"), ("two", "2.0")):
+        write_json({"step": step, "python": "3.11.7", "packages": {"numpy": version}}, tmp_path / f"{step}.json")
+    write_json({}, tmp_path / "stub.json")
+    rows = version_rows(sorted(tmp_path.iterdir()))
+    assert rows == [
+        {"package": "Python", "version": "3.11.7", "steps": ["one", "two"]},
+        {"package": "numpy", "version": "1.0", "steps": ["one"]},
+        {"package": "numpy", "version": "2.0", "steps": ["two"]},
+    ]
+
+
+def test_methods_name_the_parameters_in_effect_and_only_what_was_run():
+    parameters = {"min_genes": 123, "max_genes": 9, "min_counts": 1, "max_counts": 2, "max_pct_mito": 7, "max_pct_hb": 3}
+    sentences, references = methods(parameters | {"expected_doublet_rate": 0.08, "seed": 5}, ["qc/cells.parquet"])
+    assert sentences[0].startswith("Cells with 123 to 9 genes, 1 to 2 counts, at most 7 %")
+    assert "expected rate 0.08" in sentences[1] and sentences[-1] == "The seed of all random steps was 5."
+    assert len(sentences) == 3 and len(references) == 1 and "10.1016/j.cels.2018.11.005" in references[0]
+    share, _ = methods(
+        {"donor_percentile": 1, "min_cells_per_type": 10, "min_donor_fraction": 0.95}, ["cohort/filtering.json"]
+    )
+    assert "less than 95 % of donors" in share[0]
+
+
+def test_two_results_of_one_name_are_an_error(inputs, tmp_path):
+    tree = inputs / "merge_qc/published"
+    (tmp_path / "qc").mkdir()
+    (tmp_path / "qc/qc.json").write_text("{}")
+    with pytest.raises(BadInput, match=r"qc/qc.json: published twice"):
+        merge_trees([tree, tmp_path])
+
+
+def test_a_gene_or_donor_named_like_a_number_or_like_nothing_stays_a_name(tmp_path):
+    path = tmp_path / "t.tsv"
+    path.write_text("donor_id\tgene_id\tsymbol\tp_value\n007\t1e5\tNaN\t0.5\n")
+    row = table_of({"t.tsv": path}, "t.tsv").iloc[0]
+    assert row[["donor_id", "gene_id", "symbol"]].tolist() == ["007", "1e5", "NaN"] and row["p_value"] == 0.5
+
+
+def noisy_png(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(path)
+
+
+def test_pictures_shrink_until_they_fit(tmp_path):
+    noisy_png(tmp_path / "qc/figures/a.png")
+    noisy_png(tmp_path / "qc/figures/b.png")
+    files = merge_trees([tmp_path])
+    whole, small = embed(files), embed(files, budget=100_000)
+    assert whole["qc/figures/a.png"].width == 400 and small["qc/figures/a.png"].width < 300
+    assert sum(len(picture.uri) for picture in small.values()) < 100_000 * 4 / 3 + 200
+    assert [picture.name for picture in in_folder(whole, "qc/figures", ["b"])] == ["qc/figures/b.png", "qc/figures/a.png"]
+
+
+def test_a_picture_keeps_its_looks(tmp_path):
+    figure = new_figure(3, 2)
+    figure.subplots().imshow(np.arange(256).reshape(16, 16))
+    save_figure(figure, tmp_path / "x", title="t", description="d")
+    import base64
+
+    uri = embed(merge_trees([tmp_path]))["x.png"].uri
+    small = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGB"), dtype=int)
+    with Image.open(tmp_path / "x.png") as image:
+        assert np.abs(small - np.asarray(image.convert("RGB"), dtype=int)).mean() < 2
+
+
+def test_the_best_prediction_says_whether_it_beats_the_baseline():
+    rows = pd.DataFrame(
+        {
+            "id": ["b", "b", "t"], "model": ["ridge"] * 3, "alpha": [1.0, 10.0, 1.0], "mae": [9.0, 8.0, np.nan],
+            "mae_low": [7.0, 6.0, np.nan], "mae_high": [11.0, 10.5, np.nan], "baseline_mae": [10.0, 10.0, np.nan],
+        }
+    )  # fmt: skip
+    assert best_prediction(rows, "b")["alpha"] == 10 and best_prediction(rows, "b")["better"] is False
+    assert best_prediction(rows.assign(mae_high=9.5), "b")["better"] is True
+    assert best_prediction(rows, "t") is None and best_prediction(None, "b") is None
+
+
+def test_top_sets_are_significant_ones_by_direction():
+    gsea = pd.DataFrame(
+        {"gene_set": ["HALLMARK_A_B", "C", "D"], "nes": [2.0, -2, 1.5], "p_value": [0.01] * 3, "q_value": [0.01, 0.01, 0.2]}
+    )
+    assert top_sets(gsea) == {"up": ["A B"], "down": ["C"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1234567, "1,234,567"), (0.000123456, "0.000123"), (np.nan, "–"), (None, "–"), (np.inf, "∞"), (12.0, "12"), (-0.5, "-0.5")]
+)
+def test_numbers_are_written_for_people(value, text):
+    assert number(value) == text
+
+
+def test_values_are_shown_for_people():
+    assert [shown(value) for value in (None, [0.1, 1.0], True, 3.50, "x")] == ["not set", "0.1, 1", "yes", "3.5", "x"]
+
+
+def test_the_report_has_the_same_bytes_whatever_the_order_of_its_inputs(inputs, tmp_path, html):
+    assert write(inputs, tmp_path, trees_of(inputs)[::-1]) == html
+
+
+def test_a_template_that_is_not_there_is_named(inputs, tmp_path):
+    with pytest.raises(BadInput, match=r"has no report.html.j2"):
+        main(["--parameters", str(inputs / "params.json"), "--template", str(tmp_path), "--output", str(tmp_path / "r.html")])
