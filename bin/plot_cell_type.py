@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from checkpoints import write_versions
-from command_line import BadInput, run
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+
+from checkpoints import write_versions
+from command_line import BadInput, run
 from plotting import DOWN, NEUTRAL, PALE, UP, colours_for, log_ticks, new_figure, save_figure, shorten
 from published_tree import merge_trees, summary_of, table_of
 
@@ -43,11 +44,23 @@ def draw_genes(ax: Axes, x: np.ndarray, y: np.ndarray, table: pd.DataFrame) -> N
     rim = table["robust"].to_numpy(dtype=bool)
     n = len(table)
     size = float(np.clip(3e4 / max(n, 1), 4, 14))
-    ax.scatter(x[~up & ~down], y[~up & ~down], s=size, color=PALE, linewidth=0, rasterized=True, label="not called")
+    ax.scatter(
+        x[~up & ~down], y[~up & ~down], s=size, color=PALE, linewidth=0, rasterized=True, label="not called"
+    )
     for mask, colour, marker, name in ((up, UP, "^", "up with age"), (down, DOWN, "v", "down with age")):
         edge = np.where(rim[mask], "black", colour)
-        ax.scatter(x[mask], y[mask], s=size * 2, c=colour, marker=marker, edgecolors=edge, linewidths=0.5, rasterized=True,
-                   label=f"{name}: {mask.sum():,} ({(mask & rim).sum():,} robust)", zorder=2)  # fmt: skip
+        ax.scatter(
+            x[mask],
+            y[mask],
+            s=size * 2,
+            c=colour,
+            marker=marker,
+            edgecolors=edge,
+            linewidths=0.5,
+            rasterized=True,
+            label=f"{name}: {mask.sum():,} ({(mask & rim).sum():,} robust)",
+            zorder=2,
+        )
 
 
 def name_genes(ax: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> None:
@@ -59,13 +72,29 @@ def name_genes(ax: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> 
     taken: list[tuple[float, float, float, float]] = []
     for px, py, name in zip(*to_pixels(np.column_stack([x, y])).T, names, strict=True):
         width, height = 0.062 * dpi * len(name) + 4, 0.12 * dpi
-        for dx, dy in ((5, 0), (-5 - width, 0), (5, height), (-5 - width, height), (5, -height), (-5 - width, -height)):
+        for dx, dy in (
+            (5, 0),
+            (-5 - width, 0),
+            (5, height),
+            (-5 - width, height),
+            (5, -height),
+            (-5 - width, -height),
+        ):
             box = (px + dx, py + dy - height / 2, px + dx + width, py + dy + height / 2)
             inside = box[0] >= frame.x0 and box[2] <= frame.x1 and box[3] <= frame.y1
-            if inside and all(box[2] < t[0] or box[0] > t[2] or box[3] < t[1] or box[1] > t[3] for t in taken):
+            if inside and all(
+                box[2] < t[0] or box[0] > t[2] or box[3] < t[1] or box[1] > t[3] for t in taken
+            ):
                 taken.append(box)
-                ax.annotate(name, ax.transData.inverted().transform((px, py)), xytext=(dx * 72 / dpi, dy * 72 / dpi),
-                            textcoords="offset points", fontsize=7, va="center", zorder=4)  # fmt: skip
+                ax.annotate(
+                    name,
+                    ax.transData.inverted().transform((px, py)),
+                    xytext=(dx * 72 / dpi, dy * 72 / dpi),
+                    textcoords="offset points",
+                    fontsize=7,
+                    va="center",
+                    zorder=4,
+                )
                 break
 
 
@@ -73,7 +102,10 @@ def most_striking(table: pd.DataFrame) -> np.ndarray:
     """Rows of the genes to name: the smallest p values among the called, as many up as down."""
     up, down = called_colours(table)
     p_value = table["p_value"].to_numpy()
-    rows = [np.flatnonzero(mask)[np.argsort(p_value[mask], kind="stable")][: N_LABELLED // 2] for mask in (up, down)]
+    rows = [
+        np.flatnonzero(mask)[np.argsort(p_value[mask], kind="stable")][: N_LABELLED // 2]
+        for mask in (up, down)
+    ]
     return np.concatenate(rows)
 
 
@@ -103,7 +135,13 @@ def plot_volcano(table: pd.DataFrame, *, unit: str) -> Figure:
     ax.set(xlim=(-reach, reach), ylim=(0, max(y.max(initial=1) * 1.08, 2)))
     ax.set_xlabel(f"log2 fold change {unit}")
     ax.set_ylabel("-log10 p")
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, handletextpad=0.2, columnspacing=1)
+    figure.legend(
+        *ax.get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=3,
+        handletextpad=0.2,
+        columnspacing=1,
+    )
     rows = most_striking(table)
     name_genes(ax, x[rows], y[rows], gene_names(table).to_numpy()[rows])
     return figure
@@ -123,7 +161,13 @@ def plot_ma(table: pd.DataFrame, *, unit: str) -> Figure:
     log_ticks(ax.xaxis)
     ax.set_xlabel("Mean count (normalised)")
     ax.set_ylabel(f"log2 fold change {unit}")
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, handletextpad=0.2, columnspacing=1)
+    figure.legend(
+        *ax.get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=3,
+        handletextpad=0.2,
+        columnspacing=1,
+    )
     return figure
 
 
@@ -132,7 +176,9 @@ def set_label(name: str) -> str:
     return shorten(name.removeprefix("HALLMARK_").replace("_", " "), 46)
 
 
-def draw_sets(ax: Axes, x: np.ndarray, q: np.ndarray, size: np.ndarray, names: Sequence[str], colours: Sequence[str]) -> None:
+def draw_sets(
+    ax: Axes, x: np.ndarray, q: np.ndarray, size: np.ndarray, names: Sequence[str], colours: Sequence[str]
+) -> None:
     """A dot plot of gene sets, one row a set, the first on top: area by size; sets that are not called are hollow."""
     place = np.arange(len(names))[::-1]
     area = 15 + 110 * np.sqrt(size / max(size.max(), 1))
@@ -140,10 +186,26 @@ def draw_sets(ax: Axes, x: np.ndarray, q: np.ndarray, size: np.ndarray, names: S
     for filled in (True, False):
         mask = called == filled
         own = np.array(colours)[mask]
-        ax.scatter(x[mask], place[mask], s=area[mask], facecolors=own if filled else "none", edgecolors=own, linewidths=1.2, zorder=2)
+        ax.scatter(
+            x[mask],
+            place[mask],
+            s=area[mask],
+            facecolors=own if filled else "none",
+            edgecolors=own,
+            linewidths=1.2,
+            zorder=2,
+        )
     for y, value, chance in zip(place, x, q, strict=True):
-        ax.annotate(f"{chance:.1g}", (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
-                    va="center", fontsize=7, color="black" if chance < ALPHA else NEUTRAL)  # fmt: skip
+        ax.annotate(
+            f"{chance:.1g}",
+            (1, y),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+            color="black" if chance < ALPHA else NEUTRAL,
+        )
     ax.set_yticks(place, [set_label(name) for name in names])
     ax.set_ylim(-0.7, len(names) - 0.3)
     ax.grid(axis="y", color=NEUTRAL, alpha=0.2, linewidth=0.5)
@@ -157,8 +219,14 @@ def plot_gsea(table: pd.DataFrame) -> Figure:
     figure = new_figure(7, 1.3 + 0.26 * len(top))
     ax = figure.subplots()
     nes = top["nes"].to_numpy(dtype=float)
-    draw_sets(ax, nes, top["q_value"].to_numpy(dtype=float), top["size"].to_numpy(dtype=float), top["gene_set"].tolist(),
-              np.where(nes > 0, UP, DOWN).tolist())  # fmt: skip
+    draw_sets(
+        ax,
+        nes,
+        top["q_value"].to_numpy(dtype=float),
+        top["size"].to_numpy(dtype=float),
+        top["gene_set"].tolist(),
+        np.where(nes > 0, UP, DOWN).tolist(),
+    )
     ax.axvline(0, color="black", linewidth=0.8)
     ax.set_xlabel("Normalised enrichment score (down with age < 0 < up with age)")
     ax.set_title("q", loc="right")
@@ -179,7 +247,14 @@ def plot_ora(tables: dict[str, pd.DataFrame]) -> Figure:
     ceiling = finite.max() * 2 if len(finite) else 10.0
     colours = np.where(top["direction"] == "up", UP, DOWN).tolist()
     shown = np.clip(np.where(np.isfinite(odds), odds, ceiling), 0.1, ceiling)
-    draw_sets(ax, shown, top["padj"].to_numpy(dtype=float), top["overlap"].to_numpy(dtype=float), top["gene_set"].tolist(), colours)
+    draw_sets(
+        ax,
+        shown,
+        top["padj"].to_numpy(dtype=float),
+        top["overlap"].to_numpy(dtype=float),
+        top["gene_set"].tolist(),
+        colours,
+    )
     ax.set_xscale("log")
     ax.set_xlim(min(1, shown.min()) / 1.2, shown.max() * 1.3)
     log_ticks(ax.xaxis)
@@ -230,8 +305,25 @@ def plot_predictions(best: dict[str, tuple[pd.Series, pd.DataFrame]]) -> Figure:
     for ax, (model, (metrics, _)) in zip(axes.flat, best.items(), strict=False):
         own = points[model]
         size = float(np.clip(1500 / len(own), 4, 22))
-        ax.vlines(own["age_years"], own["low"], own["high"], color=PALE, linewidth=0.8, zorder=1, rasterized=len(own) > 300)
-        ax.scatter(own["age_years"], own["predicted"], s=size, color=DOWN, alpha=0.8, linewidth=0, zorder=2, rasterized=len(own) > 300)
+        ax.vlines(
+            own["age_years"],
+            own["low"],
+            own["high"],
+            color=PALE,
+            linewidth=0.8,
+            zorder=1,
+            rasterized=len(own) > 300,
+        )
+        ax.scatter(
+            own["age_years"],
+            own["predicted"],
+            s=size,
+            color=DOWN,
+            alpha=0.8,
+            linewidth=0,
+            zorder=2,
+            rasterized=len(own) > 300,
+        )
         ax.plot(limits, limits, color="black", linestyle="--", linewidth=0.8, zorder=1)
         ax.set(xlim=limits, ylim=limits, aspect="equal")
         ax.set_title(
@@ -267,11 +359,29 @@ def plot_sweep(metrics: pd.DataFrame) -> Figure:
             own = metrics[metrics["model"] == model].sort_values("alpha")
             # Side by side, so that intervals of models at one penalty do not hide each other.
             x = own["alpha"] * 1.06 ** (i - (len(models) - 1) / 2)
-            bars = np.abs(own[[f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float).T - own[metric].to_numpy(dtype=float))
-            ax.errorbar(x, own[metric], yerr=bars, color=colours[model], marker="osD^v"[i % 5], markersize=5, capsize=2,
-                        elinewidth=0.9, label=model.replace("_", " "))  # fmt: skip
+            bars = np.abs(
+                own[[f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float).T
+                - own[metric].to_numpy(dtype=float)
+            )
+            ax.errorbar(
+                x,
+                own[metric],
+                yerr=bars,
+                color=colours[model],
+                marker="osD^v"[i % 5],
+                markersize=5,
+                capsize=2,
+                elinewidth=0.9,
+                label=model.replace("_", " "),
+            )
         if metric == "mae":
-            ax.axhline(metrics["baseline_mae"].mean(), color="black", linestyle="--", linewidth=1, label="median age of others")
+            ax.axhline(
+                metrics["baseline_mae"].mean(),
+                color="black",
+                linestyle="--",
+                linewidth=1,
+                label="median age of others",
+            )
         else:
             ax.axhline(0, color="black", linestyle="--", linewidth=1)
         ax.set_xscale("log")
@@ -285,18 +395,26 @@ def plot_sweep(metrics: pd.DataFrame) -> Figure:
     return figure
 
 
-def read_predictions(files: dict[str, Path], folder: str) -> tuple[pd.DataFrame, dict[tuple[str, float], pd.DataFrame]]:
+def read_predictions(
+    files: dict[str, Path], folder: str
+) -> tuple[pd.DataFrame, dict[tuple[str, float], pd.DataFrame]]:
     """Metrics of every fitted model and penalty, one row each, and the predictions of each."""
     rows, predictions = [], {}
-    for name in sorted(name for name in files if name.startswith(f"{folder}/prediction/") and name.endswith("/metrics.tsv")):
+    for name in sorted(
+        name for name in files if name.startswith(f"{folder}/prediction/") and name.endswith("/metrics.tsv")
+    ):
         metrics = table_of(files, name, ["metric", "value", "low", "high"])
-        table = table_of(files, name.replace("metrics.tsv", "predictions.tsv"), ["donor_id", "age_years", "predicted"])
+        table = table_of(
+            files, name.replace("metrics.tsv", "predictions.tsv"), ["donor_id", "age_years", "predicted"]
+        )
         if metrics is None or table is None:
             continue
         model, alpha = name.split("/")[-2].removeprefix("model-").split("_alpha-")
         metrics = metrics.set_index("metric")
         row = {"model": model, "alpha": float(alpha)} | metrics["value"].to_dict()
-        rows.append(row | {f"{m}_{end}": metrics.loc[m, end] for m in metrics.index for end in ("low", "high")})
+        rows.append(
+            row | {f"{m}_{end}": metrics.loc[m, end] for m in metrics.index for end in ("low", "high")}
+        )
         predictions[model, float(alpha)] = table
     return pd.DataFrame(rows), predictions
 
@@ -309,32 +427,48 @@ def draw(files: dict[str, Path], identifier: str) -> dict[str, tuple[Figure, str
     term, contrast = summary.get("test_term", "age"), summary.get("contrast", "per SD")
     unit = f"{contrast} of {term}" if contrast == "per SD" else f"({contrast})"
     drawn = {}
-    de = table_of(files, f"{folder}/de.tsv", ["gene_id", "symbol", "base_mean", "log2_fold_change", "p_value", "padj", "robust"])
+    de = table_of(
+        files,
+        f"{folder}/de.tsv",
+        ["gene_id", "symbol", "base_mean", "log2_fold_change", "p_value", "padj", "robust"],
+    )
     if de is not None:
         up, down = called_colours(de)
         what = (
-            f"{len(de):,} genes of {cell_type}: {up.sum():,} up and {down.sum():,} down with {term} at adjusted p < {ALPHA:g}; "
+            f"{len(de):,} genes of {cell_type}: {up.sum():,} up and {down.sum():,} down with {term} at "
+            f"adjusted p < {ALPHA:g}; "
             "black rims mark genes that both engines call."
         )
-        drawn["volcano"] = plot_volcano(de, unit=unit), "Volcano", f"Log2 fold change {unit} against -log10 p of {what}"
+        drawn["volcano"] = (
+            plot_volcano(de, unit=unit),
+            "Volcano",
+            f"Log2 fold change {unit} against -log10 p of {what}",
+        )
         drawn["ma"] = plot_ma(de, unit=unit), "MA", f"Mean count against log2 fold change {unit} of {what}"
     gsea = table_of(files, f"{folder}/gsea.tsv", ["gene_set", "nes", "p_value", "q_value", "size"])
     if gsea is not None:
         drawn["gsea"] = (
             plot_gsea(gsea),
             "Gene set enrichment",
-            f"Normalised enrichment scores in {cell_type} of the {min(N_SETS, len(gsea))} gene sets with the smallest q of "
-            f"{len(gsea)}; filled dots have q < {ALPHA:g} ({int((gsea['q_value'] < ALPHA).sum())} sets in all); area by set size.",
+            f"Normalised enrichment scores in {cell_type} of the {min(N_SETS, len(gsea))} gene sets with the "
+            "smallest q of "
+            f"{len(gsea)}; filled dots have q < {ALPHA:g} ({int((gsea['q_value'] < ALPHA).sum())} sets in "
+            "all); area by set size.",
         )
     columns = ["gene_set", "overlap", "odds_ratio", "p_value", "padj"]
-    ora = {direction: table_of(files, f"{folder}/ora_{direction}.tsv", columns) for direction in ("up", "down")}
+    ora = {
+        direction: table_of(files, f"{folder}/ora_{direction}.tsv", columns) for direction in ("up", "down")
+    }
     ora = {direction: table for direction, table in ora.items() if table is not None}
     if ora:
-        found = " and ".join(f"{int((table['padj'] <= ALPHA).sum())} for genes {name}" for name, table in ora.items())
+        found = " and ".join(
+            f"{int((table['padj'] <= ALPHA).sum())} for genes {name}" for name, table in ora.items()
+        )
         drawn["ora"] = (
             plot_ora(ora),
             "Over-representation",
-            f"Gene sets over-represented among the age genes of {cell_type}; sets with adjusted p <= {ALPHA:g} (filled): {found}. "
+            f"Gene sets over-represented among the age genes of {cell_type}; sets with adjusted p <= "
+            f"{ALPHA:g} (filled): {found}. "
             "Area by the number of genes shared.",
         )
     metrics, predictions = read_predictions(files, folder)
@@ -345,14 +479,17 @@ def draw(files: dict[str, Path], identifier: str) -> dict[str, tuple[Figure, str
         drawn["prediction"] = (
             plot_predictions(best),
             "Predicted against true age",
-            f"Age of held-out donors predicted from {cell_type}, each model at its best penalty; dots are means and lines the range "
-            f"over repeats. Best: {first['model'].replace('_', ' ')} with a mean absolute error of {first['mae']:.1f} years, against "
+            f"Age of held-out donors predicted from {cell_type}, each model at its best penalty; dots are "
+            "means and lines the range "
+            f"over repeats. Best: {first['model'].replace('_', ' ')} with a mean absolute error of "
+            f"{first['mae']:.1f} years, against "
             f"{first['baseline_mae']:.1f} for the median age of the other donors.",
         )
         drawn["sweep"] = (
             plot_sweep(metrics),
             "Prediction by penalty",
-            f"Three metrics of age prediction from {cell_type} by penalty and model, with 95 % bootstrap intervals over donors. The "
+            f"Three metrics of age prediction from {cell_type} by penalty and model, with 95 % bootstrap "
+            "intervals over donors. The "
             "dashed line is the error of the median age, or zero.",
         )
     return drawn

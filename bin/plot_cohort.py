@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from checkpoints import read_json, read_tsv, require_columns, write_versions
-from command_line import run
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from checkpoints import read_json, read_tsv, require_columns, write_versions
+from command_line import run
 from plotting import CUT, NEUTRAL, PALE, colours_for, log_ticks, new_figure, no_data, save_figure, shorten
 
 AGE_BIN_YEARS = 5
@@ -40,9 +41,16 @@ def plot_cells_per_donor(donors: pd.DataFrame, *, cut: float | None = None) -> F
     for kept, colour, marker, name in ((True, "#0072B2", "o", "kept"), (False, CUT, "X", "left out")):
         chosen = (known["kept"] == kept).to_numpy()
         ax.scatter(
-            place[chosen], known["n_cells"].clip(lower=1)[chosen], s=size * (1 if kept else 2), color=colour, marker=marker, linewidth=0,
-            label=f"{name}: {chosen.sum():,} donors", zorder=2 + (not kept), rasterized=True,
-        )  # fmt: skip
+            place[chosen],
+            known["n_cells"].clip(lower=1)[chosen],
+            s=size * (1 if kept else 2),
+            color=colour,
+            marker=marker,
+            linewidth=0,
+            label=f"{name}: {chosen.sum():,} donors",
+            zorder=2 + (not kept),
+            rasterized=True,
+        )
     if cut is not None:
         ax.axhline(cut, color=CUT, linestyle="--", linewidth=1, label=f"least number of cells: {cut:,.0f}")
     ax.set_yscale("log")
@@ -64,7 +72,9 @@ def plot_age_and_sex(donors: pd.DataFrame) -> Figure:
         no_data(axes[0], "No kept donor has a known age.")
         return figure
     edges = np.arange(
-        AGE_BIN_YEARS * (kept["age_years"].min() // AGE_BIN_YEARS), kept["age_years"].max() + AGE_BIN_YEARS + 1, AGE_BIN_YEARS
+        AGE_BIN_YEARS * (kept["age_years"].min() // AGE_BIN_YEARS),
+        kept["age_years"].max() + AGE_BIN_YEARS + 1,
+        AGE_BIN_YEARS,
     )
     colours = colours_for(sexes)
     for ax, sex in zip(axes, sexes, strict=True):
@@ -96,14 +106,26 @@ def plot_cell_types(types: pd.DataFrame) -> Figure:
     for kept, colour, hatch, name in ((True, "#0072B2", None, "kept"), (False, PALE, "////", "left out")):
         chosen = (types["kept"] == kept).to_numpy()
         ax.barh(
-            place[chosen], types["n_cells"].fillna(0)[chosen], color=colour, hatch=hatch, edgecolor="white", linewidth=0,
+            place[chosen],
+            types["n_cells"].fillna(0)[chosen],
+            color=colour,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0,
             label=f"{name}: {chosen.sum()} cell types",
-        )  # fmt: skip
+        )
     for y, row in zip(place, types.itertuples(), strict=True):
         cells = "" if np.isnan(row.n_cells) else f"{row.n_cells:,.0f}"
         text = cells if row.kept else f"{cells}  {shorten(row.reason, 48)}"
-        ax.annotate(text, (0 if np.isnan(row.n_cells) else row.n_cells, y), xytext=(4, 0), textcoords="offset points",
-                    va="center", fontsize=7, color="black" if row.kept else NEUTRAL)  # fmt: skip
+        ax.annotate(
+            text,
+            (0 if np.isnan(row.n_cells) else row.n_cells, y),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+            color="black" if row.kept else NEUTRAL,
+        )
     ax.set_yticks(place, [shorten(name, 44) for name in types["cell_type"]])
     ax.set_xscale("log")
     low, high = max(types["n_cells"].min(), 1), types["n_cells"].max()
@@ -115,22 +137,34 @@ def plot_cell_types(types: pd.DataFrame) -> Figure:
     return figure
 
 
-def describe(donors: pd.DataFrame, types: pd.DataFrame, *, cut: float | None) -> Mapping[str, tuple[str, str]]:
+def describe(
+    donors: pd.DataFrame, types: pd.DataFrame, *, cut: float | None
+) -> Mapping[str, tuple[str, str]]:
     """Title and description of each figure."""
     kept = donors[donors["kept"]]
-    at_cut = "" if cut is None else f" The dashed line is the least number of cells a donor needs, {cut:,.0f}."
+    at_cut = (
+        "" if cut is None else f" The dashed line is the least number of cells a donor needs, {cut:,.0f}."
+    )
     ages = kept["age_years"]
-    span = "No age is known." if ages.isna().all() else f"They are {ages.min():.0f} to {ages.max():.0f} years old."
+    span = (
+        "No age is known."
+        if ages.isna().all()
+        else f"They are {ages.min():.0f} to {ages.max():.0f} years old."
+    )
     return {
         "cells_per_donor": (
             "Cells per donor",
             f"Cells of each of {len(donors):,} donors, most first; {len(kept):,} are kept and "
             f"{len(donors) - len(kept):,} left out.{at_cut}",
         ),
-        "age_sex": ("Age and sex", f"Ages of the {len(kept):,} kept donors by sex, in bins of five years. {span}"),
+        "age_sex": (
+            "Age and sex",
+            f"Ages of the {len(kept):,} kept donors by sex, in bins of five years. {span}",
+        ),
         "cell_types": (
             "Cell types",
-            f"Cells of each of {len(types)} cell types among the donors' cells; {int(types['kept'].sum())} are kept, the others "
+            f"Cells of each of {len(types)} cell types among the donors' cells; {int(types['kept'].sum())} "
+            "are kept, the others "
             "carry the reason why they are left out.",
         ),
     }
@@ -140,7 +174,9 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--donors", type=Path, required=True, help="donors.tsv")
     parser.add_argument("--cell-types", type=Path, required=True, help="cell_types.tsv")
-    parser.add_argument("--filtering", type=Path, help="filtering.json; leave out where no cohort was filtered")
+    parser.add_argument(
+        "--filtering", type=Path, help="filtering.json; leave out where no cohort was filtered"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for the figures")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)

@@ -11,14 +11,29 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from checkpoints import check_same_cells, read_parquet, require_columns, write_versions
-from command_line import BadInput, run
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from plotting import PALETTE, colours_for, crowded_place, label, log_ticks, new_figure, numbered_legend, save_figure, scatter, shorten
 
-MOST_NUMBERED, MOST_COLOURED = 36, 12  # kinds that a legend can tell apart by number and colour, or by colour alone
+from checkpoints import check_same_cells, read_parquet, require_columns, write_versions
+from command_line import BadInput, run
+from plotting import (
+    PALETTE,
+    colours_for,
+    crowded_place,
+    label,
+    log_ticks,
+    new_figure,
+    numbered_legend,
+    save_figure,
+    scatter,
+    shorten,
+)
+
+MOST_NUMBERED, MOST_COLOURED = (
+    36,
+    12,
+)  # kinds that a legend can tell apart by number and colour, or by colour alone
 SQUARE_INCHES = 5.2
 
 
@@ -56,7 +71,9 @@ def _legend_room(n_kinds: int, longest: int) -> float:
     return -(-n_kinds // 18) * (0.5 + 0.068 * longest)
 
 
-def draw_categories(ax: Axes, points: np.ndarray, kinds: pd.Series, *, numbered: bool, palette: Sequence[str]) -> None:
+def draw_categories(
+    ax: Axes, points: np.ndarray, kinds: pd.Series, *, numbered: bool, palette: Sequence[str]
+) -> None:
     """Points by kind; with `numbered`, each kind carries its place in the order of categories where most of it lies.
 
     Parameters
@@ -102,7 +119,9 @@ def plot_categories(
         for i, (name, n) in enumerate(zip(categories, counts, strict=True))
         if few
     ]
-    figure = new_figure(SQUARE_INCHES + 0.2 + _legend_room(len(legend), max(map(len, legend), default=0)), SQUARE_INCHES)
+    figure = new_figure(
+        SQUARE_INCHES + 0.2 + _legend_room(len(legend), max(map(len, legend), default=0)), SQUARE_INCHES
+    )
     ax = figure.subplots()
     _map_axes(ax, axis_names, points)
     draw_categories(ax, points, kinds, numbered=numbered and few, palette=palette)
@@ -153,7 +172,9 @@ def plot_pca(pca: pd.DataFrame, kinds: pd.Series) -> Figure:
     axes = figure.subplots(1, len(pairs), squeeze=False)[0]
     for ax, pair in zip(axes, pairs, strict=True):
         ax.set(xlabel=pair[0], ylabel=pair[1])
-        draw_categories(ax, pca[pair].to_numpy(), kinds, numbered=bool(legend), palette=list(colours.values()))
+        draw_categories(
+            ax, pca[pair].to_numpy(), kinds, numbered=bool(legend), palette=list(colours.values())
+        )
     if legend:
         numbered_legend(axes[-1], legend, list(colours.values()))
     return figure
@@ -166,7 +187,10 @@ def cluster_tables(trees: Sequence[Path]) -> dict[str, pd.DataFrame]:
         for tree in trees
         for path in tree.glob("clusters/resolution-*/clusters.parquet")
     }
-    return {resolution: read_parquet(paths[resolution]) for resolution in sorted(paths, key=lambda text: (float(text), text))}
+    return {
+        resolution: read_parquet(paths[resolution])
+        for resolution in sorted(paths, key=lambda text: (float(text), text))
+    }
 
 
 def main(argv: list[str]) -> None:
@@ -176,7 +200,12 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--pca", type=Path, required=True)
     parser.add_argument("--umap", type=Path)
     parser.add_argument("--clusters", type=Path, nargs="*", default=[], help="published trees")
-    parser.add_argument("--output", type=Path, required=True, help="folder that gets embedding/figures and clusters/.../figures")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="folder that gets embedding/figures and clusters/.../figures",
+    )
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
@@ -201,10 +230,14 @@ def main(argv: list[str]) -> None:
         points, axis_names = umap[["UMAP1", "UMAP2"]].to_numpy(dtype=float), ("UMAP 1", "UMAP 2")
         n_outside = outside(points)
         n += f" ({n_outside:,} far ones lie outside the frame)" if n_outside else ""
-        for name, (figure, title, description) in draw_umaps(points, cells, args.donors, axis_names, n=n).items():
+        for name, (figure, title, description) in draw_umaps(
+            points, cells, args.donors, axis_names, n=n
+        ).items():
             save_figure(figure, figures / name, title=title, description=description)
         for resolution, table in cluster_tables(args.clusters).items():
-            check_same_cells(cells["cell_id"], table["cell_id"], args.cells, f"clusters of resolution {resolution}")
+            check_same_cells(
+                cells["cell_id"], table["cell_id"], args.cells, f"clusters of resolution {resolution}"
+            )
             order = sorted(table["cluster"].astype(str).unique(), key=lambda text: (len(text), text))
             kinds = pd.Series(pd.Categorical(table["cluster"].astype(str), categories=order))
             save_figure(
@@ -232,12 +265,20 @@ def draw_umaps(
         "counts": ("Counts", cells["n_counts"].to_numpy(dtype=float), True, "counts"),
         "age": ("Age (years)", donors["age_years"].to_numpy(dtype=float)[codes], False, "the donor's age"),
         "doublet_score": (
-            "Doublet score", cells["doublet_score"].to_numpy(dtype=float), False, "Scrublet's doublet score (called doublets are gone)",
+            "Doublet score",
+            cells["doublet_score"].to_numpy(dtype=float),
+            False,
+            "Scrublet's doublet score (called doublets are gone)",
         ),
-    }  # fmt: skip
+    }
     by_kind = {
         "cell_type": (cells["cell_type"], "cell type", "Numbers stand where most cells of a type are."),
-        "donor": (cells["donor_id"], "donor", "Of cells in one place, one at random is on top: well-mixed donors look speckled. Past 30, colours repeat."),
+        "donor": (
+            cells["donor_id"],
+            "donor",
+            "Of cells in one place, one at random is on top: well-mixed donors look speckled. Past 30, "
+            "colours repeat.",
+        ),
         "sex": (sex, "sex", "Of cells in one place, one at random is on top."),
     }
     drawn = {
@@ -250,7 +291,11 @@ def draw_umaps(
     }
     for name, (bar, values, log, what) in by_number.items():
         figure = plot_values(points, values, axis_names=axis_names, bar=bar, log=log)
-        drawn[f"umap_{name}"] = (figure, f"UMAP by {name.replace('_', ' ')}", f"UMAP of {n}, coloured by {what}. {mean}")
+        drawn[f"umap_{name}"] = (
+            figure,
+            f"UMAP by {name.replace('_', ' ')}",
+            f"UMAP of {n}, coloured by {what}. {mean}",
+        )
     return drawn
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+
 from checkpoints import read_tsv, require_columns, write_versions
 from command_line import run
-from matplotlib.figure import Figure
 from plotting import CUT, NEUTRAL, OKABE_ITO, log_ticks, new_figure, no_data, save_figure, shorten
 
 
@@ -26,7 +27,9 @@ def plot_sample_sizes(samples: pd.DataFrame, *, min_cells: int) -> Figure:
         Samples with fewer cells were left out.
     """
     known = samples[samples["n_cells"].notna()]
-    medians = known.groupby("cell_type")["n_cells"].median().sort_index(ascending=False).sort_values(kind="stable")
+    medians = (
+        known.groupby("cell_type")["n_cells"].median().sort_index(ascending=False).sort_values(kind="stable")
+    )
     figure = new_figure(7.5, 1.4 + 0.3 * max(len(medians), 2))
     ax = figure.subplots()
     if known.empty:
@@ -39,8 +42,24 @@ def plot_sample_sizes(samples: pd.DataFrame, *, min_cells: int) -> Figure:
         jitter = spread.uniform(-0.3, 0.3, len(own))
         kept = own["kept"].to_numpy(dtype=bool)
         size = float(np.clip(2000 / len(own), 3, 20))
-        ax.scatter(own["n_cells"][kept], place + jitter[kept], s=size, color=OKABE_ITO[0], alpha=0.6, linewidth=0, rasterized=True)
-        ax.scatter(own["n_cells"][~kept], place + jitter[~kept], s=size, color=CUT, marker="x", linewidth=0.8, rasterized=True)
+        ax.scatter(
+            own["n_cells"][kept],
+            place + jitter[kept],
+            s=size,
+            color=OKABE_ITO[0],
+            alpha=0.6,
+            linewidth=0,
+            rasterized=True,
+        )
+        ax.scatter(
+            own["n_cells"][~kept],
+            place + jitter[~kept],
+            s=size,
+            color=CUT,
+            marker="x",
+            linewidth=0.8,
+            rasterized=True,
+        )
         ax.plot([medians[name]] * 2, [place - 0.38, place + 0.38], color="black", linewidth=1.6)
         names.append(f"{shorten(name, 40)} ({kept.sum()} of {len(own)})")
     ax.axvline(min_cells, color=CUT, linestyle="--", linewidth=1)
@@ -63,7 +82,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    samples = read_tsv(args.samples, dtype={"sample_id": str, "donor_id": str, "cell_type": str, "reason": str})
+    samples = read_tsv(
+        args.samples, dtype={"sample_id": str, "donor_id": str, "cell_type": str, "reason": str}
+    )
     require_columns(samples, ["sample_id", "cell_type", "n_cells", "kept"], args.samples)
     kept = int(samples["kept"].sum())
     save_figure(
@@ -71,7 +92,8 @@ def main(argv: list[str]) -> None:
         args.output / "sample_sizes",
         title="Pseudobulk sample sizes",
         description=f"Cells summed into each of {len(samples):,} samples (one donor's cells of one type), by cell type with its "
-        f"median; {kept:,} samples of at least {args.min_cells_per_sample} cells are used, {len(samples) - kept:,} (crosses) are "
+        f"median; {kept:,} samples of at least {args.min_cells_per_sample} cells are used, "
+        f"{len(samples) - kept:,} (crosses) are "
         "not. In brackets: samples used of all.",
     )
     write_versions("plot_pseudobulk", ["matplotlib", "pandas"], args.versions)

@@ -11,15 +11,29 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from checkpoints import read_parquet, require_columns, write_versions
-from command_line import run
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter
-from plotting import CUT, NEUTRAL, PALE, UP, colours_for, dot_radius, log_ticks, new_figure, no_data, save_figure, scatter, shorten
 from scipy.ndimage import gaussian_filter1d
+
+from checkpoints import read_parquet, require_columns, write_versions
+from command_line import run
+from plotting import (
+    CUT,
+    NEUTRAL,
+    PALE,
+    UP,
+    colours_for,
+    dot_radius,
+    log_ticks,
+    new_figure,
+    no_data,
+    save_figure,
+    scatter,
+    shorten,
+)
 
 
 @dataclass(frozen=True)
@@ -67,12 +81,19 @@ def violin(values: np.ndarray, *, low: float, high: float) -> dict[str, object]:
     bandwidth = 0.9 * spread * len(values) ** -0.2 / (edges[1] - edges[0])
     density = gaussian_filter1d(counts.astype(float), max(bandwidth, 0.8), mode="constant")
     return {
-        "coords": (edges[:-1] + edges[1:]) / 2, "vals": density, "mean": values.mean(), "median": quartiles[1],
-        "quantiles": quartiles, "min": values.min(), "max": values.max(),
-    }  # fmt: skip
+        "coords": (edges[:-1] + edges[1:]) / 2,
+        "vals": density,
+        "mean": values.mean(),
+        "median": quartiles[1],
+        "quantiles": quartiles,
+        "min": values.min(),
+        "max": values.max(),
+    }
 
 
-def draw_violins(ax: Axes, cells: pd.DataFrame, metric: Metric, types: list[str], colours: Mapping[str, str]) -> None:
+def draw_violins(
+    ax: Axes, cells: pd.DataFrame, metric: Metric, types: list[str], colours: Mapping[str, str]
+) -> None:
     """One metric of all cells by cell type, with a line at each threshold."""
     forward, back = SCALES[metric.scale]
     values = forward(cells[metric.column].to_numpy(dtype=float))
@@ -89,22 +110,44 @@ def draw_violins(ax: Axes, cells: pd.DataFrame, metric: Metric, types: list[str]
         if not len(own):
             continue
         stats = violin(own, low=low, high=high)
-        drawn = ax.violin([{key: value for key, value in stats.items() if key != "quantiles"}], positions=[place], widths=0.9, showextrema=False, showmedians=False)
+        drawn = ax.violin(
+            [{key: value for key, value in stats.items() if key != "quantiles"}],
+            positions=[place],
+            widths=0.9,
+            showextrema=False,
+            showmedians=False,
+        )
         for body in drawn["bodies"]:
             body.set(facecolor=colours[name], edgecolor="black", linewidth=0.4, alpha=0.9)
         ax.plot([place] * 2, stats["quantiles"][[0, 2]], color="black", linewidth=2.2, solid_capstyle="butt")
-        ax.plot(place, stats["median"], marker="o", markersize=2.6, color="white", markeredgecolor="black", markeredgewidth=0.4)
+        ax.plot(
+            place,
+            stats["median"],
+            marker="o",
+            markersize=2.6,
+            color="white",
+            markeredgecolor="black",
+            markeredgewidth=0.4,
+        )
     for bound in (metric.low, metric.high):
         if bound is not None:
             ax.axhline(forward(np.float64(bound)), color=CUT, linestyle="--", linewidth=1)
-            ax.annotate(f"{bound:,g}", (1, forward(np.float64(bound))), xycoords=("axes fraction", "data"), xytext=(3, 0),
-                        textcoords="offset points", va="center", fontsize=7, color=CUT)  # fmt: skip
+            ax.annotate(
+                f"{bound:,g}",
+                (1, forward(np.float64(bound))),
+                xycoords=("axes fraction", "data"),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7,
+                color=CUT,
+            )
     margin = 0.04 * (high - low)
     ax.set_ylim(low - margin, high + margin)
     ax.set_xlim(-0.6, len(types) - 0.4)
     ax.set_xticks(range(len(types)), [str(i + 1) for i in range(len(types))])
     if metric.scale == "log":
-        ticks = [m * 10**e for e in range(0, 7) for m in (1, 2, 5) if low <= np.log10(m * 10**e) <= high]
+        ticks = [m * 10**e for e in range(7) for m in (1, 2, 5) if low <= np.log10(m * 10**e) <= high]
         ticks = ticks if len(ticks) <= 7 else [tick for tick in ticks if str(tick)[0] == "1"]
     elif metric.scale == "root":
         ticks = [tick for tick in (0, 1, 5, 10, 20, 40, 60, 80, 100) if low <= np.sqrt(tick) <= high]
@@ -123,7 +166,9 @@ def plot_violins(cells: pd.DataFrame, metrics: tuple[Metric, ...]) -> Figure:
     axes = figure.subplots(3, 2)
     for ax, metric in zip(axes.flat, metrics, strict=True):
         draw_violins(ax, cells, metric, types, colours)
-    handles = [Patch(color=colours[name], label=f"{i + 1} {shorten(name, 34)}") for i, name in enumerate(types)]
+    handles = [
+        Patch(color=colours[name], label=f"{i + 1} {shorten(name, 34)}") for i, name in enumerate(types)
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(types)))
     return figure
 
@@ -151,17 +196,28 @@ def plot_counts_and_genes(cells: pd.DataFrame, thresholds: Mapping[str, float]) 
     radius = dot_radius(len(cells))
     density = scatter(axes[0, 0], x, y, norm=LogNorm(1))
     axes[0, 0].set_title("All cells", loc="left")
-    figure.colorbar(density, ax=axes[0, 0], label="cells per dot", format=FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    figure.colorbar(
+        density, ax=axes[0, 0], label="cells per dot", format=FuncFormatter(lambda v, _: f"{v:,.0f}")
+    )
     for ax, column, name in ((axes[0, 1], "pct_mito", "Mitochondrial"), (axes[1, 0], "pct_hb", "Hemoglobin")):
         values, cut = cells[column].to_numpy(dtype=float), thresholds[f"max_{column}"]
         ax.set_title(f"{name} share, cells over {cut:g} % on top", loc="left")
         if not np.isfinite(values).any():
-            ax.text(0.5, 0.5, f"{name} share: not known for this cohort", ha="center", transform=ax.transAxes, color=NEUTRAL)
+            ax.text(
+                0.5,
+                0.5,
+                f"{name} share: not known for this cohort",
+                ha="center",
+                transform=ax.transAxes,
+                color=NEUTRAL,
+            )
             continue
         norm = Normalize(0, max(2 * cut, 1e-9))
         scatter(ax, x, y, values=values, norm=norm, cmap="cividis", radius=radius)
         over = values > cut
-        mappable = scatter(ax, x[over], y[over], values=values[over], norm=norm, cmap="cividis", radius=max(radius, 0.5))
+        mappable = scatter(
+            ax, x[over], y[over], values=values[over], norm=norm, cmap="cividis", radius=max(radius, 0.5)
+        )
         figure.colorbar(mappable, ax=ax, label=f"{name.lower()} counts (%)", extend="max")
     doublets = cells["is_doublet"].to_numpy(dtype=bool)
     ax = axes[1, 1]
@@ -169,7 +225,9 @@ def plot_counts_and_genes(cells: pd.DataFrame, thresholds: Mapping[str, float]) 
     scatter(ax, x, y, codes=doublets.astype(int), palette=[PALE, UP], radius=radius)
     share = 100 * doublets.mean() if len(doublets) else 0
     ax.set_title(f"Doublets: {doublets.sum():,} ({share:.1f} %)", loc="left")
-    ax.legend(handles=[Patch(color=UP, label="doublet"), Patch(color=PALE, label="other cell")], loc="upper left")
+    ax.legend(
+        handles=[Patch(color=UP, label="doublet"), Patch(color=PALE, label="other cell")], loc="upper left"
+    )
     for ax in axes.flat:
         draw_thresholds(ax, thresholds)
     for ax in axes[1]:
@@ -190,14 +248,31 @@ def plot_losses(cells: pd.DataFrame) -> Figure:
         no_data(ax, f"Quality control removed none of {len(cells):,} cells.")
         return figure
     alone = np.array([reasons.get(rule, 0) for rule in rules])
-    total = np.array([sum(n for reason, n in reasons.items() if rule in reason.split("; ")) for rule in rules])
+    total = np.array(
+        [sum(n for reason, n in reasons.items() if rule in reason.split("; ")) for rule in rules]
+    )
     order = np.argsort(total, kind="stable")
     place = np.arange(len(rules))
     ax.barh(place, alone[order], color="#0072B2", label="this rule only")
-    ax.barh(place, (total - alone)[order], left=alone[order], color="#56B4E9", hatch="////", edgecolor="white", linewidth=0,
-            label="other rules too")  # fmt: skip
+    ax.barh(
+        place,
+        (total - alone)[order],
+        left=alone[order],
+        color="#56B4E9",
+        hatch="////",
+        edgecolor="white",
+        linewidth=0,
+        label="other rules too",
+    )
     for y, n in zip(place, total[order], strict=True):
-        ax.annotate(f"{n:,} ({100 * n / len(cells):.2g} %)", (n, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
+        ax.annotate(
+            f"{n:,} ({100 * n / len(cells):.2g} %)",
+            (n, y),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+        )
     ax.set_yticks(place, [rules[i] for i in order])
     ax.set_xlim(0, total.max() * 1.2)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -209,7 +284,14 @@ def plot_losses(cells: pd.DataFrame) -> Figure:
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=Path, required=True, help="cells.parquet")
-    defaults = {"min_genes": 200, "max_genes": 6000, "min_counts": 500, "max_counts": 30_000, "max_pct_mito": 20.0, "max_pct_hb": 5.0}
+    defaults = {
+        "min_genes": 200,
+        "max_genes": 6000,
+        "min_counts": 500,
+        "max_counts": 30_000,
+        "max_pct_mito": 20.0,
+        "max_pct_hb": 5.0,
+    }
     for name, default in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=default)
     parser.add_argument("--output", type=Path, required=True, help="folder for the figures")
@@ -224,7 +306,8 @@ def main(argv: list[str]) -> None:
     cells = cells[columns].astype({"cell_type": "category", "reason": "category"})
     n, kept = len(cells), int(cells["kept"].sum())
     bounds = (
-        f"genes {args.min_genes:,g} to {args.max_genes:,g}, counts {args.min_counts:,g} to {args.max_counts:,g}, "
+        f"genes {args.min_genes:,g} to {args.max_genes:,g}, counts {args.min_counts:,g} to "
+        f"{args.max_counts:,g}, "
         f"mitochondrial at most {args.max_pct_mito:g} %, hemoglobin at most {args.max_pct_hb:g} %"
     )
     save_figure(
@@ -239,7 +322,8 @@ def main(argv: list[str]) -> None:
         args.output / "counts_and_genes",
         title="Counts, genes and what is wrong with cells",
         description=f"Counts against genes of {n:,} cells, on log scales, coloured by density, mitochondrial share, hemoglobin share "
-        f"and doublet calls ({int(cells['is_doublet'].sum()):,} doublets). Dashed lines are the thresholds: {bounds}.",
+        f"and doublet calls ({int(cells['is_doublet'].sum()):,} doublets). Dashed lines are the thresholds: "
+        f"{bounds}.",
     )
     save_figure(
         plot_losses(cells),

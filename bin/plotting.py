@@ -10,7 +10,6 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from checkpoints import atomic_path
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,6 +18,8 @@ from matplotlib.colors import LogNorm, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from checkpoints import atomic_path
 
 PNG_DPI = 150
 PDF_DPI = 300
@@ -49,10 +50,30 @@ STYLE = {
 # deuteranopia (Machado, Oliveira, Fernandes 2009). Hue alone cannot tell 30 kinds apart, so figures number them too.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442")
 PALETTE = OKABE_ITO + (
-    "#4B3C3C", "#872D00", "#00E1A5", "#2D3C69", "#2D7869", "#1E0FD2", "#A5D2E1", "#3C87FF", "#B44B3C", "#2D6978",
-    "#B4B4B4", "#D2A569", "#693C2D", "#691EFF", "#B41E5A", "#D20F96", "#E17887", "#967887", "#D2695A", "#69F087",
-    "#96D2FF", "#E1D2D2", "#5AB4C3",
-)  # fmt: skip
+    "#4B3C3C",
+    "#872D00",
+    "#00E1A5",
+    "#2D3C69",
+    "#2D7869",
+    "#1E0FD2",
+    "#A5D2E1",
+    "#3C87FF",
+    "#B44B3C",
+    "#2D6978",
+    "#B4B4B4",
+    "#D2A569",
+    "#693C2D",
+    "#691EFF",
+    "#B41E5A",
+    "#D20F96",
+    "#E17887",
+    "#967887",
+    "#D2695A",
+    "#69F087",
+    "#96D2FF",
+    "#E1D2D2",
+    "#5AB4C3",
+)
 UP, DOWN, ACCENT = "#D55E00", "#0072B2", "#009E73"
 NEUTRAL, PALE, CUT = "#767676", "#C4C4C4", "#B41E5A"
 SEQUENTIAL = "viridis"
@@ -72,7 +93,12 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(
-    figure: Figure, stem: str | Path, *, title: str = "", description: str = "", kinds: Sequence[str] = ("png", "pdf")
+    figure: Figure,
+    stem: str | Path,
+    *,
+    title: str = "",
+    description: str = "",
+    kinds: Sequence[str] = ("png", "pdf"),
 ) -> None:
     """Write `stem`.png, `stem`.pdf or `stem`.svg with the figure's title and description and nothing that changes.
 
@@ -93,7 +119,9 @@ def save_figure(
     }
     for kind in kinds:
         with atomic_path(stem.with_name(f"{stem.name}.{kind}")) as temporary:
-            figure.savefig(temporary, format=kind, dpi=PNG_DPI if kind == "png" else PDF_DPI, metadata=metadata[kind])
+            figure.savefig(
+                temporary, format=kind, dpi=PNG_DPI if kind == "png" else PDF_DPI, metadata=metadata[kind]
+            )
 
 
 def shorten(text: str, length: int = 40) -> str:
@@ -233,9 +261,14 @@ def scatter(
     limits = (ax.get_xlim(), ax.get_ylim())
     # In axes coordinates: an image in data coordinates would be stretched once more by a log scale.
     ax.imshow(
-        image.reshape(n_y, n_x, 4), extent=(0, 1, 0, 1), transform=ax.transAxes, origin="lower", aspect="auto",
-        interpolation="antialiased", zorder=1,
-    )  # fmt: skip
+        image.reshape(n_y, n_x, 4),
+        extent=(0, 1, 0, 1),
+        transform=ax.transAxes,
+        origin="lower",
+        aspect="auto",
+        interpolation="antialiased",
+        zorder=1,
+    )
     ax.set(xlim=limits[0], ylim=limits[1])
     return mappable
 
@@ -267,9 +300,14 @@ def numbered_legend(ax: Axes, names: Sequence[str], palette: Sequence[str], *, p
     ]
     columns = -(-len(names) // per_column)
     ax.legend(
-        handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=columns, handletextpad=0.3, borderpad=0,
+        handles=handles,
+        loc="center left",
+        bbox_to_anchor=(1.01, 0.5),
+        ncols=columns,
+        handletextpad=0.3,
+        borderpad=0,
         columnspacing=1.0,
-    )  # fmt: skip
+    )
 
 
 def no_data(ax: Axes, text: str) -> None:

@@ -5,12 +5,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+
 from checkpoints import read_json, read_tsv, require_columns
 from command_line import BadInput
 
 # Names that look like numbers (cluster 0, donor 001, gene 1) stay names.
 TEXT = dict.fromkeys(
-    ("id", "cell_type", "donor_id", "sample_id", "gene_id", "symbol", "gene_set", "sex", "reason", "status", "leading_edge", "genes"),
+    (
+        "id",
+        "cell_type",
+        "donor_id",
+        "sample_id",
+        "gene_id",
+        "symbol",
+        "gene_set",
+        "sex",
+        "reason",
+        "status",
+        "leading_edge",
+        "genes",
+    ),
     str,
 )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jinja2
 import pandas as pd
+
 from checkpoints import atomic_path, read_json, write_versions
 from command_line import BadInput, run
 from published_tree import merge_trees, summary_of, table_of
@@ -38,7 +39,15 @@ PARTS = (
 )
 COHORT_FIGURES = ("cells_per_donor", "age_sex", "cell_types")
 QC_FIGURES = ("violins", "counts_and_genes", "cells_lost")
-EMBEDDING_FIGURES = ("umap_cell_type", "umap_donor", "umap_age", "umap_sex", "umap_counts", "umap_doublet_score", "pca_cell_type")
+EMBEDDING_FIGURES = (
+    "umap_cell_type",
+    "umap_donor",
+    "umap_age",
+    "umap_sex",
+    "umap_counts",
+    "umap_doublet_score",
+    "pca_cell_type",
+)
 CELL_TYPE_FIGURES = ("volcano", "ma", "gsea", "ora", "prediction", "sweep")
 NOT_RUN = {"status": "", "reason": ""}
 SUMMARIES = {"de": "Differential expression", "gsea": "Gene set enrichment", "ora": "Over-representation"}
@@ -75,7 +84,10 @@ def top_sets(gsea: pd.DataFrame | None) -> dict[str, list[str]]:
         return {"up": [], "down": []}
     found = gsea[gsea["q_value"] < ALPHA].sort_values(["q_value", "p_value", "gene_set"], kind="stable")
     names = found["gene_set"].str.removeprefix("HALLMARK_").str.replace("_", " ")
-    return {"up": names[found["nes"] > 0].tolist()[:N_TOP_SETS], "down": names[found["nes"] < 0].tolist()[:N_TOP_SETS]}
+    return {
+        "up": names[found["nes"] > 0].tolist()[:N_TOP_SETS],
+        "down": names[found["nes"] < 0].tolist()[:N_TOP_SETS],
+    }
 
 
 def best_prediction(summary: pd.DataFrame | None, identifier: str) -> dict | None:
@@ -106,7 +118,9 @@ def set_rows(files: Mapping[str, Path], name: str) -> list[dict]:
     rows = table.sort_values(["p_value", "gene_set"], kind="stable").head(N_LISTED_SETS)
     genes = "leading_edge" if "leading_edge" in rows else "genes"
     lists = rows[genes].fillna("").str.split(";")
-    text = lists.map(lambda names: ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else ""))
+    text = lists.map(
+        lambda names: ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    )
     return rows.assign(shown_genes=text).to_dict("records")
 
 
@@ -122,7 +136,10 @@ def notes_of(files: Mapping[str, Path], folder: str) -> tuple[list[str], list[st
         if name.startswith(f"{folder}/prediction/") and name.endswith("/predict_age_summary.json"):
             summary = read_json(files[name])
             if summary.get("status") == "skipped":
-                skipped.append(f"Age prediction, {summary['model']}, alpha {shown(summary['alpha'])}: {summary['reason']}")
+                skipped.append(
+                    f"Age prediction, {summary['model']}, alpha {shown(summary['alpha'])}: "
+                    f"{summary['reason']}"
+                )
     return skipped, list(dict.fromkeys(notes))
 
 
@@ -134,9 +151,13 @@ def cell_type_sections(files: Mapping[str, Path], pictures: Mapping[str, Picture
     samples = table_of(files, "pseudobulk/samples.tsv", ["cell_type", "n_cells", "kept"])
     predictions = table_of(files, "prediction_summary.tsv", ["id", "model", "alpha", "mae"])
     sections = []
-    for row in types[types["kept"]].sort_values(["n_cells", "cell_type"], ascending=[False, True]).to_dict("records"):
+    for row in (
+        types[types["kept"]].sort_values(["n_cells", "cell_type"], ascending=[False, True]).to_dict("records")
+    ):
         folder = f"cell_types/{row['id']}"
-        used = None if samples is None else samples[(samples["cell_type"] == row["cell_type"]) & samples["kept"]]
+        used = (
+            None if samples is None else samples[(samples["cell_type"] == row["cell_type"]) & samples["kept"]]
+        )
         skipped, notes = notes_of(files, folder)
         sweep = [] if predictions is None else predictions[predictions["id"] == row["id"]].to_dict("records")
         sections.append(
@@ -146,7 +167,9 @@ def cell_type_sections(files: Mapping[str, Path], pictures: Mapping[str, Picture
                 "donors": row["n_samples"] if used is None else len(used),
                 "cells": row["n_cells"] if used is None else used["n_cells"].sum(min_count=1),
                 "de": NOT_RUN | summary_of(files, f"{folder}/de_summary.json"),
-                "sets": top_sets(table_of(files, f"{folder}/gsea.tsv", ["gene_set", "nes", "p_value", "q_value"])),
+                "sets": top_sets(
+                    table_of(files, f"{folder}/gsea.tsv", ["gene_set", "nes", "p_value", "q_value"])
+                ),
                 "gsea": NOT_RUN | summary_of(files, f"{folder}/gsea_summary.json"),
                 "best": best_prediction(predictions, row["id"]),
                 "genes": gene_rows(files, folder),
@@ -165,7 +188,11 @@ def cell_type_sections(files: Mapping[str, Path], pictures: Mapping[str, Picture
 
 def cluster_figures(pictures: Mapping[str, Picture]) -> list[Picture]:
     """The figures of all resolutions, in numerical order."""
-    found = {name.split("/")[1].removeprefix("resolution-"): name for name in pictures if name.startswith("clusters/resolution-")}
+    found = {
+        name.split("/")[1].removeprefix("resolution-"): name
+        for name in pictures
+        if name.startswith("clusters/resolution-")
+    }
     return [
         picture
         for resolution in sorted(found, key=lambda text: (float(text), text))
@@ -203,7 +230,10 @@ def version_rows(paths: Sequence[Path]) -> list[dict]:
         for package in packages.items():
             found.setdefault(package, set()).add(content["step"])
     order = sorted(found, key=lambda package: (package[0] != "Python", package[0].lower(), package[1]))
-    return [{"package": name, "version": version, "steps": sorted(found[name, version])} for name, version in order]
+    return [
+        {"package": name, "version": version, "steps": sorted(found[name, version])}
+        for name, version in order
+    ]
 
 
 def parameter_groups(parameters: Mapping[str, Mapping[str, object]]) -> dict[str, list[dict]]:
@@ -217,12 +247,21 @@ def parameter_groups(parameters: Mapping[str, Mapping[str, object]]) -> dict[str
     groups: dict[str, list[dict]] = {}
     for name, entry in parameters.items():
         differs = changed(entry.get("value"), entry.get("default"))
-        row = {"name": name, "value": shown(entry.get("value")), "default": shown(entry.get("default")), "changed": differs}
-        groups.setdefault(entry.get("group") or "Parameters", []).append(row | {"description": entry.get("description") or ""})
+        row = {
+            "name": name,
+            "value": shown(entry.get("value")),
+            "default": shown(entry.get("default")),
+            "changed": differs,
+        }
+        groups.setdefault(entry.get("group") or "Parameters", []).append(
+            row | {"description": entry.get("description") or ""}
+        )
     return groups
 
 
-def content_of(files: Mapping[str, Path], parameters: Mapping[str, Mapping[str, object]], versions: Sequence[Path]) -> dict:
+def content_of(
+    files: Mapping[str, Path], parameters: Mapping[str, Mapping[str, object]], versions: Sequence[Path]
+) -> dict:
     """Everything that the template shows."""
     pictures = embed(files)
     values = {name: entry.get("value") for name, entry in parameters.items()}
@@ -264,7 +303,11 @@ def content_of(files: Mapping[str, Path], parameters: Mapping[str, Mapping[str, 
 def render(content: Mapping[str, object], template: Path) -> str:
     """The template filled in; whatever comes from data is escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(template),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["number"] = number
     # The style is ours, not data: in it an escaped quote would be wrong.
@@ -275,9 +318,15 @@ def render(content: Mapping[str, object], template: Path) -> str:
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--published", type=Path, nargs="*", default=[], help="published trees")
-    parser.add_argument("--parameters", type=Path, required=True, help="params.json: value, default, group of each")
-    parser.add_argument("--step-versions", type=Path, nargs="*", default=[], help="versions.json of each step")
-    parser.add_argument("--template", type=Path, required=True, help="folder with report.html.j2 and report.css")
+    parser.add_argument(
+        "--parameters", type=Path, required=True, help="params.json: value, default, group of each"
+    )
+    parser.add_argument(
+        "--step-versions", type=Path, nargs="*", default=[], help="versions.json of each step"
+    )
+    parser.add_argument(
+        "--template", type=Path, required=True, help="folder with report.html.j2 and report.css"
+    )
     parser.add_argument("--output", type=Path, required=True, help="report.html")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
@@ -285,7 +334,9 @@ def main(argv: list[str]) -> None:
     for name in ("report.html.j2", "report.css"):
         if not (args.template / name).is_file():
             raise BadInput(f"--template {args.template}: has no {name}; give the pipeline's assets/report")
-    html = render(content_of(merge_trees(args.published), read_json(args.parameters), args.step_versions), args.template)
+    html = render(
+        content_of(merge_trees(args.published), read_json(args.parameters), args.step_versions), args.template
+    )
     with atomic_path(args.output) as temporary:
         temporary.write_text(html)
     write_versions("report", ["jinja2", "pandas", "pillow"], args.versions)

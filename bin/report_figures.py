@@ -32,7 +32,10 @@ def _shrink(path: Path, scale: float) -> tuple[bytes, tuple[int, int]]:
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     if scale < 1:
-        image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS)
+        image = image.resize(
+            (max(1, round(image.width * scale)), max(1, round(image.height * scale))),
+            Image.Resampling.LANCZOS,
+        )
     image = image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     content = io.BytesIO()
     image.save(content, format="PNG", optimize=True)
@@ -71,5 +74,11 @@ def embed(files: Mapping[str, Path], *, budget: int = BUDGET_BYTES) -> dict[str,
 
 def in_folder(pictures: Mapping[str, Picture], folder: str, order: Sequence[str] = ()) -> list[Picture]:
     """Pictures directly in `folder`: first those named in `order`, then the others by name."""
-    found = {Path(name).stem: picture for name, picture in pictures.items() if Path(name).parent.as_posix() == folder}
-    return [found[stem] for stem in order if stem in found] + [found[stem] for stem in sorted(found) if stem not in order]
+    found = {
+        Path(name).stem: picture
+        for name, picture in pictures.items()
+        if Path(name).parent.as_posix() == folder
+    }
+    return [found[stem] for stem in order if stem in found] + [
+        found[stem] for stem in sorted(found) if stem not in order
+    ]

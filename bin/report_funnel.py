@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+
 from published_tree import summary_of, table_of
 
 
@@ -41,7 +42,11 @@ def _stage(unit: str, step: str, counts: Mapping[str, object] | None) -> list[St
     """A stage from a summary's {"input": n, "lost": {reason: n}, "kept": n}."""
     if not counts:
         return []
-    losses = tuple((reason, int(n)) for reason, n in sorted(counts["lost"].items(), key=lambda item: (-item[1], item[0])) if n)
+    losses = tuple(
+        (reason, int(n))
+        for reason, n in sorted(counts["lost"].items(), key=lambda item: (-item[1], item[0]))
+        if n
+    )
     return [Stage(unit, step, int(counts["input"]), int(counts["kept"]), losses)]
 
 
@@ -50,7 +55,9 @@ def _by_reason(unit: str, step: str, reasons: pd.Series, weights: pd.Series | No
     reasons = reasons.fillna("")
     weights = pd.Series(1, index=reasons.index) if weights is None else weights
     sums = weights.groupby(reasons).sum().astype(int)
-    losses = sorted(((reason, int(n)) for reason, n in sums.items() if reason and n), key=lambda item: (-item[1], item[0]))
+    losses = sorted(
+        ((reason, int(n)) for reason, n in sums.items() if reason and n), key=lambda item: (-item[1], item[0])
+    )
     return Stage(unit, step, int(weights.sum()), int(sums.get("", 0)), tuple(losses))
 
 
@@ -75,12 +82,18 @@ def _cell_type_stages(files: Mapping[str, Path], types: pd.DataFrame | None) -> 
     kept = types[types["kept"]]
     n_in = len(types) if n_filtered is None else int(n_filtered)
     lost = n_in - len(kept)
-    stages.append(Stage("cell types", "Enough samples", n_in, len(kept), (("too few samples", lost),) if lost else ()))
-    summaries = {row.id: summary_of(files, f"cell_types/{row.id}/de_summary.json") for row in kept.itertuples()}
+    stages.append(
+        Stage("cell types", "Enough samples", n_in, len(kept), (("too few samples", lost),) if lost else ())
+    )
+    summaries = {
+        row.id: summary_of(files, f"cell_types/{row.id}/de_summary.json") for row in kept.itertuples()
+    }
     if any(summaries.values()):
         reasons = pd.Series(
             [
-                "" if summary.get("status") == "done" else summary.get("reason") or "no result of differential expression"
+                ""
+                if summary.get("status") == "done"
+                else summary.get("reason") or "no result of differential expression"
                 for summary in summaries.values()
             ]
         )
@@ -102,7 +115,9 @@ def funnel(files: Mapping[str, Path]) -> dict[str, list[Stage]]:
         *_sample_stages(table_of(files, "pseudobulk/samples.tsv", ["donor_id", "n_cells", "kept", "reason"])),
         *_cell_type_stages(files, table_of(files, "cohort/cell_types.tsv", ["id", "kept", "reason"])),
     ]
-    by_unit: dict[str, list[Stage]] = {unit: [] for unit in ("donors", "cells", "cell types", "genes", "samples (donor x cell type)")}
+    by_unit: dict[str, list[Stage]] = {
+        unit: [] for unit in ("donors", "cells", "cell types", "genes", "samples (donor x cell type)")
+    }
     for stage in stages:
         by_unit[stage.unit].append(stage)
     return {unit: found for unit, found in by_unit.items() if found}
@@ -112,7 +127,11 @@ def breaks(stages: Mapping[str, list[Stage]]) -> list[str]:
     """Where the numbers do not add up, within a stage or from one to the next; empty as it should be."""
     found = []
     for unit, chain in stages.items():
-        found += [f"{unit}, {stage.step}: {stage.n_in:,} in, but {stage.n_out:,} left and losses do not sum to it" for stage in chain if not stage.adds_up]
+        found += [
+            f"{unit}, {stage.step}: {stage.n_in:,} in, but {stage.n_out:,} left and losses do not sum to it"
+            for stage in chain
+            if not stage.adds_up
+        ]
         found += [
             f"{unit}: {before.n_out:,} left after {before.step}, but {after.n_in:,} went into {after.step}"
             for before, after in zip(chain, chain[1:], strict=False)

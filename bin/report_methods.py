@@ -6,30 +6,92 @@ from collections.abc import Collection, Mapping
 # A sentence, the part of the results that must be there for it, and the works that it cites. Names in braces are
 # parameters; a sentence that needs one the run does not have is left out.
 SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("cohort/filtering.json", "Donors of unknown age, donors below percentile {donor_percentile} of the number of cells, cell types with "
-     "{min_cells_per_type} cells in less than {min_donor_fraction:%} of donors, and donors who lack one of the remaining cell types were left out.", ()),
-    ("qc/cells.parquet", "Cells with {min_genes} to {max_genes} genes, {min_counts} to {max_counts} counts, at most {max_pct_mito} % "
-     "mitochondrial and {max_pct_hb} % hemoglobin counts were kept.", ()),
-    ("qc/cells.parquet", "Doublets were called in each donor with Scrublet (expected rate {expected_doublet_rate}); donors of fewer than 100 cells were not scored.", ("scrublet",)),
-    ("embedding/genes.tsv", "The {n_top_genes} most variable genes were chosen on counts with donors as batches (seurat_v3, span {hvg_span}), and T and B cell "
-     "receptor, mitochondrial and ribosomal genes were taken out by symbol.", ("seurat", "scanpy")),
-    ("embedding/pca.parquet", "Counts were scaled to {target_sum} per cell and log-transformed (log1p); {n_pcs} principal components were computed.", ()),
+    (
+        "cohort/filtering.json",
+        "Donors of unknown age, donors below percentile {donor_percentile} of the number of cells, cell "
+        "types with "
+        "{min_cells_per_type} cells in less than {min_donor_fraction:%} of donors, and donors who lack one "
+        "of the remaining cell types were left out.",
+        (),
+    ),
+    (
+        "qc/cells.parquet",
+        "Cells with {min_genes} to {max_genes} genes, {min_counts} to {max_counts} counts, at most "
+        "{max_pct_mito} % "
+        "mitochondrial and {max_pct_hb} % hemoglobin counts were kept.",
+        (),
+    ),
+    (
+        "qc/cells.parquet",
+        "Doublets were called in each donor with Scrublet (expected rate {expected_doublet_rate}); donors of "
+        "fewer than 100 cells were not scored.",
+        ("scrublet",),
+    ),
+    (
+        "embedding/genes.tsv",
+        "The {n_top_genes} most variable genes were chosen on counts with donors as batches (seurat_v3, span "
+        "{hvg_span}), and T and B cell "
+        "receptor, mitochondrial and ribosomal genes were taken out by symbol.",
+        ("seurat", "scanpy"),
+    ),
+    (
+        "embedding/pca.parquet",
+        "Counts were scaled to {target_sum} per cell and log-transformed (log1p); {n_pcs} principal "
+        "components were computed.",
+        (),
+    ),
     ("embedding/harmony.parquet", "They were corrected for {batch_column} with Harmony.", ("harmony",)),
-    ("embedding/umap.parquet", "UMAP was computed from {n_neighbors} nearest neighbours on {n_neighbors_components} components ({umap_epochs} epochs, minimal distance {umap_min_dist}).", ("umap",)),
-    ("clusters/", "Clusters were found with the Leiden algorithm at resolution {leiden_resolutions}.", ("leiden",)),
-    ("pseudobulk/samples.tsv", "Raw counts were summed by donor and cell type; samples of at least {min_cells_per_sample} cells and cell types of at least "
-     "{min_samples_per_type} samples were used.", ()),
-    ("/de.tsv", "Differential expression was tested in each cell type with {de_method} and the design {design}, numeric covariates scaled to mean 0 and SD 1 "
-     "within the cell type; the tested term is {test_term}. DESeq2 (PyDESeq2) and limma-voom were fitted side by side, and genes that both call at an adjusted "
-     "p below 0.05 with the same sign are named robust.", ("deseq2", "pydeseq2", "voom")),
-    ("/gsea.tsv", "Gene sets ({gene_sets}) of {gene_set_min_size} to {gene_set_max_size} measured genes were tested by preranked enrichment on the Wald statistic "
-     "({gsea_permutations} permutations of genes).", ("gsea", "gseapy")),
-    ("/ora_up.tsv", "Over-representation among genes up and down (adjusted p at most 0.05) was tested apart, against the genes tested ({ora_backend}).", ()),
-    ("/predictions.tsv", "Age was predicted from log2 counts per million and sex with {prediction_models} (penalties {ridge_alphas}) in repeated 5-fold "
-     "cross-validation with whole donors held out; everything learned from data was learned within the training folds. Intervals are 95 % percentile bootstrap "
-     "intervals over donors.", ()),
+    (
+        "embedding/umap.parquet",
+        "UMAP was computed from {n_neighbors} nearest neighbours on {n_neighbors_components} components "
+        "({umap_epochs} epochs, minimal distance {umap_min_dist}).",
+        ("umap",),
+    ),
+    (
+        "clusters/",
+        "Clusters were found with the Leiden algorithm at resolution {leiden_resolutions}.",
+        ("leiden",),
+    ),
+    (
+        "pseudobulk/samples.tsv",
+        "Raw counts were summed by donor and cell type; samples of at least {min_cells_per_sample} cells and "
+        "cell types of at least "
+        "{min_samples_per_type} samples were used.",
+        (),
+    ),
+    (
+        "/de.tsv",
+        "Differential expression was tested in each cell type with {de_method} and the design {design}, "
+        "numeric covariates scaled to mean 0 and SD 1 "
+        "within the cell type; the tested term is {test_term}. DESeq2 (PyDESeq2) and limma-voom were fitted "
+        "side by side, and genes that both call at an adjusted "
+        "p below 0.05 with the same sign are named robust.",
+        ("deseq2", "pydeseq2", "voom"),
+    ),
+    (
+        "/gsea.tsv",
+        "Gene sets ({gene_sets}) of {gene_set_min_size} to {gene_set_max_size} measured genes were tested by "
+        "preranked enrichment on the Wald statistic "
+        "({gsea_permutations} permutations of genes).",
+        ("gsea", "gseapy"),
+    ),
+    (
+        "/ora_up.tsv",
+        "Over-representation among genes up and down (adjusted p at most 0.05) was tested apart, against the "
+        "genes tested ({ora_backend}).",
+        (),
+    ),
+    (
+        "/predictions.tsv",
+        "Age was predicted from log2 counts per million and sex with {prediction_models} (penalties "
+        "{ridge_alphas}) in repeated 5-fold "
+        "cross-validation with whole donors held out; everything learned from data was learned within the "
+        "training folds. Intervals are 95 % percentile bootstrap "
+        "intervals over donors.",
+        (),
+    ),
     ("", "The seed of all random steps was {seed}.", ()),
-)  # fmt: skip
+)
 
 REFERENCES = {
     "scrublet": "Wolock SL, Lopez R, Klein AM. Scrublet. Cell Systems 8:281-291 (2019). doi:10.1016/j.cels.2018.11.005",
@@ -77,7 +139,10 @@ def methods(parameters: Mapping[str, object], available: Collection[str]) -> tup
         Paths of the results that are there.
     """
     sentences, cited = [], []
-    words = {name: _Shown(shown(value).rsplit("/", 1)[-1] if name == "gene_sets" else shown(value)) for name, value in parameters.items()}
+    words = {
+        name: _Shown(shown(value).rsplit("/", 1)[-1] if name == "gene_sets" else shown(value))
+        for name, value in parameters.items()
+    }
     for part, sentence, works in SENTENCES:
         if part and not any(part in path for path in available):
             continue

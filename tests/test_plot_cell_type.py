@@ -3,12 +3,23 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
+from PIL import Image
+
 from checkpoints import read_tsv
 from command_line import BadInput
 from inputs.report_inputs import SCRIPT_NAME, SLUGS, UNFITTED, write_inputs
-from matplotlib.colors import to_hex
-from PIL import Image
-from plot_cell_type import DOWN, UP, donor_means, main, most_striking, plot_gsea, plot_ora, plot_sweep, plot_volcano
+from plot_cell_type import (
+    DOWN,
+    UP,
+    donor_means,
+    main,
+    most_striking,
+    plot_gsea,
+    plot_ora,
+    plot_sweep,
+    plot_volcano,
+)
 
 ALL = {"volcano", "ma", "gsea", "ora", "prediction", "sweep"}
 
@@ -37,7 +48,10 @@ def test_descriptions_say_what_the_tables_say(inputs, tmp_path):
     de = table(inputs, "de.tsv")
     up, down = ((de["padj"] < 0.05) & (sign * de["log2_fold_change"] > 0) for sign in (1, -1))
     with Image.open(figures["volcano"]) as image:
-        assert f"{len(de)} genes of B cell: {up.sum()} up and {down.sum()} down with age" in image.text["Description"]
+        assert (
+            f"{len(de)} genes of B cell: {up.sum()} up and {down.sum()} down with age"
+            in image.text["Description"]
+        )
     summary = read_tsv(inputs / "summarize_predictions/published/prediction_summary.tsv")
     best = summary[summary["id"] == "b_cell"].sort_values("mae").iloc[0]
     with Image.open(figures["prediction"]) as image:
@@ -58,7 +72,9 @@ def test_the_name_of_a_cell_type_is_only_text(inputs, tmp_path):
 
 def test_an_id_without_results_is_an_error(inputs, tmp_path):
     with pytest.raises(BadInput, match="--id t_cell"):
-        main(["--published", str(inputs / "de-b_cell/published"), "--id", "t_cell", "--output", str(tmp_path)])
+        main(
+            ["--published", str(inputs / "de-b_cell/published"), "--id", "t_cell", "--output", str(tmp_path)]
+        )
 
 
 def test_a_volcano_shows_every_gene_and_names_called_ones(inputs):
@@ -102,10 +118,15 @@ def test_gene_sets_are_filled_where_called_and_coloured_by_direction(inputs):
 def test_infinite_odds_stay_on_the_figure():
     ora = pd.DataFrame(
         {
-            "gene_set": ["A_B", "C"], "overlap": [5, 3], "size": [5, 30], "odds_ratio": [np.inf, 3.0], "p_value": [1e-9, 0.2],
-            "padj": [1e-8, 0.2], "genes": ["x", "y"],
+            "gene_set": ["A_B", "C"],
+            "overlap": [5, 3],
+            "size": [5, 30],
+            "odds_ratio": [np.inf, 3.0],
+            "p_value": [1e-9, 0.2],
+            "padj": [1e-8, 0.2],
+            "genes": ["x", "y"],
         }
-    )  # fmt: skip
+    )
     ax = plot_ora({"up": ora}).axes[0]
     x = np.concatenate([points.get_offsets()[:, 0] for points in ax.collections])
     assert np.isfinite(x).all() and x.max() < ax.get_xlim()[1]
@@ -113,7 +134,9 @@ def test_infinite_odds_stay_on_the_figure():
 
 
 def test_predictions_of_a_donor_are_averaged_over_repeats():
-    rows = pd.DataFrame({"donor_id": ["a", "b", "a"], "age_years": [30.0, 50, 30], "predicted": [20.0, 51, 50]})
+    rows = pd.DataFrame(
+        {"donor_id": ["a", "b", "a"], "age_years": [30.0, 50, 30], "predicted": [20.0, 51, 50]}
+    )
     means = donor_means(rows)
     assert means.loc["a"].tolist() == [30, 35, 20, 50] and means.loc["b", "predicted"] == 51
 
@@ -122,9 +145,11 @@ def test_each_model_has_its_line_at_the_penalties_tried(inputs):
     summary = read_tsv(inputs / "summarize_predictions/published/prediction_summary.tsv")
     own = summary[summary["id"] == "b_cell"]
     ax = plot_sweep(own).axes[0]
-    lines = {line.get_label(): line for line in (container[0] for container in ax.containers)}
-    values = [container[0].get_ydata() for container in ax.containers]
-    assert len(lines) == len(values) == 2
-    for model, drawn in zip(sorted(own["model"].unique()), values, strict=True):
-        np.testing.assert_allclose(drawn, own[own["model"] == model].sort_values("alpha")["mae"])
+    models = sorted(own["model"].unique())
+    assert [container.get_label() for container in ax.containers] == [
+        model.replace("_", " ") for model in models
+    ]
+    for model, container in zip(models, ax.containers, strict=True):
+        errors = own[own["model"] == model].sort_values("alpha")["mae"].to_numpy()
+        np.testing.assert_allclose(np.asarray(container[0].get_ydata(), dtype=float), errors)
     assert [text.get_text() for text in ax.get_xticklabels()] == ["0.1", "1", "10"]

@@ -2,9 +2,10 @@
 
 import pandas as pd
 import pytest
+from PIL import Image
+
 from checkpoints import read_json, read_tsv
 from inputs.report_inputs import write_inputs
-from PIL import Image
 from plot_cohort import main, plot_age_and_sex, plot_cell_types, plot_cells_per_donor
 
 
@@ -71,7 +72,9 @@ def test_every_cell_type_has_its_bar_and_those_left_out_their_reason():
 
 
 def test_the_script_writes_figures_that_say_what_the_tables_say(inputs, tmp_path):
-    donors, filtering = (inputs / f"filter_cohort/published/cohort/{name}" for name in ("donors.tsv", "filtering.json"))
+    donors, filtering = (
+        inputs / f"filter_cohort/published/cohort/{name}" for name in ("donors.tsv", "filtering.json")
+    )
     main(
         [
             "--donors", str(donors), "--cell-types", str(inputs / "merge_qc/published/cohort/cell_types.tsv"),
@@ -81,7 +84,11 @@ def test_the_script_writes_figures_that_say_what_the_tables_say(inputs, tmp_path
     with Image.open(tmp_path / "cells_per_donor.png") as image:
         said = image.text["Description"]
     table = read_tsv(donors)
-    assert f"{len(table)} donors" in said and f"{int(table['kept'].sum())} are kept" in said and "needs, 40." in said
+    assert (
+        f"{len(table)} donors" in said
+        and f"{int(table['kept'].sum())} are kept" in said
+        and "needs, 40." in said
+    )
     assert {path.name for path in tmp_path.glob("*.p*")} == {
         f"{name}.{kind}" for name in ("cells_per_donor", "age_sex", "cell_types") for kind in ("png", "pdf")
     }

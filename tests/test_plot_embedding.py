@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+
 from checkpoints import read_parquet, write_parquet
 from command_line import BadInput
 from inputs.report_inputs import write_inputs
-from PIL import Image
 from plot_embedding import cluster_tables, frame_of, main, outside, plot_categories, plot_values
 
 AXES = ("UMAP 1", "UMAP 2")
@@ -35,13 +36,18 @@ def test_the_script_draws_every_view_and_every_resolution(inputs, tmp_path):
     trees = [str(inputs / f"cluster-{resolution}/published") for resolution in ("1.0", "0.5")]
     main([*options(inputs, tmp_path), "--clusters", *trees])
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")}
-    views = {f"umap_{view}" for view in ("cell_type", "donor", "sex", "age", "counts", "doublet_score")} | {"pca_cell_type"}
+    views = {f"umap_{view}" for view in ("cell_type", "donor", "sex", "age", "counts", "doublet_score")} | {
+        "pca_cell_type"
+    }
     assert names == {f"embedding/figures/{view}.png" for view in views} | {
         f"clusters/resolution-{resolution}/figures/umap_cluster.png" for resolution in ("0.5", "1.0")
     }
     n_kept = int(read_parquet(inputs / "merge_qc/published/qc/cells.parquet")["kept"].sum())
     with Image.open(tmp_path / "clusters/resolution-0.5/figures/umap_cluster.png") as image:
-        assert f"UMAP of {n_kept:,} cells" in image.text["Description"] and "5 Leiden clusters" in image.text["Description"]
+        assert (
+            f"UMAP of {n_kept:,} cells" in image.text["Description"]
+            and "5 Leiden clusters" in image.text["Description"]
+        )
     with Image.open(tmp_path / "embedding/figures/umap_donor.png") as image:
         assert "coloured by donor (28)" in image.text["Description"]
 
@@ -55,7 +61,10 @@ def test_cells_in_another_order_are_an_error_not_a_wrong_picture(inputs, tmp_pat
 
 def test_resolutions_are_in_numerical_order(inputs, tmp_path):
     for resolution in ("10", "2", "0.5"):
-        write_parquet(pd.DataFrame({"cell_id": ["a"], "cluster": ["0"]}), tmp_path / f"clusters/resolution-{resolution}/clusters.parquet")
+        write_parquet(
+            pd.DataFrame({"cell_id": ["a"], "cluster": ["0"]}),
+            tmp_path / f"clusters/resolution-{resolution}/clusters.parquet",
+        )
     assert list(cluster_tables([tmp_path])) == ["0.5", "2", "10"]
 
 
@@ -71,7 +80,9 @@ def test_kinds_are_numbered_on_the_map_and_in_the_legend():
 
 def test_many_donors_get_no_legend():
     kinds = pd.Series(pd.Categorical([f"d{i}" for i in range(100)]))
-    ax = plot_categories(np.random.default_rng(0).normal(size=(100, 2)), kinds, axis_names=AXES, numbered=False).axes[0]
+    ax = plot_categories(
+        np.random.default_rng(0).normal(size=(100, 2)), kinds, axis_names=AXES, numbered=False
+    ).axes[0]
     assert ax.get_legend() is None and not ax.texts
 
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 from PIL import Image
+
 from plot_pseudobulk import main, plot_sample_sizes
 
 SAMPLES = pd.DataFrame(
@@ -31,6 +32,15 @@ def test_sizes_that_are_not_known_are_said_to_be():
 
 def test_the_script_counts_samples_as_the_table_does(tmp_path):
     SAMPLES.to_csv(tmp_path / "samples.tsv", sep="\t", index=False)
-    main(["--samples", str(tmp_path / "samples.tsv"), "--output", str(tmp_path), "--versions", str(tmp_path / "v.json")])
+    main(
+        [
+            "--samples",
+            str(tmp_path / "samples.tsv"),
+            "--output",
+            str(tmp_path),
+            "--versions",
+            str(tmp_path / "v.json"),
+        ]
+    )
     with Image.open(tmp_path / "sample_sizes.png") as image:
         assert "4 samples of at least 10 cells are used, 1 (crosses) are not" in image.text["Description"]

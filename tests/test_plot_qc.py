@@ -2,15 +2,21 @@
 
 import numpy as np
 import pytest
-from checkpoints import read_parquet
-from inputs.report_inputs import write_inputs
 from PIL import Image
-from plot_qc import main, metrics_of, plot_counts_and_genes, plot_losses, plot_violins, violin
 from scipy.stats import gaussian_kde
 
+from checkpoints import read_parquet
+from inputs.report_inputs import write_inputs
+from plot_qc import main, metrics_of, plot_counts_and_genes, plot_losses, plot_violins, violin
+
 THRESHOLDS = {
-    "min_genes": 200, "max_genes": 6000, "min_counts": 500, "max_counts": 30000, "max_pct_mito": 20, "max_pct_hb": 5,
-}  # fmt: skip
+    "min_genes": 200,
+    "max_genes": 6000,
+    "min_counts": 500,
+    "max_counts": 30000,
+    "max_pct_mito": 20,
+    "max_pct_hb": 5,
+}
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +62,21 @@ def test_the_median_of_each_cell_type_is_drawn(cells):
 
 def test_a_share_that_is_not_known_is_said_to_be(cells):
     unknown = cells.assign(pct_mito=np.nan, pct_hb=np.nan)
-    words = [text.get_text() for ax in plot_violins(unknown, metrics_of(THRESHOLDS)).axes for text in ax.texts]
+    words = [
+        text.get_text() for ax in plot_violins(unknown, metrics_of(THRESHOLDS)).axes for text in ax.texts
+    ]
     assert "Mitochondrial (%): not known for this cohort" in words
     words = [text.get_text() for ax in plot_counts_and_genes(unknown, THRESHOLDS).axes for text in ax.texts]
-    assert words == ["Mitochondrial share: not known for this cohort", "Hemoglobin share: not known for this cohort"]
+    assert words == [
+        "Mitochondrial share: not known for this cohort",
+        "Hemoglobin share: not known for this cohort",
+    ]
 
 
 def test_a_cohort_whose_cells_are_all_alike_can_be_drawn(cells):
-    alike = cells.head(20).assign(n_genes=300, n_counts=600, pct_mito=0.0, pct_hb=0.0, pct_ribo=0.0, doublet_score=0.1)
+    alike = cells.head(20).assign(
+        n_genes=300, n_counts=600, pct_mito=0.0, pct_hb=0.0, pct_ribo=0.0, doublet_score=0.1
+    )
     assert len(plot_violins(alike, metrics_of(THRESHOLDS)).axes) == 6
     assert plot_counts_and_genes(alike, THRESHOLDS).axes
 
@@ -72,7 +85,10 @@ def test_every_lost_cell_is_in_a_bar(cells):
     ax = plot_losses(cells).axes[0]
     names = [text.get_text() for text in ax.get_yticklabels()]
     widths = np.array([patch.get_width() for patch in ax.patches]).reshape(2, -1).sum(axis=0)
-    expected = {name: int(cells["reason"].str.split("; ").map(lambda broken, name=name: name in broken).sum()) for name in names}
+    expected = {
+        name: int(cells["reason"].str.split("; ").map(lambda broken, name=name: name in broken).sum())
+        for name in names
+    }
     assert dict(zip(names, widths, strict=True)) == expected
     assert set(names) == {rule for reason in cells["reason"] for rule in reason.split("; ")} - {""}
 
@@ -83,7 +99,18 @@ def test_a_cohort_that_loses_nothing_says_so(cells):
 
 
 def test_the_script_names_its_thresholds_and_numbers(cells_path, tmp_path):
-    main(["--cells", str(cells_path), "--max-pct-mito", "12", "--output", str(tmp_path), "--versions", str(tmp_path / "v.json")])
+    main(
+        [
+            "--cells",
+            str(cells_path),
+            "--max-pct-mito",
+            "12",
+            "--output",
+            str(tmp_path),
+            "--versions",
+            str(tmp_path / "v.json"),
+        ]
+    )
     cells = read_parquet(cells_path)
     with Image.open(tmp_path / "violins.png") as image:
         assert "mitochondrial at most 12 %" in image.text["Description"]

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+
 from checkpoints import read_json, read_parquet, read_tsv, write_json, write_tsv
 from command_line import BadInput
 from conftest import ROOT
 from inputs.report_inputs import SCRIPT_NAME, SLUGS, UNFITTED, write_inputs
-from PIL import Image
 from plotting import new_figure, save_figure
 from published_tree import merge_trees, table_of
 from report import best_prediction, changed, main, number, top_sets, version_rows
@@ -45,12 +46,20 @@ def inputs(tmp_path_factory):
 def write(inputs, out, trees=None, parameters=None):
     main(
         [
-            "--published", *map(str, trees_of(inputs) if trees is None else trees),
-            "--parameters", str(parameters or inputs / "params.json"),
-            "--step-versions", *map(str, sorted((inputs / "versions").iterdir())),
-            "--template", str(TEMPLATE), "--output", str(out / "report.html"), "--versions", str(out / "v.json"),
+            "--published",
+            *map(str, trees_of(inputs) if trees is None else trees),
+            "--parameters",
+            str(parameters or inputs / "params.json"),
+            "--step-versions",
+            *map(str, sorted((inputs / "versions").iterdir())),
+            "--template",
+            str(TEMPLATE),
+            "--output",
+            str(out / "report.html"),
+            "--versions",
+            str(out / "v.json"),
         ]
-    )  # fmt: skip
+    )
     return (out / "report.html").read_text()
 
 
@@ -106,7 +115,11 @@ def test_the_page_is_well_formed_and_has_each_id_once(page):
     assert page.open == []
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    targets = {attributes["href"][1:] for tag, attributes in page.elements if tag == "a" and attributes["href"].startswith("#")}
+    targets = {
+        attributes["href"][1:]
+        for tag, attributes in page.elements
+        if tag == "a" and attributes["href"].startswith("#")
+    }
     assert targets <= set(ids) and {"findings", "funnel", "methods"} <= targets
 
 
@@ -156,7 +169,9 @@ def test_findings_are_those_of_the_tables(page, inputs):
         gsea = read_tsv(inputs / f"gsea-{identifier}/{folder}/gsea.tsv").query("q_value < 0.05 and nes > 0")
         assert all(s.removeprefix("HALLMARK_").replace("_", " ") in rows[name][5] for s in gsea["gene_set"])
         best = summary[summary["id"] == identifier].sort_values("mae").iloc[0]
-        assert rows[name][7].startswith(f"{best['mae']:.3g} ({best['mae_low']:.3g} to {best['mae_high']:.3g})")
+        assert rows[name][7].startswith(
+            f"{best['mae']:.3g} ({best['mae_low']:.3g} to {best['mae_high']:.3g})"
+        )
         assert rows[name][8] == f"{best['baseline_mae']:.3g}"
 
 
@@ -167,16 +182,27 @@ def test_the_funnel_adds_up_and_is_recomputed_from_the_tables(inputs, page):
     donors = read_tsv(inputs / "filter_cohort/published/cohort/donors.tsv")
     samples = read_tsv(inputs / "merge_pseudobulk/published/pseudobulk/samples.tsv")
     genes = read_tsv(inputs / "select_genes/published/embedding/genes.tsv")
-    found = {(unit, stage.step): (stage.n_in, stage.n_out) for unit, chain in stages.items() for stage in chain}
+    found = {
+        (unit, stage.step): (stage.n_in, stage.n_out) for unit, chain in stages.items() for stage in chain
+    }
     assert found["donors", "Cohort filter"] == (len(donors), donors["kept"].sum())
     assert found["cells", "Cohort filter"] == (donors["n_cells"].sum(), len(cells))
     assert found["cells", "Quality control"] == (len(cells), cells["kept"].sum())
-    assert found["cells", "Pseudobulk"] == (cells["kept"].sum(), samples.loc[samples["kept"], "n_cells"].sum())
+    assert found["cells", "Pseudobulk"] == (
+        cells["kept"].sum(),
+        samples.loc[samples["kept"], "n_cells"].sum(),
+    )
     assert found["genes", "Genes for the embedding"] == (len(genes), genes["selected"].sum())
     assert found["cell types", "Differential expression"] == (5, 4)
     assert "All numbers add up" in " ".join(" ".join(page.words).split())
     rows = page.table("Step", "In", "Left out", "Left")
-    assert [row[0] for row in rows if len(row) == 1] == ["Donors", "Cells", "Cell types", "Genes", "Samples (donor x cell type)"]
+    assert [row[0] for row in rows if len(row) == 1] == [
+        "Donors",
+        "Cells",
+        "Cell types",
+        "Genes",
+        "Samples (donor x cell type)",
+    ]
 
 
 def test_samples_left_out_are_counted_with_their_cells_and_donors(tmp_path):
@@ -191,7 +217,10 @@ def test_samples_left_out_are_counted_with_their_cells_and_donors(tmp_path):
         tmp_path / "pseudobulk/samples.tsv",
     )  # fmt: skip
     stages = funnel(merge_trees([tmp_path]))
-    assert stages["cells"][0].losses == (("cell type not kept", 30), ("fewer than 10 cells", 4)) and stages["cells"][0].n_out == 40
+    assert (
+        stages["cells"][0].losses == (("cell type not kept", 30), ("fewer than 10 cells", 4))
+        and stages["cells"][0].n_out == 40
+    )
     assert stages["donors"][0].losses == (("no sample is used", 1),)
     assert breaks(stages) == []
 
@@ -211,20 +240,31 @@ def test_numbers_that_do_not_add_up_are_shown_not_hidden(inputs, tmp_path):
 
 
 def test_a_run_that_stopped_early_says_which_parts_it_does_not_hold(inputs, tmp_path):
-    parameters = read_json(inputs / "params.json") | {"stop_after": {"value": "qc", "default": None, "group": "g"}}
+    parameters = read_json(inputs / "params.json") | {
+        "stop_after": {"value": "qc", "default": None, "group": "g"}
+    }
     write_json(parameters, tmp_path / "p.json")
     early = [inputs / task / "published" for task in ("filter_cohort", "merge_qc", "split_cohort")]
     text = " ".join(" ".join(Page(write(inputs, tmp_path, early, tmp_path / "p.json")).words).split())
     assert (
-        "asked to stop after qc), or without any result: Embedding, Clusters, Pseudobulk, Differential expression, "
+        "asked to stop after qc), or without any result: Embedding, Clusters, Pseudobulk, Differential "
+        "expression, "
         "Gene set enrichment, Over-representation, Age prediction." in text
     )
-    assert "Scrublet" in text and "Harmony" not in text and "No statistics were run on this cell type." in text
+    assert (
+        "Scrublet" in text and "Harmony" not in text and "No statistics were run on this cell type." in text
+    )
 
 
 def test_a_run_from_a_pseudobulk_table_has_no_cells(inputs, tmp_path):
-    late = [tree for tree in trees_of(inputs) if tree.parent.name.split("-")[0] in ("merge_pseudobulk", "de", "gsea")]
-    types = pd.DataFrame({"id": ["b_cell"], "cell_type": ["B cell"], "n_cells": [np.nan], "n_donors": [28], "n_samples": [28]})
+    late = [
+        tree
+        for tree in trees_of(inputs)
+        if tree.parent.name.split("-")[0] in ("merge_pseudobulk", "de", "gsea")
+    ]
+    types = pd.DataFrame(
+        {"id": ["b_cell"], "cell_type": ["B cell"], "n_cells": [np.nan], "n_donors": [28], "n_samples": [28]}
+    )
     write_tsv(types.assign(kept=True, reason=""), tmp_path / "tree/cohort/cell_types.tsv")
     text = " ".join(Page(write(inputs, tmp_path, [*late, tmp_path / "tree"])).words)
     assert "Quality control was not run." in text and "B cell" in text
@@ -245,24 +285,41 @@ def test_what_could_not_be_computed_is_said_with_its_reason(page):
 def test_changed_parameters_are_marked_in_words(page):
     rows = {row[0]: row[1:] for row in page.table("Parameter", "Value")[1:] if len(row) == 4}
     marked = {name for name, row in rows.items() if row[0].endswith("changed")}
-    assert marked == {"dataset", "input", "n_top_genes", "leiden_resolutions", "prediction_models", "min_cells_per_sample"}
+    assert marked == {
+        "dataset",
+        "input",
+        "n_top_genes",
+        "leiden_resolutions",
+        "prediction_models",
+        "min_cells_per_sample",
+    }
     assert rows["leiden_resolutions"][:2] == ["0.5, 1 changed", "1.0"]
 
 
 @pytest.mark.parametrize(
     ("value", "default", "differs"),
     [
-        (1, 1.0, False), ("0.1,1,10", [0.1, 1, 10], False), (None, "", False), ("ridge", ["ridge"], False), ("a, b", "a,b", False),
-        (2, 1, True), (None, 0, True), ("0.1,1", "0.1,1,10", True), (True, False, True), ("b,a", "a,b", True),
+        (1, 1.0, False),
+        ("0.1,1,10", [0.1, 1, 10], False),
+        (None, "", False),
+        ("ridge", ["ridge"], False),
+        ("a, b", "a,b", False),
+        (2, 1, True),
+        (None, 0, True),
+        ("0.1,1", "0.1,1,10", True),
+        (True, False, True),
+        ("b,a", "a,b", True),
     ],
-)  # fmt: skip
+)
 def test_a_parameter_is_changed_only_if_it_means_something_else(value, default, differs):
     assert changed(value, default) is differs
 
 
 def test_versions_that_differ_between_steps_both_show(tmp_path):
     for step, version in (("one", "1.0"), ("two", "2.0")):
-        write_json({"step": step, "python": "3.11.7", "packages": {"numpy": version}}, tmp_path / f"{step}.json")
+        write_json(
+            {"step": step, "python": "3.11.7", "packages": {"numpy": version}}, tmp_path / f"{step}.json"
+        )
     write_json({}, tmp_path / "stub.json")
     rows = version_rows(sorted(tmp_path.iterdir()))
     assert rows == [
@@ -273,13 +330,23 @@ def test_versions_that_differ_between_steps_both_show(tmp_path):
 
 
 def test_methods_name_the_parameters_in_effect_and_only_what_was_run():
-    parameters = {"min_genes": 123, "max_genes": 9, "min_counts": 1, "max_counts": 2, "max_pct_mito": 7, "max_pct_hb": 3}
-    sentences, references = methods(parameters | {"expected_doublet_rate": 0.08, "seed": 5}, ["qc/cells.parquet"])
+    parameters = {
+        "min_genes": 123,
+        "max_genes": 9,
+        "min_counts": 1,
+        "max_counts": 2,
+        "max_pct_mito": 7,
+        "max_pct_hb": 3,
+    }
+    sentences, references = methods(
+        parameters | {"expected_doublet_rate": 0.08, "seed": 5}, ["qc/cells.parquet"]
+    )
     assert sentences[0].startswith("Cells with 123 to 9 genes, 1 to 2 counts, at most 7 %")
     assert "expected rate 0.08" in sentences[1] and sentences[-1] == "The seed of all random steps was 5."
     assert len(sentences) == 3 and len(references) == 1 and "10.1016/j.cels.2018.11.005" in references[0]
     share, _ = methods(
-        {"donor_percentile": 1, "min_cells_per_type": 10, "min_donor_fraction": 0.95}, ["cohort/filtering.json"]
+        {"donor_percentile": 1, "min_cells_per_type": 10, "min_donor_fraction": 0.95},
+        ["cohort/filtering.json"],
     )
     assert "less than 95 % of donors" in share[0]
 
@@ -311,7 +378,10 @@ def test_pictures_shrink_until_they_fit(tmp_path):
     whole, small = embed(files), embed(files, budget=100_000)
     assert whole["qc/figures/a.png"].width == 400 and small["qc/figures/a.png"].width < 300
     assert sum(len(picture.uri) for picture in small.values()) < 100_000 * 4 / 3 + 200
-    assert [picture.name for picture in in_folder(whole, "qc/figures", ["b"])] == ["qc/figures/b.png", "qc/figures/a.png"]
+    assert [picture.name for picture in in_folder(whole, "qc/figures", ["b"])] == [
+        "qc/figures/b.png",
+        "qc/figures/a.png",
+    ]
 
 
 def test_a_picture_keeps_its_looks(tmp_path):
@@ -329,10 +399,15 @@ def test_a_picture_keeps_its_looks(tmp_path):
 def test_the_best_prediction_says_whether_it_beats_the_baseline():
     rows = pd.DataFrame(
         {
-            "id": ["b", "b", "t"], "model": ["ridge"] * 3, "alpha": [1.0, 10.0, 1.0], "mae": [9.0, 8.0, np.nan],
-            "mae_low": [7.0, 6.0, np.nan], "mae_high": [11.0, 10.5, np.nan], "baseline_mae": [10.0, 10.0, np.nan],
+            "id": ["b", "b", "t"],
+            "model": ["ridge"] * 3,
+            "alpha": [1.0, 10.0, 1.0],
+            "mae": [9.0, 8.0, np.nan],
+            "mae_low": [7.0, 6.0, np.nan],
+            "mae_high": [11.0, 10.5, np.nan],
+            "baseline_mae": [10.0, 10.0, np.nan],
         }
-    )  # fmt: skip
+    )
     assert best_prediction(rows, "b")["alpha"] == 10 and best_prediction(rows, "b")["better"] is False
     assert best_prediction(rows.assign(mae_high=9.5), "b")["better"] is True
     assert best_prediction(rows, "t") is None and best_prediction(None, "b") is None
@@ -340,20 +415,40 @@ def test_the_best_prediction_says_whether_it_beats_the_baseline():
 
 def test_top_sets_are_significant_ones_by_direction():
     gsea = pd.DataFrame(
-        {"gene_set": ["HALLMARK_A_B", "C", "D"], "nes": [2.0, -2, 1.5], "p_value": [0.01] * 3, "q_value": [0.01, 0.01, 0.2]}
+        {
+            "gene_set": ["HALLMARK_A_B", "C", "D"],
+            "nes": [2.0, -2, 1.5],
+            "p_value": [0.01] * 3,
+            "q_value": [0.01, 0.01, 0.2],
+        }
     )
     assert top_sets(gsea) == {"up": ["A B"], "down": ["C"]}
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1234567, "1,234,567"), (0.000123456, "0.000123"), (np.nan, "–"), (None, "–"), (np.inf, "∞"), (12.0, "12"), (-0.5, "-0.5")]
+    ("value", "text"),
+    [
+        (1234567, "1,234,567"),
+        (0.000123456, "0.000123"),
+        (np.nan, "–"),
+        (None, "–"),
+        (np.inf, "∞"),
+        (12.0, "12"),
+        (-0.5, "-0.5"),
+    ],
 )
 def test_numbers_are_written_for_people(value, text):
     assert number(value) == text
 
 
 def test_values_are_shown_for_people():
-    assert [shown(value) for value in (None, [0.1, 1.0], True, 3.50, "x")] == ["not set", "0.1, 1", "yes", "3.5", "x"]
+    assert [shown(value) for value in (None, [0.1, 1.0], True, 3.50, "x")] == [
+        "not set",
+        "0.1, 1",
+        "yes",
+        "3.5",
+        "x",
+    ]
 
 
 def test_the_report_has_the_same_bytes_whatever_the_order_of_its_inputs(inputs, tmp_path, html):
@@ -362,4 +457,13 @@ def test_the_report_has_the_same_bytes_whatever_the_order_of_its_inputs(inputs, 
 
 def test_a_template_that_is_not_there_is_named(inputs, tmp_path):
     with pytest.raises(BadInput, match=r"has no report.html.j2"):
-        main(["--parameters", str(inputs / "params.json"), "--template", str(tmp_path), "--output", str(tmp_path / "r.html")])
+        main(
+            [
+                "--parameters",
+                str(inputs / "params.json"),
+                "--template",
+                str(tmp_path),
+                "--output",
+                str(tmp_path / "r.html"),
+            ]
+        )

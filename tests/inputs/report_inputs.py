@@ -13,23 +13,48 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
-from checkpoints import unique_slugs, write_json, write_parquet, write_tsv  # noqa: E402
+from checkpoints import unique_slugs, write_json, write_parquet, write_tsv
 
 SCRIPT_NAME = '<script>alert("age")</script> & co'
-KEPT = ("B cell", "CD14-positive monocyte", "CD4-positive, alpha-beta T cell", "natural killer cell", SCRIPT_NAME)
+KEPT = (
+    "B cell",
+    "CD14-positive monocyte",
+    "CD4-positive, alpha-beta T cell",
+    "natural killer cell",
+    SCRIPT_NAME,
+)
 UNFITTED = "natural killer cell"
 RARE = ("erythrocyte", "plasmacytoid dendritic cell")
 SLUGS = unique_slugs([*KEPT, *RARE])
 N_DONORS = 30
 HALLMARKS = (
-    "TNFA_SIGNALING_VIA_NFKB", "INTERFERON_GAMMA_RESPONSE", "INFLAMMATORY_RESPONSE", "OXIDATIVE_PHOSPHORYLATION",
-    "MYC_TARGETS_V1", "G2M_CHECKPOINT", "HYPOXIA", "APOPTOSIS", "P53_PATHWAY", "EPITHELIAL_MESENCHYMAL_TRANSITION",
-)  # fmt: skip
+    "TNFA_SIGNALING_VIA_NFKB",
+    "INTERFERON_GAMMA_RESPONSE",
+    "INFLAMMATORY_RESPONSE",
+    "OXIDATIVE_PHOSPHORYLATION",
+    "MYC_TARGETS_V1",
+    "G2M_CHECKPOINT",
+    "HYPOXIA",
+    "APOPTOSIS",
+    "P53_PATHWAY",
+    "EPITHELIAL_MESENCHYMAL_TRANSITION",
+)
 MODELS, ALPHAS = ("elastic_net", "ridge"), (0.1, 1.0, 10.0)
 DE_COLUMNS = (
-    "gene_id", "symbol", "base_mean", "log2_fold_change", "lfc_se", "stat", "p_value", "padj", "lfc_per_decade",
-    "log2_fold_change_companion", "p_value_companion", "padj_companion", "robust",
-)  # fmt: skip
+    "gene_id",
+    "symbol",
+    "base_mean",
+    "log2_fold_change",
+    "lfc_se",
+    "stat",
+    "p_value",
+    "padj",
+    "lfc_per_decade",
+    "log2_fold_change_companion",
+    "p_value_companion",
+    "padj_companion",
+    "robust",
+)
 GSEA_COLUMNS = ("gene_set", "es", "nes", "p_value", "q_value", "size", "leading_edge")
 ORA_COLUMNS = ("gene_set", "overlap", "size", "odds_ratio", "p_value", "padj", "genes")
 
@@ -66,7 +91,9 @@ def make_cells(donors: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     cells["doublet_score"] = rng.beta(2, 20, n)
     cells["is_doublet"] = rng.random(n) < 0.05
     cells.loc[cells["is_doublet"], "doublet_score"] = rng.uniform(0.3, 0.7, cells["is_doublet"].sum())
-    cells.loc[cells["is_doublet"], ["n_counts", "n_genes"]] = (cells.loc[cells["is_doublet"], ["n_counts", "n_genes"]] * 1.6).astype(int)
+    cells.loc[cells["is_doublet"], ["n_counts", "n_genes"]] = (
+        cells.loc[cells["is_doublet"], ["n_counts", "n_genes"]] * 1.6
+    ).astype(int)
     bad = cells[["pct_mito", "pct_hb", "n_counts", "n_genes"]].to_numpy()
     rules = {
         "too few counts": bad[:, 2] < 500,
@@ -80,7 +107,10 @@ def make_cells(donors: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     rules["doublet"] = cells["is_doublet"].to_numpy()
     reasons = [""] * n
     for rule, broken in rules.items():
-        reasons = [f"{old}; {rule}" if old and hit else rule if hit else old for old, hit in zip(reasons, broken, strict=True)]
+        reasons = [
+            f"{old}; {rule}" if old and hit else rule if hit else old
+            for old, hit in zip(reasons, broken, strict=True)
+        ]
     cells["reason"] = reasons
     cells["kept"] = cells["reason"] == ""
     order = ["cell_id", "donor_id", "cell_type", "n_genes", "n_counts", "pct_mito", "pct_ribo", "pct_hb"]
@@ -92,14 +122,19 @@ def write_cohort(out: Path, donors: pd.DataFrame, cells: pd.DataFrame) -> None:
     n_cells = cells["donor_id"].value_counts()
     n_kept_donors = int(donors["kept"].sum())
     rare = 5 * len(RARE) * n_kept_donors
-    donors = donors.assign(n_cells=[n_cells.get(d, 8 - 5 * len(RARE)) + 5 * len(RARE) for d in donors["donor_id"]])
+    donors = donors.assign(
+        n_cells=[n_cells.get(d, 8 - 5 * len(RARE)) + 5 * len(RARE) for d in donors["donor_id"]]
+    )
     donors = donors.assign(n_cells_kept=[n_cells.get(d, 0) for d in donors["donor_id"]])
     order = ["donor_id", "age_years", "sex", "n_cells", "n_cells_kept", "kept", "reason"]
     write_tsv(donors[order], out / "filter_cohort/published/cohort/donors.tsv")
     write_json(
         {
             "rules": {
-                "donor_percentile": 1.0, "min_cells_of_a_donor": 40.0, "min_cells_per_type": 10, "min_donor_fraction": 0.95,
+                "donor_percentile": 1.0,
+                "min_cells_of_a_donor": 40.0,
+                "min_cells_per_type": 10,
+                "min_donor_fraction": 0.95,
             },
             "cells": {
                 "input": len(cells) + 16 + rare,
@@ -115,18 +150,31 @@ def write_cohort(out: Path, donors: pd.DataFrame, cells: pd.DataFrame) -> None:
                 "lost": {"age unknown": 1, "fewer than 40 cells (percentile 1)": 1},
                 "kept": n_kept_donors,
             },
-            "cell_types": {"input": len(KEPT) + len(RARE), "lost": {"in too few donors": len(RARE)}, "kept": len(KEPT)},
+            "cell_types": {
+                "input": len(KEPT) + len(RARE),
+                "lost": {"in too few donors": len(RARE)},
+                "kept": len(KEPT),
+            },
             "shards": 2,
         },
         out / "filter_cohort/published/cohort/filtering.json",
-    )  # fmt: skip
+    )
     write_parquet(donors[["donor_id", "age_years", "sex"]], out / "check_cohort/donors.parquet")
     write_json(
-        {"counts_layer": "raw.X", "n_cells": len(cells) + 16 + rare, "n_genes": 1200, "n_symbols": 1200, "notes": []},
+        {
+            "counts_layer": "raw.X",
+            "n_cells": len(cells) + 16 + rare,
+            "n_genes": 1200,
+            "n_symbols": 1200,
+            "notes": [],
+        },
         out / "check_cohort/published/cohort/check.json",
     )
     write_json(
-        {"genes": {"input": 1200, "lost": {"expressed in no kept cell": 200}, "kept": 1000}, "cells": len(cells)},
+        {
+            "genes": {"input": 1200, "lost": {"expressed in no kept cell": 200}, "kept": 1000},
+            "cells": len(cells),
+        },
         out / "split_cohort/published/cohort/genes.json",
     )
 
@@ -134,34 +182,60 @@ def write_cohort(out: Path, donors: pd.DataFrame, cells: pd.DataFrame) -> None:
 def write_qc(out: Path, cells: pd.DataFrame) -> None:
     """The merged QC tables and the final table of cell types."""
     rows = [
-        {"rule": rule, "cells": int(cells["reason"].str.contains(rule).sum()), "alone": int((cells["reason"] == rule).sum())}
-        for rule in ("too few counts", "too many genes", "high mitochondrial share", "high hemoglobin share", "doublet")
+        {
+            "rule": rule,
+            "cells": int(cells["reason"].str.contains(rule).sum()),
+            "alone": int((cells["reason"] == rule).sum()),
+        }
+        for rule in (
+            "too few counts",
+            "too many genes",
+            "high mitochondrial share",
+            "high hemoglobin share",
+            "doublet",
+        )
     ]
     several = int(cells["reason"].str.contains(";").sum())
     rows += [{"rule": "several rules", "cells": several, "alone": several}]
     lost = {row["rule"]: row["alone"] for row in rows if row["alone"]}
     kept = int(cells["kept"].sum())
-    rows += [{"rule": "kept", "cells": kept, "alone": kept}, {"rule": "all", "cells": len(cells), "alone": len(cells)}]
+    rows += [
+        {"rule": "kept", "cells": kept, "alone": kept},
+        {"rule": "all", "cells": len(cells), "alone": len(cells)},
+    ]
     tree = out / "merge_qc/published"
     write_parquet(cells, tree / "qc/cells.parquet")
     write_tsv(pd.DataFrame(rows), tree / "qc/summary.tsv")
     write_json(
-        {"cells": {"input": len(cells), "lost": lost, "kept": kept}, "notes": ["1 of 28 donors were not scored for doublets"]},
+        {
+            "cells": {"input": len(cells), "lost": lost, "kept": kept},
+            "notes": ["1 of 28 donors were not scored for doublets"],
+        },
         tree / "qc/qc.json",
     )
     types = [
         {
-            "id": SLUGS[name], "cell_type": name, "n_cells": int((cells["cell_type"] == name).sum()), "n_donors": 28,
-            "n_samples": 28, "kept": True, "reason": "",
+            "id": SLUGS[name],
+            "cell_type": name,
+            "n_cells": int((cells["cell_type"] == name).sum()),
+            "n_donors": 28,
+            "n_samples": 28,
+            "kept": True,
+            "reason": "",
         }
         for name in KEPT
     ] + [
         {
-            "id": SLUGS[name], "cell_type": name, "n_cells": 140, "n_donors": 28, "n_samples": 0, "kept": False,
+            "id": SLUGS[name],
+            "cell_type": name,
+            "n_cells": 140,
+            "n_donors": 28,
+            "n_samples": 0,
+            "kept": False,
             "reason": "10 cells in only 0 of 28 donors",
         }
         for name in RARE
-    ]  # fmt: skip
+    ]
     write_tsv(pd.DataFrame(types).sort_values("id"), tree / "cohort/cell_types.tsv")
 
 
@@ -170,18 +244,30 @@ def write_embedding(out: Path, cells: pd.DataFrame, rng: np.random.Generator) ->
     kept = cells[cells["kept"]].reset_index(drop=True)
     code = kept["cell_type"].map({name: i for i, name in enumerate(KEPT)}).to_numpy()
     centres = rng.normal(0, 6, (len(KEPT), 10))
-    pcs = pd.DataFrame(centres[code] + rng.normal(0, 1, (len(kept), 10)), columns=[f"PC{i + 1}" for i in range(10)])
+    pcs = pd.DataFrame(
+        centres[code] + rng.normal(0, 1, (len(kept), 10)), columns=[f"PC{i + 1}" for i in range(10)]
+    )
     ids = kept[["cell_id"]]
-    write_parquet(pd.concat([ids, pcs.astype(np.float32)], axis=1), out / "pca/published/embedding/pca.parquet")
+    write_parquet(
+        pd.concat([ids, pcs.astype(np.float32)], axis=1), out / "pca/published/embedding/pca.parquet"
+    )
     umap = np.array([(0, 0), (8, 1), (3, 8), (10, 9), (-5, 7)])[code] + rng.normal(0, 1, (len(kept), 2))
     umap = pd.DataFrame(umap.astype(np.float32), columns=["UMAP1", "UMAP2"])
     write_parquet(pd.concat([ids, umap], axis=1), out / "umap/published/embedding/umap.parquet")
     for resolution, cluster in (("0.5", code), ("1.0", 2 * code + (umap["UMAP1"] % 2 > 1))):
         by_size = {c: str(i) for i, c in enumerate(pd.Series(cluster).value_counts(sort=True).index)}
         table = ids.assign(cluster=pd.Series(cluster).map(by_size))
-        write_parquet(table, out / f"cluster-{resolution}/published/clusters/resolution-{resolution}/clusters.parquet")
-    genes = pd.DataFrame({"gene_id": [f"ENSG{i:011d}" for i in range(1000)], "symbol": [f"GENE{i}" for i in range(1000)]})
-    genes["rank"], genes["variance_norm"], genes["selected"] = np.arange(1, 1001), np.linspace(9, 0.1, 1000), np.arange(1000) < 210
+        write_parquet(
+            table, out / f"cluster-{resolution}/published/clusters/resolution-{resolution}/clusters.parquet"
+        )
+    genes = pd.DataFrame(
+        {"gene_id": [f"ENSG{i:011d}" for i in range(1000)], "symbol": [f"GENE{i}" for i in range(1000)]}
+    )
+    genes["rank"], genes["variance_norm"], genes["selected"] = (
+        np.arange(1, 1001),
+        np.linspace(9, 0.1, 1000),
+        np.arange(1000) < 210,
+    )
     genes["reason"] = np.where(np.arange(1000) < 210, "", "not among the most variable")
     genes.loc[:9, ["selected", "reason"]] = [False, "mitochondrial"]
     write_tsv(genes, out / "select_genes/published/embedding/genes.tsv")
@@ -217,13 +303,18 @@ def write_statistics(out: Path, name: str, rng: np.random.Generator) -> None:
     n = 600
     z = rng.normal(0, 1, n)
     z[:40] += rng.choice([-6, 6], 40)
-    de = pd.DataFrame({"gene_id": [f"ENSG{i:011d}" for i in range(n)], "symbol": [f"GENE{i}" for i in range(n)]})
+    de = pd.DataFrame(
+        {"gene_id": [f"ENSG{i:011d}" for i in range(n)], "symbol": [f"GENE{i}" for i in range(n)]}
+    )
     de["base_mean"], de["lfc_se"], de["stat"] = rng.lognormal(4, 1.5, n), rng.uniform(0.03, 0.1, n), z
     de["log2_fold_change"] = de["stat"] * de["lfc_se"]
     de["p_value"] = np.exp(-(z**2) / 2)
     de["padj"] = np.minimum(1, de["p_value"] * n / de["p_value"].rank())
     de["lfc_per_decade"] = de["log2_fold_change"] * 0.6
-    de["log2_fold_change_companion"], de["p_value_companion"] = de["log2_fold_change"] * 0.97, de["p_value"] ** 0.9
+    de["log2_fold_change_companion"], de["p_value_companion"] = (
+        de["log2_fold_change"] * 0.97,
+        de["p_value"] ** 0.9,
+    )
     de["padj_companion"] = de["padj"] ** 0.9
     de["robust"] = (de["padj"] < 0.05) & (de["padj_companion"] < 0.05)
     de.loc[de["base_mean"] < 5, "padj"] = np.nan
@@ -233,28 +324,61 @@ def write_statistics(out: Path, name: str, rng: np.random.Generator) -> None:
     write_tsv(de, out / f"de-{identifier}" / folder / "de.tsv")
     write_json(
         {
-            "status": "done", "reason": "", **facts, "design": "~ sex + age", "test_term": "age", "contrast": "per SD",
-            "test_term_mean": 61.2, "test_term_sd": 16.7, "method": "pydeseq2", "companion": "voom", "n_samples": 28,
-            "n_genes_in": 1000, "n_tested": n, "n_low_count": 400, "n_padj_missing": int(de["padj"].isna().sum()),
-            "n_up": int((called & (de["stat"] > 0)).sum()), "n_down": int((called & (de["stat"] < 0)).sum()),
-            "n_robust": int(de["robust"].sum()), "warnings": ["28 samples: rely on the robust calls"],
+            "status": "done",
+            "reason": "",
+            **facts,
+            "design": "~ sex + age",
+            "test_term": "age",
+            "contrast": "per SD",
+            "test_term_mean": 61.2,
+            "test_term_sd": 16.7,
+            "method": "pydeseq2",
+            "companion": "voom",
+            "n_samples": 28,
+            "n_genes_in": 1000,
+            "n_tested": n,
+            "n_low_count": 400,
+            "n_padj_missing": int(de["padj"].isna().sum()),
+            "n_up": int((called & (de["stat"] > 0)).sum()),
+            "n_down": int((called & (de["stat"] < 0)).sum()),
+            "n_robust": int(de["robust"].sum()),
+            "warnings": ["28 samples: rely on the robust calls"],
         },
         out / f"de-{identifier}" / folder / "de_summary.json",
-    )  # fmt: skip
-    gsea = pd.DataFrame({"gene_set": [f"HALLMARK_{name}" for name in HALLMARKS], "nes": np.linspace(2.4, -2.2, len(HALLMARKS))})
+    )
+    gsea = pd.DataFrame(
+        {
+            "gene_set": [f"HALLMARK_{name}" for name in HALLMARKS],
+            "nes": np.linspace(2.4, -2.2, len(HALLMARKS)),
+        }
+    )
     gsea["es"], gsea["p_value"] = gsea["nes"] / 4, np.maximum(0.001, np.exp(-(gsea["nes"] ** 2)))
-    gsea["q_value"], gsea["size"], gsea["leading_edge"] = gsea["p_value"] * 1.5, np.arange(20, 120, 10), "GENE1;GENE2"
+    gsea["q_value"], gsea["size"], gsea["leading_edge"] = (
+        gsea["p_value"] * 1.5,
+        np.arange(20, 120, 10),
+        "GENE1;GENE2",
+    )
     gsea = gsea[list(GSEA_COLUMNS)].sort_values(["q_value", "p_value"], ignore_index=True)
     write_tsv(gsea, out / f"gsea-{identifier}" / folder / "gsea.tsv")
-    write_json({"status": "done", "reason": "", "n_up": 2, "n_down": 2}, out / f"gsea-{identifier}" / folder / "gsea_summary.json")
+    write_json(
+        {"status": "done", "reason": "", "n_up": 2, "n_down": 2},
+        out / f"gsea-{identifier}" / folder / "gsea_summary.json",
+    )
     for direction, sets in (("up", HALLMARKS[:4]), ("down", HALLMARKS[-3:] if name != "B cell" else ())):
         ora = pd.DataFrame({"gene_set": [f"HALLMARK_{name}" for name in sets]})
-        ora["overlap"], ora["size"], ora["odds_ratio"] = np.arange(12, 12 - len(sets), -1), 80, np.linspace(6, 2, len(sets))
+        ora["overlap"], ora["size"], ora["odds_ratio"] = (
+            np.arange(12, 12 - len(sets), -1),
+            80,
+            np.linspace(6, 2, len(sets)),
+        )
         ora["p_value"] = 10.0 ** -np.arange(6, 6 - len(sets), -1)
         ora["padj"], ora["genes"] = ora["p_value"] * 20, "GENE1;GENE2;GENE3"
         ora["padj"] = ora["padj"].clip(upper=1)
         write_tsv(ora[list(ORA_COLUMNS)], out / f"ora-{identifier}" / folder / f"ora_{direction}.tsv")
-    write_json({"status": "done", "reason": "", "n_called_up": 20}, out / f"ora-{identifier}" / folder / "ora_summary.json")
+    write_json(
+        {"status": "done", "reason": "", "n_called_up": 20},
+        out / f"ora-{identifier}" / folder / "ora_summary.json",
+    )
 
 
 def write_predictions(out: Path, name: str, ages: pd.Series, rng: np.random.Generator) -> list[dict]:
@@ -270,17 +394,35 @@ def write_predictions(out: Path, name: str, ages: pd.Series, rng: np.random.Gene
             r = np.corrcoef(predicted, ages)[0, 1]
             tree = out / f"predict-{identifier}-{model}-{alpha:g}/published/cell_types/{identifier}"
             folder = tree / f"prediction/model-{model}_alpha-{alpha:g}"
-            table = pd.DataFrame({"donor_id": ages.index, "age_years": ages.to_numpy(), "predicted": predicted})
+            table = pd.DataFrame(
+                {"donor_id": ages.index, "age_years": ages.to_numpy(), "predicted": predicted}
+            )
             write_tsv(table.assign(fold=np.arange(len(ages)) % 5 + 1, repeat=1), folder / "predictions.tsv")
             metrics = {"mae": (mae, 0.8, 1.2), "r2": (r2, 0.7, 1.1), "r": (r, 0.9, 1.05)}
             metrics |= {"baseline_mae": (baseline, 0.9, 1.1), "sex_mae": (baseline * 1.01, 0.9, 1.1)}
             metrics = {k: {"value": v, "low": v * a, "high": v * b} for k, (v, a, b) in metrics.items()}
             write_tsv(pd.DataFrame([{"metric": k, **v} for k, v in metrics.items()]), folder / "metrics.tsv")
-            facts = {"id": identifier, "cell_type": name, "model": model, "alpha": alpha, "n_donors": len(ages)}
-            write_json({"status": "done", "reason": "", **facts, "metrics": metrics}, folder / "predict_age_summary.json")
-            write_tsv(pd.DataFrame({"gene_id": ["ENSG00000000001"], "symbol": ["GENE1"], "coefficient": [0.5]}), folder / "coefficients.tsv")
+            facts = {
+                "id": identifier,
+                "cell_type": name,
+                "model": model,
+                "alpha": alpha,
+                "n_donors": len(ages),
+            }
+            write_json(
+                {"status": "done", "reason": "", **facts, "metrics": metrics},
+                folder / "predict_age_summary.json",
+            )
+            write_tsv(
+                pd.DataFrame({"gene_id": ["ENSG00000000001"], "symbol": ["GENE1"], "coefficient": [0.5]}),
+                folder / "coefficients.tsv",
+            )
             row = facts | {metric: v["value"] for metric, v in metrics.items()}
-            row |= {f"{metric}_{end}": metrics[metric][end] for metric in ("mae", "r2", "r") for end in ("low", "high")}
+            row |= {
+                f"{metric}_{end}": metrics[metric][end]
+                for metric in ("mae", "r2", "r")
+                for end in ("low", "high")
+            }
             rows.append(row | {"status": "done", "reason": ""})
     return rows
 
@@ -303,30 +445,68 @@ def write_inputs(out: Path) -> None:
         else:
             facts = {"id": SLUGS[name], "cell_type": name, "model": "ridge", "alpha": 1.0, "n_donors": 6}
             facts |= {"status": "skipped", "reason": "6 donors; at least 10 are needed"}
-            folder = f"predict-{SLUGS[name]}/published/cell_types/{SLUGS[name]}/prediction/model-ridge_alpha-1"
+            folder = (
+                f"predict-{SLUGS[name]}/published/cell_types/{SLUGS[name]}/prediction/model-ridge_alpha-1"
+            )
             for table, columns in (
-                ("predictions", ("donor_id", "age_years", "predicted", "fold", "repeat")), ("metrics", ("metric", "value", "low", "high")),
+                ("predictions", ("donor_id", "age_years", "predicted", "fold", "repeat")),
+                ("metrics", ("metric", "value", "low", "high")),
             ):
                 write_tsv(pd.DataFrame(columns=list(columns)), out / folder / f"{table}.tsv")
             write_json(facts, out / folder / "predict_age_summary.json")
             summary.append(facts)
     write_tsv(pd.DataFrame(summary), out / "summarize_predictions/published/prediction_summary.tsv")
     defaults = {
-        "donor_percentile": 1, "min_cells_per_type": 10, "min_donor_fraction": 0.95, "min_genes": 200, "max_genes": 6000,
-        "min_counts": 500, "max_counts": 30000, "max_pct_mito": 20, "max_pct_hb": 5, "expected_doublet_rate": 0.06,
-        "n_top_genes": 3000, "hvg_span": 0.8, "target_sum": 10000, "n_pcs": 50, "n_neighbors": 30,
-        "n_neighbors_components": 40, "umap_epochs": 200, "umap_min_dist": 0.5, "leiden_resolutions": "1.0",
-        "min_cells_per_sample": 10, "min_samples_per_type": 10, "design": "~ sex + age", "test_term": "age",
-        "de_method": "pydeseq2", "gene_sets": "h.all.v7.5.1.symbols.gmt", "gsea_permutations": 1000, "gene_set_min_size": 10,
-        "gene_set_max_size": 1000, "ora_backend": "local", "prediction_models": "ridge", "ridge_alphas": "0.1,1,10",
-        "seed": 0, "dataset": "cohort", "input": None,
-    }  # fmt: skip
+        "donor_percentile": 1,
+        "min_cells_per_type": 10,
+        "min_donor_fraction": 0.95,
+        "min_genes": 200,
+        "max_genes": 6000,
+        "min_counts": 500,
+        "max_counts": 30000,
+        "max_pct_mito": 20,
+        "max_pct_hb": 5,
+        "expected_doublet_rate": 0.06,
+        "n_top_genes": 3000,
+        "hvg_span": 0.8,
+        "target_sum": 10000,
+        "n_pcs": 50,
+        "n_neighbors": 30,
+        "n_neighbors_components": 40,
+        "umap_epochs": 200,
+        "umap_min_dist": 0.5,
+        "leiden_resolutions": "1.0",
+        "min_cells_per_sample": 10,
+        "min_samples_per_type": 10,
+        "design": "~ sex + age",
+        "test_term": "age",
+        "de_method": "pydeseq2",
+        "gene_sets": "h.all.v7.5.1.symbols.gmt",
+        "gsea_permutations": 1000,
+        "gene_set_min_size": 10,
+        "gene_set_max_size": 1000,
+        "ora_backend": "local",
+        "prediction_models": "ridge",
+        "ridge_alphas": "0.1,1,10",
+        "seed": 0,
+        "dataset": "cohort",
+        "input": None,
+    }
     changed = {
-        "dataset": "small-example", "input": "/data/<cohort>.h5ad", "n_top_genes": 200, "leiden_resolutions": [0.5, 1.0],
-        "prediction_models": ["ridge", "elastic_net"], "min_cells_per_sample": 15,
-    }  # fmt: skip
+        "dataset": "small-example",
+        "input": "/data/<cohort>.h5ad",
+        "n_top_genes": 200,
+        "leiden_resolutions": [0.5, 1.0],
+        "prediction_models": ["ridge", "elastic_net"],
+        "min_cells_per_sample": 15,
+    }
     parameters = {
-        name: {"value": changed.get(name, default), "default": default, "group": "Parameters", "description": f"About {name}."}
+        name: {
+            "value": changed.get(name, default),
+            "default": default,
+            "group": "Parameters",
+            "description": f"About {name}.",
+        }
         for name, default in defaults.items()
     }
     write_json(parameters, out / "params.json")

@@ -1,0 +1,63 @@
+"""Drives the real engine in tests: runs of the pipeline in a folder of their own, and what their traces say."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = ("main.nf", "nextflow.config", "nextflow_schema.json", "conf", "bin", "modules", "subworkflows", "assets", "containers")
+
+
+def copy_project(folder: Path) -> Path:
+    """A copy of the pipeline that a test may edit."""
+    folder.mkdir(parents=True)
+    for name in PROJECT:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / name)
+    return folder
+
+
+def nextflow(folder: Path, *arguments: str, project: Path = ROOT, timeout: int = 900) -> subprocess.CompletedProcess:
+    """Run `./nextflow run main.nf ARGUMENTS` of a project in `folder`, where its work and results go.
+
+    The launcher is always this checkout's, so that a copy whose lock was edited needs no second environment.
+    """
+    environ = {**os.environ, "NXF_ANSI_LOG": "false"}
+    command = [str(ROOT / "nextflow"), "-q", "run", str(project / "main.nf"), *arguments]
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def succeed(folder: Path, *arguments: str, **kwargs) -> None:
+    """Run the pipeline and fail the test with its output if it fails."""
+    done = nextflow(folder, *arguments, **kwargs)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def trace(folder: Path, outdir: str = "results") -> pd.DataFrame:
+    """The tasks of the last run: process (its own name), tag, status."""
+    table = pd.read_csv(folder / outdir / "pipeline_info/trace.tsv", sep="\t")
+    return table.assign(process=table["process"].str.split(":").str[-1])
+
+
+def executed(folder: Path, outdir: str = "results") -> set[str]:
+    """Processes of which the last run executed a task instead of taking it from the cache."""
+    table = trace(folder, outdir)
+    return set(table.loc[table["status"] != "CACHED", "process"])
+
+
+def tree(folder: Path, *, without: tuple[str, ...] = ()) -> dict[str, bytes]:
+    """Content of every file below `folder` by relative path, without paths that begin with one of `without`."""
+    files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if not name.startswith(without)}
+
+
+def parameters(path: Path) -> dict:
+    """A parameters file."""
+    return json.loads(path.read_text())

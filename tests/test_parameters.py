@@ -1,0 +1,133 @@
+"""Parameters: one schema drives help and checks, and a wrong one stops the run before any task, with one line."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+from engine import ROOT, nextflow
+
+SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())
+ENTRIES = {name: entry for group in SCHEMA["$defs"].values() for name, entry in group["properties"].items()}
+DEFAULTS = {
+    **{name: entry.get("default") for name, entry in ENTRIES.items()},
+    "gene_sets": str(ROOT / "assets/gene_sets/h.all.v7.5.1.symbols.gmt"), "download_dir": "downloads", "simulate": "tiny",
+}  # fmt: skip
+
+BAD = [
+    ({"min_gene": 3}, "--min_gene: there is no such parameter; did you mean --min_genes?"),
+    ({"minGenes": 3}, "--minGenes: there is no such parameter; did you mean --min_genes?"),
+    ({"leiden_resolution": 1}, "did you mean --leiden_resolutions?"),
+    ({"max_genes": "abc"}, "--max_genes abc: must be a whole number"),
+    ({"max_genes": 10.5}, "--max_genes 10.5: must be a whole number"),
+    ({"max_pct_mito": 101}, "--max_pct_mito 101: must be at most 100"),
+    ({"max_pct_mito": -1}, "--max_pct_mito -1: must be at least 0"),
+    ({"expected_doublet_rate": 1}, "--expected_doublet_rate 1: must be less than 1"),
+    ({"min_genes": True}, "--min_genes true: must be a whole number"),
+    ({"dataset": "my data"}, "--dataset my data: must match"),
+    ({"dataset": "$(touch x)"}, "--dataset $(touch x): must match"),
+    ({"sha256": "123"}, "--sha256 123: must match"),
+    ({"de_method": "pydeseq"}, "must be one of pydeseq2, voom; did you mean pydeseq2?"),
+    ({"stop_after": "umap"}, "must be one of qc, embedding, clusters, pseudobulk"),
+    ({"prediction_models": "ridge,lasso"}, "--prediction_models lasso: must be one of"),
+    ({"ridge_alphas": [1, 0]}, "--ridge_alphas 0: must be more than 0"),
+    ({"ridge_alphas": []}, "--ridge_alphas : the list is empty"),
+    ({"leiden_resolutions": "1,x"}, "--leiden_resolutions x: must be a number"),
+    ({"strict": "yes"}, "--strict yes: must be true or false"),
+    ({"outdir": True}, "--outdir: needs a value"),
+    ({"min_genes": 7000}, "--min_genes 7000: is more than --max_genes 6000"),
+    ({"min_counts": 50000}, "--min_counts 50000: is more than --max_counts 30000"),
+    ({"gene_set_min_size": 2000}, "is more than --gene_set_max_size 1000"),
+    ({"test_term": "bmi"}, "--test_term bmi: is not in --design '~ sex + age'"),
+    ({"design": "sex + age"}, "--design sex + age: must match"),
+    ({"simulate": None}, "nothing to analyse is given"),
+    ({"input": "x.h5ad", "simulate": None}, "--input x.h5ad: there is no such file"),
+    ({"input": "x.h5ad"}, "--input and --simulate are given"),
+    ({"simulate": None, "pseudobulk": "x.h5ad"}, "--pseudobulk x.h5ad: there is no such file"),
+    ({"simulate": None, "pseudobulk": "x.h5ad", "stop_after": "qc"}, "--stop_after qc: has nothing to do with --pseudobulk"),
+    ({"gene_sets": "/no/such.gmt"}, "--gene_sets /no/such.gmt: there is no such file"),
+]
+GOOD = [
+    {}, {"min_genes": "200"}, {"max_pct_mito": 12.5}, {"ridge_alphas": 5}, {"ridge_alphas": "0.1, 1"}, {"leiden_resolutions": [0.5, 1]},
+    {"dataset": "onek1k-2"}, {"strict": "true"}, {"gene_sets": "MSigDB_Hallmark_2020"}, {"design": "~ pool + sex + age"},
+    {"simulate": None, "input": "https://example.org/x.h5ad"}, {"design": "~ bmi", "test_term": "bmi"},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What the engine's own check says of every set of parameters above, in one start of the engine."""
+    folder = tmp_path_factory.mktemp("parameters")
+    numbers = ["1,1.00,0.1,10", [0.5, 1], 2, "1e-3"]
+    cases = {"defaults": DEFAULTS, "sets": [case for case, _ in BAD] + GOOD, "numbers": numbers}
+    (folder / "cases.json").write_text(json.dumps(cases))
+    command = [
+        str(ROOT / "nextflow"), "-q", "run", str(ROOT / "tests/parameters_driver.nf"), "--cases", "cases.json", "--found",
+        str(folder / "found.json"),
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((folder / "found.json").read_text())
+
+
+@pytest.mark.parametrize("number", range(len(BAD)), ids=[json.dumps(case) for case, _ in BAD])
+def test_a_wrong_parameter_is_named_with_the_remedy(found, number):
+    problems = found["problems"][number]
+    assert len(problems) == 1 and BAD[number][1] in problems[0], problems
+
+
+@pytest.mark.parametrize("number", range(len(GOOD)), ids=[json.dumps(case) for case in GOOD])
+def test_right_parameters_pass(found, number):
+    assert found["problems"][len(BAD) + number] == []
+
+
+def test_equal_numbers_of_a_list_are_one_task(found):
+    assert found["numbers"] == [["1.0", "0.1", "10.0"], ["0.5", "1.0"], ["2.0"], ["0.001"]]
+
+
+def test_help_lists_every_parameter_under_its_group(found):
+    for group in SCHEMA["$defs"].values():
+        assert f"\n{group['title']}\n" in found["help"]
+    for name, entry in ENTRIES.items():
+        assert re.search(rf"^  --{name}\s+{re.escape(entry['description'])}$", found["help"], re.MULTILINE), name
+
+
+def test_defaults_of_the_schema_are_those_in_effect(tmp_path):
+    done = subprocess.run(
+        [str(ROOT / "nextflow"), "config", "-flat", str(ROOT)], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    effective = dict(re.findall(r"^params\.(\w+) = (.*)$", done.stdout, re.MULTILINE))
+    computed = {"gene_sets", "download_dir"}
+    assert set(effective) == set(ENTRIES)
+    for name, entry in ENTRIES.items():
+        if name not in computed:
+            assert effective[name].strip("'") == json.dumps(entry.get("default")).strip('"'), name
+
+
+def test_the_full_parameters_file_holds_only_parameters_of_the_schema():
+    for path in (ROOT / "params.json", ROOT / "conf/onek1k_40donors.json"):
+        assert set(json.loads(path.read_text())) <= set(ENTRIES)
+    assert json.loads((ROOT / "params.json").read_text())["input"].startswith("https://datasets.cellxgene.cziscience.com/")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--inptu", "x"], "--inptu: there is no such parameter; did you mean --input?"),
+        (["-profile", "test", "--min_genes", "many", "--max_pct_hb", "200"], "--min_genes many: must be a whole number | --max_pct_hb 200"),
+    ],
+)
+def test_a_wrong_parameter_stops_the_run_before_any_task(arguments, message, tmp_path):
+    done = nextflow(tmp_path, *arguments)
+    output = done.stdout + done.stderr
+    assert done.returncode == 2
+    lines = [line for line in output.splitlines() if "ERROR" in line]
+    assert len(lines) == 1 and message in lines[0], output
+    assert not (tmp_path / "work").exists() or not any(os.scandir(tmp_path / "work"))
+
+
+def test_help_runs_no_task(tmp_path):
+    done = nextflow(tmp_path, "--help")
+    assert done.returncode == 0 and "--leiden_resolutions" in done.stdout
+    assert not (tmp_path / "work").exists()
