@@ -54,13 +54,9 @@ def read_samples(path: str | Path) -> CellTypeSamples:
     adata = read_h5ad(path)
     for column in REQUIRED_OBS:
         if column not in adata.obs:
-            raise BadInput(
-                f"{path}: obs has no column '{column}'; it has: {', '.join(map(str, adata.obs.columns))}"
-            )
+            raise BadInput(f"{path}: obs has no column '{column}'; it has: {', '.join(map(str, adata.obs.columns))}")
     if adata.n_obs == 0 or adata.n_vars == 0:
-        raise BadInput(
-            f"{path}: the table has {adata.n_obs} samples and {adata.n_vars} genes; both must be there"
-        )
+        raise BadInput(f"{path}: the table has {adata.n_obs} samples and {adata.n_vars} genes; both must be there")
     samples = adata.obs.copy()
     for column in ("donor_id", "cell_type"):
         samples[column] = samples[column].astype(str)
@@ -79,14 +75,8 @@ def read_samples(path: str | Path) -> CellTypeSamples:
         raise BadInput(f"{path}: more than one cell type ({two}, ...); give one file a cell type")
     counts = np.asarray(adata.X.toarray() if hasattr(adata.X, "toarray") else adata.X, dtype=np.float64)
     if not np.isfinite(counts).all() or (counts < 0).any() or (counts != np.floor(counts)).any():
-        raise BadInput(
-            f"{path}: X holds values that are no counts; give summed raw counts (whole numbers from 0)"
-        )
+        raise BadInput(f"{path}: X holds values that are no counts; give summed raw counts (whole numbers from 0)")
     rows, genes = np.argsort(adata.obs_names.astype(str)), np.argsort(adata.var_names.astype(str))
-    names = (
-        adata.var["symbol"].astype(object) if "symbol" in adata.var else pd.Series("", index=adata.var_names)
-    )
+    names = adata.var["symbol"].astype(object) if "symbol" in adata.var else pd.Series("", index=adata.var_names)
     symbols = names.where(names.notna(), "").astype(str).rename_axis("gene_id")
-    return CellTypeSamples(
-        counts[np.ix_(rows, genes)].astype(np.int64), samples.iloc[rows], symbols.iloc[genes]
-    )
+    return CellTypeSamples(counts[np.ix_(rows, genes)].astype(np.int64), samples.iloc[rows], symbols.iloc[genes])

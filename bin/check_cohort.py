@@ -13,12 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from checkpoints import write_json, write_parquet, write_versions
 from cohort_file import column_names, find_counts, nearest, open_cohort, read_table, symbols_of
 from command_line import BadInput, run
 
 # "45-year-old stage", "45-year-old human stage", "45-year-old", "45 years", "45 y", "45"
-_YEARS = re.compile(r"(\d+(?:\.\d+)?)(?:[\s-]*(?:years?|yrs?|y)(?:[\s-]*old)?)?(?:\s+human)?(?:\s+stage)?", re.IGNORECASE)
+_YEARS = re.compile(
+    r"(\d+(?:\.\d+)?)(?:[\s-]*(?:years?|yrs?|y)(?:[\s-]*old)?)?(?:\s+human)?(?:\s+stage)?", re.IGNORECASE
+)
 _MONTHS = re.compile(r"(\d+(?:\.\d+)?)[\s-]*months?[\s-]*old(?:\s+human)?(?:\s+stage)?", re.IGNORECASE)
 OLDEST_YEARS = 130
 
@@ -62,7 +65,9 @@ def plain(column: pd.Series) -> pd.Series:
     return column
 
 
-def donor_table(obs: pd.DataFrame, *, donor: str, age: str, sex: str, path: str | Path) -> tuple[pd.DataFrame, list[str]]:
+def donor_table(
+    obs: pd.DataFrame, *, donor: str, age: str, sex: str, path: str | Path
+) -> tuple[pd.DataFrame, list[str]]:
     """One row a donor, sorted by donor id.
 
     Parameters
@@ -82,8 +87,10 @@ def donor_table(obs: pd.DataFrame, *, donor: str, age: str, sex: str, path: str 
         for name, n in n_values[n_values > 1].head(3).items():
             values = ", ".join(map(repr, sorted(obs.loc[donors == name, column].dropna().astype(str).unique())[:3]))
             problems.append(f"column '{column}': donor '{name}' has {n} values ({values}); a donor must have one")
-    keep = [column for column in constant_columns(obs, donors) if column not in ("donor_id", "age_years", "sex", "age_text")]
-    first = obs.assign(**{"__donor": donors}).drop_duplicates("__donor")
+    keep = [
+        column for column in constant_columns(obs, donors) if column not in ("donor_id", "age_years", "sex", "age_text")
+    ]
+    first = obs.assign(__donor=donors).drop_duplicates("__donor")
     table = pd.DataFrame({"donor_id": first["__donor"].to_numpy(dtype=object)})
     table["age_years"] = [age_in_years(value) for value in first[age]]
     table["sex"] = [value if pd.isna(value) else str(value) for value in first[sex]]
@@ -189,7 +196,9 @@ def main(argv: list[str]) -> None:
         "n_donors": len(donors),
         "n_cell_types": int(cells["cell_type"].nunique()),
         "n_symbols": n_symbols,
-        "notes": [] if n_symbols else ["the file gives no gene symbols: steps that need them leave out what they cannot do"],
+        "notes": []
+        if n_symbols
+        else ["the file gives no gene symbols: steps that need them leave out what they cannot do"],
     }
     write_json(check, args.output_check)
     write_versions("check_cohort", ["anndata", "h5py", "pandas"], args.versions)

@@ -12,12 +12,13 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+from scipy import sparse
+
 from check_cohort import donor_table, plain, repeated
 from checkpoints import unique_slugs, write_tsv, write_versions
 from cohort_file import column_names, find_counts, nearest, open_cohort, read_blocks, read_table, symbols_of
 from command_line import BadInput, run
 from pseudobulk_table import sample_ids, write_pseudobulk
-from scipy import sparse
 from split_cohort import prove_counts
 
 
@@ -78,9 +79,14 @@ def main(argv: list[str]) -> None:
             raise BadInput(f"{where}: " + " | ".join(problems))
         layer, counts = find_counts(file, where, counts_layer=args.counts_layer)
         obs, var = read_table(file, "obs"), read_table(file, counts.var_path)
-        blocks = [(genes.start, prove_counts(block, where=f"{where}: {layer}")) for _, genes, block in read_blocks(file, counts)]
+        blocks = [
+            (genes.start, prove_counts(block, where=f"{where}: {layer}"))
+            for _, genes, block in read_blocks(file, counts)
+        ]
     by_columns = counts.layout == "csc"
-    sums = (sparse.hstack if by_columns else sparse.vstack)([block for _, block in blocks], format="csr").astype(np.int64)
+    sums = (sparse.hstack if by_columns else sparse.vstack)([block for _, block in blocks], format="csr").astype(
+        np.int64
+    )
 
     donors, problems = donor_table(obs, donor=args.donor_column, age=age, sex=args.sex_column, path=where)
     if name := repeated(var.index.astype(str).to_numpy(dtype=object)):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from command_line import BadInput
 
 MISSING = "NA"
@@ -144,7 +145,9 @@ def check_same_cells(left: Sequence[str], right: Sequence[str], left_path: str |
     """Raise `BadInput` unless both files hold the same cells in the same order (joins are by row)."""
     left, right = np.asarray(left, dtype=object), np.asarray(right, dtype=object)
     if len(left) != len(right):
-        raise BadInput(f"{right_path}: {len(right)} cells, but {left_path} has {len(left)}; run both on the same cohort")
+        raise BadInput(
+            f"{right_path}: {len(right)} cells, but {left_path} has {len(left)}; run both on the same cohort"
+        )
     differ = np.flatnonzero(left != right)
     if len(differ):
         row = differ[0]

@@ -44,18 +44,14 @@ def edges_of(graph: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
 
 def by_size(membership: np.ndarray) -> np.ndarray:
     """Renumber clusters from the largest, 0; of equals the one with the first cell comes first."""
-    _, first, inverse, size = np.unique(
-        membership, return_index=True, return_inverse=True, return_counts=True
-    )
+    _, first, inverse, size = np.unique(membership, return_index=True, return_inverse=True, return_counts=True)
     order = np.lexsort([first, -size])
     number = np.empty(len(order), dtype=np.int64)
     number[order] = np.arange(len(order))
     return number[inverse]
 
 
-def leiden(
-    graph: sparse.csr_matrix, *, resolution: float, n_iterations: int, seed: int
-) -> tuple[np.ndarray, float]:
+def leiden(graph: sparse.csr_matrix, *, resolution: float, n_iterations: int, seed: int) -> tuple[np.ndarray, float]:
     """Clusters of a weighted, undirected graph by modularity.
 
     Parameters

@@ -14,8 +14,9 @@ import h5py
 import hdf5plugin  # noqa: F401  registers the filters that h5ad files use
 import numpy as np
 import pandas as pd
-from command_line import BadInput
 from scipy import sparse
+
+from command_line import BadInput
 
 SAMPLE_VALUES = 200_000
 SAMPLE_PLACES = 10
@@ -162,7 +163,9 @@ def find_counts(file: h5py.File, path: str | Path, *, counts_layer: str) -> tupl
     choices = candidates(file)
     if counts_layer != "auto":
         if counts_layer not in choices:
-            raise BadInput(f"{path}: --counts_layer {counts_layer}: there is no such matrix; {nearest(counts_layer, list(choices))}")
+            raise BadInput(
+                f"{path}: --counts_layer {counts_layer}: there is no such matrix; {nearest(counts_layer, list(choices))}"
+            )
         choices = {counts_layer: choices[counts_layer]}
     why = []
     for name, counts in choices.items():
@@ -171,7 +174,9 @@ def find_counts(file: h5py.File, path: str | Path, *, counts_layer: str) -> tupl
         if not reason:
             return name, counts
         why.append(f"{name} {reason}")
-    raise BadInput(f"{path}: no raw counts found ({'; '.join(why) or 'no matrix at all'}); give raw counts in X, raw.X or a layer")
+    raise BadInput(
+        f"{path}: no raw counts found ({'; '.join(why) or 'no matrix at all'}); give raw counts in X, raw.X or a layer"
+    )
 
 
 def symbols_of(table: pd.DataFrame) -> np.ndarray:
@@ -186,7 +191,9 @@ def symbols_of(table: pd.DataFrame) -> np.ndarray:
     return np.where(is_ensembl, "", ids).astype(object)
 
 
-def read_blocks(file: h5py.File, counts: Counts, *, block_values: int = BLOCK_VALUES) -> Iterator[tuple[slice, slice, sparse.csr_matrix]]:
+def read_blocks(
+    file: h5py.File, counts: Counts, *, block_values: int = BLOCK_VALUES
+) -> Iterator[tuple[slice, slice, sparse.csr_matrix]]:
     """Read the matrix once, block by block.
 
     Yields

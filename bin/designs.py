@@ -66,9 +66,7 @@ def formula_columns(formula: str) -> list[str]:
         terms = [str(term) for term in parsed]
     except Exception as error:  # the parser raises many kinds, and marks the place with terminal colours
         reason = str(error).splitlines()[0]
-        raise BadInput(
-            f"--design '{formula}': not a formula ({reason}); write it like '{DEFAULT_DESIGN}'"
-        ) from error
+        raise BadInput(f"--design '{formula}': not a formula ({reason}); write it like '{DEFAULT_DESIGN}'") from error
     if "1" not in terms:
         raise BadInput(f"--design '{formula}': has no intercept; leave out '0' or '- 1'")
     return sorted(map(str, parsed.required_variables))
@@ -91,8 +89,7 @@ def donor_values(samples: pd.DataFrame, columns: Collection[str]) -> pd.DataFram
         source = ALIASES.get(name, name)
         if source not in samples:
             raise BadInput(
-                f"--design: '{name}' is no donor column; "
-                f"there are: {', '.join(sorted(map(str, samples.columns)))}"
+                f"--design: '{name}' is no donor column; there are: {', '.join(sorted(map(str, samples.columns)))}"
             )
         column = samples[source]
         values[name] = (
@@ -132,9 +129,7 @@ def build_design(
 
     columns = formula_columns(formula)
     if test_term not in columns:
-        raise BadInput(
-            f"--test-term '{test_term}': is not in the design '{formula}'; it has: {', '.join(columns)}"
-        )
+        raise BadInput(f"--test-term '{test_term}': is not in the design '{formula}'; it has: {', '.join(columns)}")
     values = donor_values(samples, columns)
     notes = []
     missing = values.isna().any(axis=1)
@@ -157,8 +152,7 @@ def build_design(
     levels = [] if numeric else sorted(tested.unique())
     if len(levels) > 2:
         raise CannotFit(
-            f"--test-term '{test_term}' has {len(levels)} levels ({', '.join(levels[:3])}...); "
-            "only two can be compared"
+            f"--test-term '{test_term}' has {len(levels)} levels ({', '.join(levels[:3])}...); only two can be compared"
         )
     try:
         matrix = pd.DataFrame(model_matrix(formula, values, na_action="raise").astype(float))
@@ -171,15 +165,12 @@ def build_design(
     if residual_df < MIN_RESIDUAL_DF:
         raise CannotFit(f"{len(matrix)} samples for {matrix.shape[1]} coefficients of '{formula}': too few")
     if np.linalg.matrix_rank(matrix.to_numpy()) < matrix.shape[1]:
-        raise CannotFit(
-            f"design '{formula}' is not of full rank: one term follows from the others in these samples"
-        )
+        raise CannotFit(f"design '{formula}' is not of full rank: one term follows from the others in these samples")
     coefficient = test_term if not levels else f"{test_term}[T.{levels[1]}]"
     if coefficient not in matrix:
         have = ", ".join(matrix.columns)
         raise BadInput(
-            f"--test-term '{test_term}': has no coefficient of its own in '{formula}' ({have}); "
-            "add it as a term"
+            f"--test-term '{test_term}': has no coefficient of its own in '{formula}' ({have}); add it as a term"
         )
     reference, level = levels or ("", "")
     mean, sd = (float(tested.mean()), float(tested.std())) if numeric else (np.nan, np.nan)

@@ -121,9 +121,7 @@ def fit_voom(counts: np.ndarray, design: pd.DataFrame, coefficient: str) -> pd.D
     tmm = calc_norm_factors(make_dgelist(genes_by_samples))["samples"]["norm.factors"].to_numpy()
     library = genes_by_samples.sum(axis=0) * tmm
     matrix = design.to_numpy()
-    fit = pylimma.e_bayes(
-        pylimma.lm_fit(pylimma.voom(genes_by_samples, matrix, lib_size=library), matrix), robust=True
-    )
+    fit = pylimma.e_bayes(pylimma.lm_fit(pylimma.voom(genes_by_samples, matrix, lib_size=library), matrix), robust=True)
     column = list(design.columns).index(coefficient)
     p_value = fit["p_value"][:, column]
     return pd.DataFrame(
@@ -148,9 +146,7 @@ def refuse_empty_samples(counts: np.ndarray, samples: pd.Index, where: str) -> N
         raise CannotFit(f"sample '{empty[0]}' has no counts{where}")
 
 
-def compare_genes(
-    table: CellTypeSamples, design: Design, *, method: str = "pydeseq2"
-) -> tuple[pd.DataFrame, dict]:
+def compare_genes(table: CellTypeSamples, design: Design, *, method: str = "pydeseq2") -> tuple[pd.DataFrame, dict]:
     """Test every gene with enough counts by both engines.
 
     Parameters
@@ -246,25 +242,19 @@ def cautions(design: Design) -> list[str]:
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pseudobulk", required=True, help="the cell type's pseudobulk table (h5ad)")
-    parser.add_argument(
-        "--design", default=DEFAULT_DESIGN, help="formula over donor columns (default: %(default)s)"
-    )
+    parser.add_argument("--design", default=DEFAULT_DESIGN, help="formula over donor columns (default: %(default)s)")
     parser.add_argument("--test-term", default="age", help="donor column to test (default: %(default)s)")
     parser.add_argument(
         "--method", default="pydeseq2", choices=METHODS, help="the primary engine (default: %(default)s)"
     )
-    parser.add_argument(
-        "--min-samples", type=int, default=10, help="fewer samples are skipped (default: %(default)s)"
-    )
+    parser.add_argument("--min-samples", type=int, default=10, help="fewer samples are skipped (default: %(default)s)")
     parser.add_argument("--strict", action="store_true", help="a cell type that cannot be fitted is an error")
     parser.add_argument("--output", type=Path, required=True, help="de.tsv")
     parser.add_argument("--summary", type=Path, required=True, help="de_summary.json")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
     if args.min_samples < 4:
-        raise BadInput(
-            f"--min-samples {args.min_samples}: must be at least 4, or no variance can be estimated"
-        )
+        raise BadInput(f"--min-samples {args.min_samples}: must be at least 4, or no variance can be estimated")
 
     table = read_samples(args.pseudobulk)
     facts = {"cell_type": table.cell_type, "n_samples_in": len(table.samples)}
@@ -274,19 +264,13 @@ def main(argv: list[str]) -> None:
             table.samples, formula=args.design, test_term=args.test_term, min_samples=args.min_samples
         )
         facts |= design_facts(design)
-        with limit_threads(
-            1
-        ):  # a fit is many small problems: more BLAS threads cost time and change last digits
+        with limit_threads(1):  # a fit is many small problems: more BLAS threads cost time and change last digits
             result, numbers = compare_genes(table, design, method=args.method)
     except CannotFit as reason:
-        write_skipped(
-            str(reason), tables={args.output: COLUMNS}, summary=args.summary, strict=args.strict, facts=facts
-        )
+        write_skipped(str(reason), tables={args.output: COLUMNS}, summary=args.summary, strict=args.strict, facts=facts)
     else:
         write_tsv(result, args.output)
-        write_json(
-            {"status": "done", "reason": "", **facts, **numbers, "warnings": cautions(design)}, args.summary
-        )
+        write_json({"status": "done", "reason": "", **facts, **numbers, "warnings": cautions(design)}, args.summary)
     write_versions(
         "differential_expression",
         ["edgepython", "formulaic", "numpy", "pydeseq2", "pylimma", "scipy"],

@@ -9,10 +9,11 @@ import argparse
 from pathlib import Path
 
 import igraph
-from checkpoints import write_versions
-from command_line import run
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+
+from checkpoints import write_versions
+from command_line import run
 from plotting import OKABE_ITO, new_figure, save_figure
 
 STEP_WIDTH, STEP_HEIGHT = 2.3, 0.85  # inches from box to box
@@ -104,7 +105,12 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     names, edges = process_edges(args.graph.read_text().splitlines())
-    save_figure(draw(names, without_shortcuts(names, edges)), args.output)
+    shown = without_shortcuts(names, edges)
+    description = (
+        "Steps of this run from top to bottom; an arrow leads from a step to one that uses its results. "
+        + " ".join(f"{source.rpartition(':')[2]} leads to {target.rpartition(':')[2]}." for source, target in shown)
+    )
+    save_figure(draw(names, shown), args.output, title="Steps of this run", description=description)
     write_versions("draw_dag", ["igraph", "matplotlib"], args.versions)
 
 

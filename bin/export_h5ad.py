@@ -15,11 +15,16 @@ import h5py
 import numpy as np
 import pandas as pd
 from anndata.io import write_elem
-from checkpoints import atomic_path, check_same_cells, read_h5ad, read_json, read_parquet, write_versions
-from command_line import BadInput, Progress, run
 from scipy import sparse
 
-EMBEDDINGS = {"X_pca": "embedding/pca.parquet", "X_harmony": "embedding/harmony.parquet", "X_umap": "embedding/umap.parquet"}
+from checkpoints import atomic_path, check_same_cells, read_h5ad, read_json, read_parquet, write_versions
+from command_line import BadInput, Progress, run
+
+EMBEDDINGS = {
+    "X_pca": "embedding/pca.parquet",
+    "X_harmony": "embedding/harmony.parquet",
+    "X_umap": "embedding/umap.parquet",
+}
 
 
 def find(folders: list[Path], relative: str) -> Path | None:

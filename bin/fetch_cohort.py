@@ -21,6 +21,7 @@ from urllib.request import url2pathname
 
 import requests
 import urllib3
+
 from checkpoints import read_json, write_json, write_versions
 from command_line import BadInput, Progress, run
 
@@ -90,11 +91,15 @@ def download_once(url: str, partial: Path) -> None:
                 raise requests.ConnectionError("the part on disk does not fit the file on the server")
             return
         if 400 <= response.status_code < 500 and response.status_code not in (408, 425, 429):
-            raise BadInput(f"--input {url}: the server answers {response.status_code} {response.reason}; check the address")
+            raise BadInput(
+                f"--input {url}: the server answers {response.status_code} {response.reason}; check the address"
+            )
         response.raise_for_status()
         resumed = response.status_code == requests.codes.partial_content
         start = have if resumed else 0
-        write_json({"validator": response.headers.get("etag") or response.headers.get("last-modified", "")}, validator_file)
+        write_json(
+            {"validator": response.headers.get("etag") or response.headers.get("last-modified", "")}, validator_file
+        )
         length = response.headers.get("content-length")
         total = start + int(length) if length else 0
         progress = Progress(total, unit="bytes", label=f"download of {urlsplit(url).path.rsplit('/', 1)[-1]}")

@@ -41,9 +41,7 @@ def download_library(name: str, *, url: str = ENRICHR_URL, wait_seconds: float =
     address = f"{url.rstrip('/')}/Enrichr/geneSetLibrary"
     for attempt in range(TRIES):
         try:
-            answer = requests.get(
-                address, params={"mode": "text", "libraryName": name}, timeout=TIMEOUT_SECONDS
-            )
+            answer = requests.get(address, params={"mode": "text", "libraryName": name}, timeout=TIMEOUT_SECONDS)
             if 400 <= answer.status_code < 500 and answer.status_code not in (408, 425, 429):
                 raise BadInput(
                     f"--gene_sets {name}: {url} answers {answer.status_code} {answer.reason}; "
@@ -78,9 +76,7 @@ def main(argv: list[str]) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--gmt", type=Path, help="GMT file")
     source.add_argument("--library", help="name of an Enrichr library")
-    parser.add_argument(
-        "--cache-dir", type=Path, default=Path("cache"), help="where downloads are kept between runs"
-    )
+    parser.add_argument("--cache-dir", type=Path, default=Path("cache"), help="where downloads are kept between runs")
     parser.add_argument("--enrichr-url", default=ENRICHR_URL, help="of the service (default: %(default)s)")
     parser.add_argument("--output", type=Path, required=True, help="GMT file")
     parser.add_argument("--summary", type=Path, required=True, help="gene_sets.json")
@@ -92,8 +88,7 @@ def main(argv: list[str]) -> None:
     else:
         if not is_library_name(args.library):
             raise BadInput(
-                f"--gene_sets {args.library}: is neither a GMT file that is there nor a library's name; "
-                "check it"
+                f"--gene_sets {args.library}: is neither a GMT file that is there nor a library's name; check it"
             )
         try:
             sets = cached_library(args.library, args.cache_dir, url=args.enrichr_url)

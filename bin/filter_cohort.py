@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from checkpoints import read_parquet, unique_slugs, write_json, write_parquet, write_tsv, write_versions
 from command_line import BadInput, run
 
@@ -110,7 +111,11 @@ def main(argv: list[str]) -> None:
     kept_types = choose_cell_types(table, min_cells=args.min_cells_per_type, min_fraction=args.min_donor_fraction)
     if not kept_types.any():
         best = (table >= args.min_cells_per_type).mean(axis=0).sort_values(ascending=False)
-        hint = f"'{best.index[0]}' comes nearest with {100 * best.iloc[0]:.0f} %" if len(best) and len(table) else "no donor is left"
+        hint = (
+            f"'{best.index[0]}' comes nearest with {100 * best.iloc[0]:.0f} %"
+            if len(best) and len(table)
+            else "no donor is left"
+        )
         raise BadInput(
             f"cohort: no cell type has {args.min_cells_per_type} cells in {100 * args.min_donor_fraction:g} % of "
             f"{len(table)} donors ({hint}); lower --min_cells_per_type or --min_donor_fraction"

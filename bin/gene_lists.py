@@ -67,7 +67,9 @@ def nuisance_reason(symbols: Sequence[str]) -> np.ndarray:
     reason = np.full(len(symbols), "", dtype=object)
     # Processed pseudogenes (RPL13AP5) and read-throughs (RPS10-NUDT3) take the reads of the gene they copy.
     relatives = [_RIBOSOMAL_RELATIVE.fullmatch(symbol) for symbol in symbols]
-    reason[[bool(match) and match[1] in RIBOSOMAL for match in relatives]] = "ribosomal protein pseudogene or read-through"
+    reason[[bool(match) and match[1] in RIBOSOMAL for match in relatives]] = (
+        "ribosomal protein pseudogene or read-through"
+    )
     reason[is_ribosomal(symbols)] = "ribosomal protein"
     reason[is_mitochondrial(symbols)] = "mitochondrial"
     for pattern, text in (

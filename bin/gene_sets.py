@@ -39,13 +39,9 @@ def parse_gmt(text: str, source: str) -> GeneSets:
         if not name or name in sets:
             problem = f"set '{name}' comes twice" if name else "the set has no name"
             raise BadInput(f"{source}: line {number}: {problem}; give each set its own name")
-        sets[name] = tuple(
-            dict.fromkeys(gene for field in fields[2:] if (gene := field.split(",")[0].strip()))
-        )
+        sets[name] = tuple(dict.fromkeys(gene for field in fields[2:] if (gene := field.split(",")[0].strip())))
     if not any(sets.values()):
-        raise BadInput(
-            f"{source}: holds no gene set; give a GMT file (a line a set: name, description, genes; tabs)"
-        )
+        raise BadInput(f"{source}: holds no gene set; give a GMT file (a line a set: name, description, genes; tabs)")
     return {name: genes for name, genes in sets.items() if genes}
 
 
@@ -54,9 +50,7 @@ def read_gmt(path: str | Path) -> GeneSets:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInput(
-            f"{path}: is no text (byte {error.start}); give a plain GMT file, not compressed"
-        ) from error
+        raise BadInput(f"{path}: is no text (byte {error.start}); give a plain GMT file, not compressed") from error
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); give the path of a GMT file") from error
     return parse_gmt(text, str(path))
@@ -82,11 +76,7 @@ def measured_sets(
     """
     known = set(symbols)
     inside = {name: tuple(gene for gene in genes if gene in known) for name, genes in sets.items()}
-    return {
-        n: genes
-        for n, genes in inside.items()
-        if min_size <= len(genes) <= max_size and len(genes) < len(known)
-    }
+    return {n: genes for n, genes in inside.items() if min_size <= len(genes) <= max_size and len(genes) < len(known)}
 
 
 def by_symbol(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -103,11 +93,7 @@ def by_symbol(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     tested = table["stat"].notna() & table["p_value"].notna() & np.isfinite(table["stat"].astype(float))
     named = table["symbol"].notna() & (table["symbol"] != "")
     rows = table[tested & named].assign(strength=lambda t: -t["stat"].astype(float).abs())
-    kept = (
-        rows.sort_values(["strength", "gene_id"], kind="stable")
-        .drop_duplicates("symbol")
-        .drop(columns="strength")
-    )
+    kept = rows.sort_values(["strength", "gene_id"], kind="stable").drop_duplicates("symbol").drop(columns="strength")
     counts = {
         "n_genes_in": len(table),
         "n_not_tested": int((~tested).sum()),

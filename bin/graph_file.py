@@ -38,9 +38,7 @@ def write_graph(graph: Graph, path: str | Path) -> None:
         "chunks": True,
     }
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.create_dataset(
-            "cell_id", data=np.char.encode(graph.cell_ids.astype(str), "utf-8"), **compression
-        )
+        file.create_dataset("cell_id", data=np.char.encode(graph.cell_ids.astype(str), "utf-8"), **compression)
         for name in ("distances", "connectivities"):
             matrix = getattr(graph, name)
             for part in ("data", "indices", "indptr"):
@@ -68,10 +66,7 @@ def read_graph(path: str | Path, *, distances: bool = False) -> Graph:
                 cell_ids,
                 _read_matrix(file, "distances", n_cells) if distances else empty,
                 _read_matrix(file, "connectivities", n_cells),
-                {
-                    name: getattr(value, "item", lambda value=value: value)()
-                    for name, value in file.attrs.items()
-                },
+                {name: getattr(value, "item", lambda value=value: value)() for name, value in file.attrs.items()},
             )
     except (OSError, KeyError) as error:
         raise BadInput(

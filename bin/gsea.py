@@ -107,9 +107,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--max-size", type=int, default=MAX_SIZE, help="most measured genes of a set (default: %(default)s)"
     )
-    parser.add_argument(
-        "--permutations", type=int, default=1000, help="gene permutations (default: %(default)s)"
-    )
+    parser.add_argument("--permutations", type=int, default=1000, help="gene permutations (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the permutations (default: %(default)s)")
     parser.add_argument("--strict", action="store_true", help="a cell type without a result is an error")
     parser.add_argument("--threads", type=int, default=1, help="threads (default: %(default)s)")
@@ -145,9 +143,7 @@ def main(argv: list[str]) -> None:
         write_json({"status": "done", "reason": "", **facts}, args.summary)
     else:
         reason = why_no_sets(counts)
-        write_skipped(
-            reason, tables={args.output: COLUMNS}, summary=args.summary, strict=args.strict, facts=facts
-        )
+        write_skipped(reason, tables={args.output: COLUMNS}, summary=args.summary, strict=args.strict, facts=facts)
     write_versions("gsea", ["gseapy", "numpy", "pandas"], args.versions)
 
 

@@ -53,9 +53,7 @@ def batches_of(
     if column in ("donor_id", "cell_type"):
         return cells[column].astype(str).to_numpy(dtype=object)
     if column not in donors.columns:
-        raise BadInput(
-            f"{donors_path}: no column '{column}' for --batch_column; it has: {', '.join(donors.columns)}"
-        )
+        raise BadInput(f"{donors_path}: no column '{column}' for --batch_column; it has: {', '.join(donors.columns)}")
     values = donors.set_index("donor_id")[column]
     missing = sorted(set(cells["donor_id"]) - set(values.dropna().index))
     if missing:
@@ -131,9 +129,7 @@ def main(argv: list[str]) -> None:
         )
     else:
         with limit_threads(args.threads) as threads:
-            fit = harmonize(
-                components, batches, max_iterations=args.max_iterations, seed=args.seed, threads=threads
-            )
+            fit = harmonize(components, batches, max_iterations=args.max_iterations, seed=args.seed, threads=threads)
         corrected = fit.embedding
         summary |= {
             "converged": fit.converged,

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import anndata
 import pandas as pd
+from scipy import sparse
+
 from checkpoints import read_h5ad, read_parquet, read_tsv, write_versions
 from command_line import run
 from pseudobulk_table import sample_ids, write_pseudobulk
-from scipy import sparse
 
 
 def merge(parts: list[anndata.AnnData], donors: pd.DataFrame, types: pd.DataFrame) -> anndata.AnnData:

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
+
 from checkpoints import read_json, read_parquet, write_json, write_parquet, write_tsv, write_versions
 from command_line import BadInput, run
 
@@ -49,7 +50,9 @@ def final_cell_types(types: pd.DataFrame, cells: pd.DataFrame, *, min_cells: int
     n_samples = (sizes >= min_cells).groupby("cell_type").sum()
     table = types.assign(n_samples=types["cell_type"].map(n_samples).fillna(0).astype(int))
     few = table["kept"] & (table["n_samples"] < min_samples)
-    table.loc[few, "reason"] = [f"{n} samples of {min_cells} cells after quality control" for n in table.loc[few, "n_samples"]]
+    table.loc[few, "reason"] = [
+        f"{n} samples of {min_cells} cells after quality control" for n in table.loc[few, "n_samples"]
+    ]
     table.loc[few, "kept"] = False
     return table[["id", "cell_type", "n_cells", "n_donors", "n_samples", "kept", "reason"]]
 
@@ -87,7 +90,9 @@ def main(argv: list[str]) -> None:
     notes = list(dict.fromkeys(note for one in summaries for note in one["notes"]))
     unscored = by_donor["how"].str.startswith("not scored")
     if unscored.any():
-        notes.append(f"{int(unscored.sum())} of {len(by_donor)} donors were not scored for doublets: see qc/doublets.tsv")
+        notes.append(
+            f"{int(unscored.sum())} of {len(by_donor)} donors were not scored for doublets: see qc/doublets.tsv"
+        )
     write_parquet(cells, args.output / "qc/cells.parquet")
     write_tsv(summary, args.output / "qc/summary.tsv")
     write_tsv(by_donor.reset_index(), args.output / "qc/doublets.tsv")

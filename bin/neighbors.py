@@ -28,9 +28,7 @@ BLOCK = 8192  # cells searched at a time
 LISTS_PER_ROOT = 2
 POINTS_PER_LIST = 64  # for training the index: more does not raise the recall
 
-Search = Callable[
-    [np.ndarray, int], np.ndarray
-]  # (queries, how many) -> rows of the candidates, -1 where none
+Search = Callable[[np.ndarray, int], np.ndarray]  # (queries, how many) -> rows of the candidates, -1 where none
 
 
 def exact_search(points: np.ndarray) -> Search:
@@ -71,17 +69,13 @@ def nearest(points: np.ndarray, rows: np.ndarray, search: Search, k: int) -> tup
     A distance is infinite where the search found too few.
     """
     found = search(points[rows], min(k + MARGIN, len(points)))
-    found = np.sort(
-        np.concatenate([rows[:, None], np.where(found == rows[:, None], -1, found)], axis=1), axis=1
-    )
+    found = np.sort(np.concatenate([rows[:, None], np.where(found == rows[:, None], -1, found)], axis=1), axis=1)
     difference = points[found] - points[rows][:, None, :]
     distance = np.sqrt(np.einsum("ijk,ijk->ij", difference, difference))
     distance[found < 0] = np.inf
     distance[found == rows[:, None]] = -1  # first, before any duplicate of the point
     order = np.argsort(distance, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(found, order, axis=1), np.maximum(
-        np.take_along_axis(distance, order, axis=1), 0
-    )
+    return np.take_along_axis(found, order, axis=1), np.maximum(np.take_along_axis(distance, order, axis=1), 0)
 
 
 def recall_of(found: np.ndarray, truth: np.ndarray) -> float:
@@ -115,9 +109,7 @@ def find_neighbors(
     n_points = len(points)
     search, about = exact_search(points), {"method": "exact", "recall": 1.0}
     if n_points > exact_cells:
-        sample = np.sort(
-            np.random.default_rng(seed).choice(n_points, min(RECALL_SAMPLE, n_points), replace=False)
-        )
+        sample = np.sort(np.random.default_rng(seed).choice(n_points, min(RECALL_SAMPLE, n_points), replace=False))
         truth, _ = nearest(points, sample, search, k)
         search, set_width, n_lists = inverted_file_search(points, seed=seed)
         n_probe = 8
@@ -165,9 +157,7 @@ def distance_matrix(indices: np.ndarray, distances: np.ndarray) -> sparse.csr_ma
     """Distances to the neighbours without the cell itself, nearest first (cells x cells)."""
     n_cells, k = indices.shape
     indptr = np.arange(n_cells + 1, dtype=np.int64) * (k - 1)
-    return sparse.csr_matrix(
-        (distances[:, 1:].ravel(), indices[:, 1:].ravel(), indptr), shape=(n_cells, n_cells)
-    )
+    return sparse.csr_matrix((distances[:, 1:].ravel(), indices[:, 1:].ravel(), indptr), shape=(n_cells, n_cells))
 
 
 def main(argv: list[str]) -> None:
@@ -185,9 +175,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     embedding = read_parquet(args.embedding)
-    points = np.ascontiguousarray(
-        embedding.drop(columns="cell_id").to_numpy(dtype=np.float32)[:, : args.n_components]
-    )
+    points = np.ascontiguousarray(embedding.drop(columns="cell_id").to_numpy(dtype=np.float32)[:, : args.n_components])
     n_cells = len(points)
     if n_cells < 3:
         raise BadInput(
@@ -206,20 +194,15 @@ def main(argv: list[str]) -> None:
         weights = connectivities(indices, distances)
     about |= {"n_neighbors": k, "n_components": points.shape[1]}
     write_graph(
-        Graph(
-            embedding["cell_id"].to_numpy(dtype=object), distance_matrix(indices, distances), weights, about
-        ),
+        Graph(embedding["cell_id"].to_numpy(dtype=object), distance_matrix(indices, distances), weights, about),
         args.output,
     )
-    notes = (
-        [f"{k} neighbours, not {args.n_neighbors}: there are {n_cells} cells"] if k < args.n_neighbors else []
-    )
+    notes = [f"{k} neighbours, not {args.n_neighbors}: there are {n_cells} cells"] if k < args.n_neighbors else []
     if about["recall"] < args.min_recall:
         notes.append(f"recall {about['recall']:.3f} is below {args.min_recall}")
     n_groups = int(sparse.csgraph.connected_components(weights, directed=False)[0])
     write_json(
-        about
-        | {"n_cells": n_cells, "n_edges": weights.nnz // 2, "connected_components": n_groups, "notes": notes},
+        about | {"n_cells": n_cells, "n_edges": weights.nnz // 2, "connected_components": n_groups, "notes": notes},
         args.output_summary,
     )
     write_versions("neighbors", ["faiss-cpu", "numba", "numpy", "umap-learn"], args.versions)

@@ -62,8 +62,7 @@ def main(argv: list[str]) -> None:
     require_columns(genes, ["gene_id", "selected"], args.genes)
     if list(genes["gene_id"]) != list(shard.var_names):
         raise BadInput(
-            f"{args.genes}: column 'gene_id' differs from the genes of {args.shard}; select genes of this "
-            "cohort anew"
+            f"{args.genes}: column 'gene_id' differs from the genes of {args.shard}; select genes of this cohort anew"
         )
     kept, selected = cells["kept"].to_numpy(), genes["selected"].to_numpy(dtype=bool)
     normalized = log_normalize(shard.X[kept], selected, target_sum=args.target_sum)

@@ -26,9 +26,7 @@ ENRICHR_TRIES = 4
 ENRICHR_TIMEOUT_SECONDS = (10, 60)  # to connect; between two bytes
 
 
-def called_genes(
-    table: pd.DataFrame, background: Collection[str], *, alpha: float = ALPHA
-) -> dict[str, list[str]]:
+def called_genes(table: pd.DataFrame, background: Collection[str], *, alpha: float = ALPHA) -> dict[str, list[str]]:
     """Symbols of the called genes (padj <= alpha), sorted: `up` with age and `down`.
 
     Two genes with one symbol may be called in both directions; then the symbol stands in both lists.
@@ -60,9 +58,7 @@ def enrich(genes: Collection[str], sets: GeneSets, background: Collection[str]) 
     for name, members in sets.items():
         hits = sorted(query.intersection(members))
         both, size = len(hits), len(members)
-        odds = (
-            (both + 0.5) * (total - size - drawn + both + 0.5) / ((size - both + 0.5) * (drawn - both + 0.5))
-        )
+        odds = (both + 0.5) * (total - size - drawn + both + 0.5) / ((size - both + 0.5) * (drawn - both + 0.5))
         p_value = hypergeom.sf(both - 1, total, size, drawn)
         rows.append((name, both, size, odds, p_value, np.nan, ";".join(hits)))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -147,9 +143,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--backend", default="local", choices=["local", "enrichr"], help="who tests (default: %(default)s)"
     )
-    parser.add_argument(
-        "--enrichr-library", default="MSigDB_Hallmark_2020", help="for enrichr (default: %(default)s)"
-    )
+    parser.add_argument("--enrichr-library", default="MSigDB_Hallmark_2020", help="for enrichr (default: %(default)s)")
     parser.add_argument("--enrichr-url", default=ENRICHR_URL, help="of the service (default: %(default)s)")
     parser.add_argument(
         "--min-size", type=int, default=MIN_SIZE, help="fewest tested genes of a set (default: %(default)s)"

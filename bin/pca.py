@@ -22,9 +22,7 @@ from checkpoints import read_h5ad, write_json, write_parquet, write_tsv, write_v
 from command_line import BadInput, limit_threads, run
 
 MIN_CELLS, MIN_GENES = 3, 2
-SIGN_DIGITS = (
-    6  # loadings this close in size count as equal when the sign is fixed: the first of them decides
-)
+SIGN_DIGITS = 6  # loadings this close in size count as equal when the sign is fixed: the first of them decides
 
 
 @dataclass(frozen=True)

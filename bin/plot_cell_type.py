@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Draw one cell type's results: volcano, MA, gene sets, over-representation, predicted age and the penalties tried.
+"""Draw one cell type's results: volcano, MA, gene sets, predicted against true age, and the penalties tried.
 
-In: published trees that hold `cell_types/<id>/...`; what is not there, or has no rows, is not drawn. Out: figures.
+In: published trees with `cell_types/<id>/...`; what is not there or has no rows is not drawn. Out: figures.
 """
 
 import argparse
@@ -44,9 +44,7 @@ def draw_genes(ax: Axes, x: np.ndarray, y: np.ndarray, table: pd.DataFrame) -> N
     rim = table["robust"].to_numpy(dtype=bool)
     n = len(table)
     size = float(np.clip(3e4 / max(n, 1), 4, 14))
-    ax.scatter(
-        x[~up & ~down], y[~up & ~down], s=size, color=PALE, linewidth=0, rasterized=True, label="not called"
-    )
+    ax.scatter(x[~up & ~down], y[~up & ~down], s=size, color=PALE, linewidth=0, rasterized=True, label="not called")
     for mask, colour, marker, name in ((up, UP, "^", "up with age"), (down, DOWN, "v", "down with age")):
         edge = np.where(rim[mask], "black", colour)
         ax.scatter(
@@ -82,9 +80,7 @@ def name_genes(ax: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> 
         ):
             box = (px + dx, py + dy - height / 2, px + dx + width, py + dy + height / 2)
             inside = box[0] >= frame.x0 and box[2] <= frame.x1 and box[3] <= frame.y1
-            if inside and all(
-                box[2] < t[0] or box[0] > t[2] or box[3] < t[1] or box[1] > t[3] for t in taken
-            ):
+            if inside and all(box[2] < t[0] or box[0] > t[2] or box[3] < t[1] or box[1] > t[3] for t in taken):
                 taken.append(box)
                 ax.annotate(
                     name,
@@ -102,10 +98,7 @@ def most_striking(table: pd.DataFrame) -> np.ndarray:
     """Rows of the genes to name: the smallest p values among the called, as many up as down."""
     up, down = called_colours(table)
     p_value = table["p_value"].to_numpy()
-    rows = [
-        np.flatnonzero(mask)[np.argsort(p_value[mask], kind="stable")][: N_LABELLED // 2]
-        for mask in (up, down)
-    ]
+    rows = [np.flatnonzero(mask)[np.argsort(p_value[mask], kind="stable")][: N_LABELLED // 2] for mask in (up, down)]
     return np.concatenate(rows)
 
 
@@ -179,7 +172,7 @@ def set_label(name: str) -> str:
 def draw_sets(
     ax: Axes, x: np.ndarray, q: np.ndarray, size: np.ndarray, names: Sequence[str], colours: Sequence[str]
 ) -> None:
-    """A dot plot of gene sets, one row a set, the first on top: area by size; sets that are not called are hollow."""
+    """A dot plot of gene sets, one row a set, the first on top: area by size; hollow where not called."""
     place = np.arange(len(names))[::-1]
     area = 15 + 110 * np.sqrt(size / max(size.max(), 1))
     called = q < ALPHA
@@ -195,7 +188,7 @@ def draw_sets(
             linewidths=1.2,
             zorder=2,
         )
-    for y, value, chance in zip(place, x, q, strict=True):
+    for y, chance in zip(place, q, strict=True):
         ax.annotate(
             f"{chance:.1g}",
             (1, y),
@@ -360,8 +353,7 @@ def plot_sweep(metrics: pd.DataFrame) -> Figure:
             # Side by side, so that intervals of models at one penalty do not hide each other.
             x = own["alpha"] * 1.06 ** (i - (len(models) - 1) / 2)
             bars = np.abs(
-                own[[f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float).T
-                - own[metric].to_numpy(dtype=float)
+                own[[f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float).T - own[metric].to_numpy(dtype=float)
             )
             ax.errorbar(
                 x,
@@ -395,26 +387,20 @@ def plot_sweep(metrics: pd.DataFrame) -> Figure:
     return figure
 
 
-def read_predictions(
-    files: dict[str, Path], folder: str
-) -> tuple[pd.DataFrame, dict[tuple[str, float], pd.DataFrame]]:
+def read_predictions(files: dict[str, Path], folder: str) -> tuple[pd.DataFrame, dict[tuple[str, float], pd.DataFrame]]:
     """Metrics of every fitted model and penalty, one row each, and the predictions of each."""
     rows, predictions = [], {}
     for name in sorted(
         name for name in files if name.startswith(f"{folder}/prediction/") and name.endswith("/metrics.tsv")
     ):
         metrics = table_of(files, name, ["metric", "value", "low", "high"])
-        table = table_of(
-            files, name.replace("metrics.tsv", "predictions.tsv"), ["donor_id", "age_years", "predicted"]
-        )
+        table = table_of(files, name.replace("metrics.tsv", "predictions.tsv"), ["donor_id", "age_years", "predicted"])
         if metrics is None or table is None:
             continue
         model, alpha = name.split("/")[-2].removeprefix("model-").split("_alpha-")
         metrics = metrics.set_index("metric")
         row = {"model": model, "alpha": float(alpha)} | metrics["value"].to_dict()
-        rows.append(
-            row | {f"{m}_{end}": metrics.loc[m, end] for m in metrics.index for end in ("low", "high")}
-        )
+        rows.append(row | {f"{m}_{end}": metrics.loc[m, end] for m in metrics.index for end in ("low", "high")})
         predictions[model, float(alpha)] = table
     return pd.DataFrame(rows), predictions
 
@@ -456,14 +442,10 @@ def draw(files: dict[str, Path], identifier: str) -> dict[str, tuple[Figure, str
             "all); area by set size.",
         )
     columns = ["gene_set", "overlap", "odds_ratio", "p_value", "padj"]
-    ora = {
-        direction: table_of(files, f"{folder}/ora_{direction}.tsv", columns) for direction in ("up", "down")
-    }
+    ora = {direction: table_of(files, f"{folder}/ora_{direction}.tsv", columns) for direction in ("up", "down")}
     ora = {direction: table for direction, table in ora.items() if table is not None}
     if ora:
-        found = " and ".join(
-            f"{int((table['padj'] <= ALPHA).sum())} for genes {name}" for name, table in ora.items()
-        )
+        found = " and ".join(f"{int((table['padj'] <= ALPHA).sum())} for genes {name}" for name, table in ora.items())
         drawn["ora"] = (
             plot_ora(ora),
             "Over-representation",

@@ -137,20 +137,12 @@ def plot_cell_types(types: pd.DataFrame) -> Figure:
     return figure
 
 
-def describe(
-    donors: pd.DataFrame, types: pd.DataFrame, *, cut: float | None
-) -> Mapping[str, tuple[str, str]]:
+def describe(donors: pd.DataFrame, types: pd.DataFrame, *, cut: float | None) -> Mapping[str, tuple[str, str]]:
     """Title and description of each figure."""
     kept = donors[donors["kept"]]
-    at_cut = (
-        "" if cut is None else f" The dashed line is the least number of cells a donor needs, {cut:,.0f}."
-    )
+    at_cut = "" if cut is None else f" The dashed line is the least number of cells a donor needs, {cut:,.0f}."
     ages = kept["age_years"]
-    span = (
-        "No age is known."
-        if ages.isna().all()
-        else f"They are {ages.min():.0f} to {ages.max():.0f} years old."
-    )
+    span = "No age is known." if ages.isna().all() else f"They are {ages.min():.0f} to {ages.max():.0f} years old."
     return {
         "cells_per_donor": (
             "Cells per donor",
@@ -174,9 +166,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--donors", type=Path, required=True, help="donors.tsv")
     parser.add_argument("--cell-types", type=Path, required=True, help="cell_types.tsv")
-    parser.add_argument(
-        "--filtering", type=Path, help="filtering.json; leave out where no cohort was filtered"
-    )
+    parser.add_argument("--filtering", type=Path, help="filtering.json; leave out where no cohort was filtered")
     parser.add_argument("--output", type=Path, required=True, help="folder for the figures")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)

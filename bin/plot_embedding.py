@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Draw the embedding: principal components by cell type; UMAP by type, donor, counts, age, sex, doublet score, cluster.
+"""Draw the embedding: PCA by cell type; UMAP by cell type, donor, counts, age, sex, doublet score, cluster.
 
-In: `cells.parquet`, `donors.parquet`, `pca.parquet`, and where they were made `umap.parquet` and published trees that hold
-`clusters/resolution-R/clusters.parquet`. Out: figures, one a resolution for the clusters.
+In: `cells.parquet`, `donors.parquet`, `pca.parquet`, and where they were made `umap.parquet` and published
+trees that hold `clusters/resolution-R/clusters.parquet`. Out: figures, one a resolution for the clusters.
 """
 
 import argparse
@@ -71,10 +71,8 @@ def _legend_room(n_kinds: int, longest: int) -> float:
     return -(-n_kinds // 18) * (0.5 + 0.068 * longest)
 
 
-def draw_categories(
-    ax: Axes, points: np.ndarray, kinds: pd.Series, *, numbered: bool, palette: Sequence[str]
-) -> None:
-    """Points by kind; with `numbered`, each kind carries its place in the order of categories where most of it lies.
+def draw_categories(ax: Axes, points: np.ndarray, kinds: pd.Series, *, numbered: bool, palette: Sequence[str]) -> None:
+    """Points by kind; with `numbered`, each kind carries its place among the kinds where most of it lies.
 
     Parameters
     ----------
@@ -133,7 +131,7 @@ def plot_categories(
 def plot_values(
     points: np.ndarray, values: np.ndarray, *, axis_names: Sequence[str], bar: str, log: bool = False
 ) -> Figure:
-    """One map coloured by a number: the mean of the cells under each dot; cells without it (NaN) are not drawn.
+    """One map coloured by a number: the mean of the cells under each dot; cells without it are not drawn.
 
     Parameters
     ----------
@@ -172,9 +170,7 @@ def plot_pca(pca: pd.DataFrame, kinds: pd.Series) -> Figure:
     axes = figure.subplots(1, len(pairs), squeeze=False)[0]
     for ax, pair in zip(axes, pairs, strict=True):
         ax.set(xlabel=pair[0], ylabel=pair[1])
-        draw_categories(
-            ax, pca[pair].to_numpy(), kinds, numbered=bool(legend), palette=list(colours.values())
-        )
+        draw_categories(ax, pca[pair].to_numpy(), kinds, numbered=bool(legend), palette=list(colours.values()))
     if legend:
         numbered_legend(axes[-1], legend, list(colours.values()))
     return figure
@@ -230,21 +226,18 @@ def main(argv: list[str]) -> None:
         points, axis_names = umap[["UMAP1", "UMAP2"]].to_numpy(dtype=float), ("UMAP 1", "UMAP 2")
         n_outside = outside(points)
         n += f" ({n_outside:,} far ones lie outside the frame)" if n_outside else ""
-        for name, (figure, title, description) in draw_umaps(
-            points, cells, args.donors, axis_names, n=n
-        ).items():
+        for name, (figure, title, description) in draw_umaps(points, cells, args.donors, axis_names, n=n).items():
             save_figure(figure, figures / name, title=title, description=description)
         for resolution, table in cluster_tables(args.clusters).items():
-            check_same_cells(
-                cells["cell_id"], table["cell_id"], args.cells, f"clusters of resolution {resolution}"
-            )
+            check_same_cells(cells["cell_id"], table["cell_id"], args.cells, f"clusters of resolution {resolution}")
             order = sorted(table["cluster"].astype(str).unique(), key=lambda text: (len(text), text))
             kinds = pd.Series(pd.Categorical(table["cluster"].astype(str), categories=order))
             save_figure(
                 plot_categories(points, kinds, axis_names=axis_names, numbered=True, clusters=True),
                 args.output / f"clusters/resolution-{resolution}/figures/umap_cluster",
                 title=f"UMAP by cluster, resolution {resolution}",
-                description=f"UMAP of {n}, coloured and numbered by {len(order)} Leiden clusters at resolution {resolution}, 0 the largest.",
+                description=f"UMAP of {n}, coloured and numbered by {len(order)} Leiden clusters at "
+                f"resolution {resolution}, 0 the largest.",
             )
     elif args.clusters:
         raise BadInput("--clusters: they are drawn on the UMAP; give --umap as well")
@@ -276,8 +269,7 @@ def draw_umaps(
         "donor": (
             cells["donor_id"],
             "donor",
-            "Of cells in one place, one at random is on top: well-mixed donors look speckled. Past 30, "
-            "colours repeat.",
+            "Of cells in one place, one at random is on top: well-mixed donors look speckled. Past 30, colours repeat.",
         ),
         "sex": (sex, "sex", "Of cells in one place, one at random is on top."),
     }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the sizes of the pseudobulk samples: cells of each donor in each cell type, with the least number needed.
+"""Draw the sizes of the pseudobulk samples: cells by donor and cell type, and the least number needed.
 
 In: `samples.tsv`. Out: a figure.
 """
@@ -27,9 +27,7 @@ def plot_sample_sizes(samples: pd.DataFrame, *, min_cells: int) -> Figure:
         Samples with fewer cells were left out.
     """
     known = samples[samples["n_cells"].notna()]
-    medians = (
-        known.groupby("cell_type")["n_cells"].median().sort_index(ascending=False).sort_values(kind="stable")
-    )
+    medians = known.groupby("cell_type")["n_cells"].median().sort_index(ascending=False).sort_values(kind="stable")
     figure = new_figure(7.5, 1.4 + 0.3 * max(len(medians), 2))
     ax = figure.subplots()
     if known.empty:
@@ -82,16 +80,15 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    samples = read_tsv(
-        args.samples, dtype={"sample_id": str, "donor_id": str, "cell_type": str, "reason": str}
-    )
+    samples = read_tsv(args.samples, dtype={"sample_id": str, "donor_id": str, "cell_type": str, "reason": str})
     require_columns(samples, ["sample_id", "cell_type", "n_cells", "kept"], args.samples)
     kept = int(samples["kept"].sum())
     save_figure(
         plot_sample_sizes(samples, min_cells=args.min_cells_per_sample),
         args.output / "sample_sizes",
         title="Pseudobulk sample sizes",
-        description=f"Cells summed into each of {len(samples):,} samples (one donor's cells of one type), by cell type with its "
+        description=f"Cells summed into each of {len(samples):,} samples (one donor's cells of one type), by "
+        "cell type with its "
         f"median; {kept:,} samples of at least {args.min_cells_per_sample} cells are used, "
         f"{len(samples) - kept:,} (crosses) are "
         "not. In brackets: samples used of all.",

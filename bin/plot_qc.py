@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the quality control: each metric by cell type with its thresholds, counts against genes, cells lost by reason.
+"""Draw the quality control: metrics by cell type with thresholds, counts against genes, cells lost by reason.
 
 In: `cells.parquet` of all cells that the cohort filter kept. Out: figures.
 """
@@ -72,8 +72,8 @@ VIOLIN_BINS = 200
 def violin(values: np.ndarray, *, low: float, high: float) -> dict[str, object]:
     """What matplotlib's `Axes.violin` draws: a kernel density on a grid, made from a histogram in one pass.
 
-    A kernel sum over a million cells takes minutes; the smoothed histogram differs by less than a line's width. The
-    bandwidth is Silverman's.
+    A kernel sum over a million cells takes minutes; the smoothed histogram differs by less than a line's
+    width. The bandwidth is Silverman's.
     """
     counts, edges = np.histogram(values, bins=VIOLIN_BINS, range=(low, high))
     quartiles = np.percentile(values, [25, 50, 75])
@@ -91,9 +91,7 @@ def violin(values: np.ndarray, *, low: float, high: float) -> dict[str, object]:
     }
 
 
-def draw_violins(
-    ax: Axes, cells: pd.DataFrame, metric: Metric, types: list[str], colours: Mapping[str, str]
-) -> None:
+def draw_violins(ax: Axes, cells: pd.DataFrame, metric: Metric, types: list[str], colours: Mapping[str, str]) -> None:
     """One metric of all cells by cell type, with a line at each threshold."""
     forward, back = SCALES[metric.scale]
     values = forward(cells[metric.column].to_numpy(dtype=float))
@@ -158,7 +156,7 @@ def draw_violins(
 
 
 def plot_violins(cells: pd.DataFrame, metrics: tuple[Metric, ...]) -> Figure:
-    """All metrics by cell type before any cell was removed; types have the numbers and colours they have on the UMAP."""
+    """All metrics by cell type before any cell was removed, in the numbers and colours of the UMAP."""
     types = sorted(cells["cell_type"].astype(str).unique())
     colours = colours_for(types)
     width = float(np.clip(2.2 + 0.28 * len(types), 3.6, 7))
@@ -166,9 +164,7 @@ def plot_violins(cells: pd.DataFrame, metrics: tuple[Metric, ...]) -> Figure:
     axes = figure.subplots(3, 2)
     for ax, metric in zip(axes.flat, metrics, strict=True):
         draw_violins(ax, cells, metric, types, colours)
-    handles = [
-        Patch(color=colours[name], label=f"{i + 1} {shorten(name, 34)}") for i, name in enumerate(types)
-    ]
+    handles = [Patch(color=colours[name], label=f"{i + 1} {shorten(name, 34)}") for i, name in enumerate(types)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(types)))
     return figure
 
@@ -196,9 +192,7 @@ def plot_counts_and_genes(cells: pd.DataFrame, thresholds: Mapping[str, float]) 
     radius = dot_radius(len(cells))
     density = scatter(axes[0, 0], x, y, norm=LogNorm(1))
     axes[0, 0].set_title("All cells", loc="left")
-    figure.colorbar(
-        density, ax=axes[0, 0], label="cells per dot", format=FuncFormatter(lambda v, _: f"{v:,.0f}")
-    )
+    figure.colorbar(density, ax=axes[0, 0], label="cells per dot", format=FuncFormatter(lambda v, _: f"{v:,.0f}"))
     for ax, column, name in ((axes[0, 1], "pct_mito", "Mitochondrial"), (axes[1, 0], "pct_hb", "Hemoglobin")):
         values, cut = cells[column].to_numpy(dtype=float), thresholds[f"max_{column}"]
         ax.set_title(f"{name} share, cells over {cut:g} % on top", loc="left")
@@ -225,9 +219,7 @@ def plot_counts_and_genes(cells: pd.DataFrame, thresholds: Mapping[str, float]) 
     scatter(ax, x, y, codes=doublets.astype(int), palette=[PALE, UP], radius=radius)
     share = 100 * doublets.mean() if len(doublets) else 0
     ax.set_title(f"Doublets: {doublets.sum():,} ({share:.1f} %)", loc="left")
-    ax.legend(
-        handles=[Patch(color=UP, label="doublet"), Patch(color=PALE, label="other cell")], loc="upper left"
-    )
+    ax.legend(handles=[Patch(color=UP, label="doublet"), Patch(color=PALE, label="other cell")], loc="upper left")
     for ax in axes.flat:
         draw_thresholds(ax, thresholds)
     for ax in axes[1]:
@@ -248,9 +240,7 @@ def plot_losses(cells: pd.DataFrame) -> Figure:
         no_data(ax, f"Quality control removed none of {len(cells):,} cells.")
         return figure
     alone = np.array([reasons.get(rule, 0) for rule in rules])
-    total = np.array(
-        [sum(n for reason, n in reasons.items() if rule in reason.split("; ")) for rule in rules]
-    )
+    total = np.array([sum(n for reason, n in reasons.items() if rule in reason.split("; ")) for rule in rules])
     order = np.argsort(total, kind="stable")
     place = np.arange(len(rules))
     ax.barh(place, alone[order], color="#0072B2", label="this rule only")
@@ -314,14 +304,16 @@ def main(argv: list[str]) -> None:
         plot_violins(cells, metrics),
         args.output / "violins",
         title="Quality control by cell type",
-        description=f"Distributions of six metrics over {n:,} cells before any was removed, by cell type. Points are medians, bars "
+        description=f"Distributions of six metrics over {n:,} cells before any was removed, by cell type. "
+        "Points are medians, bars "
         f"quartiles, dashed lines the thresholds: {bounds}.",
     )
     save_figure(
         plot_counts_and_genes(cells, thresholds),
         args.output / "counts_and_genes",
         title="Counts, genes and what is wrong with cells",
-        description=f"Counts against genes of {n:,} cells, on log scales, coloured by density, mitochondrial share, hemoglobin share "
+        description=f"Counts against genes of {n:,} cells, on log scales, coloured by density, mitochondrial "
+        "share, hemoglobin share "
         f"and doublet calls ({int(cells['is_doublet'].sum()):,} doublets). Dashed lines are the thresholds: "
         f"{bounds}.",
     )
@@ -329,7 +321,8 @@ def main(argv: list[str]) -> None:
         plot_losses(cells),
         args.output / "cells_lost",
         title="Cells removed by quality control",
-        description=f"Quality control removed {n - kept:,} of {n:,} cells. Each bar counts the cells that broke one rule, alone or "
+        description=f"Quality control removed {n - kept:,} of {n:,} cells. Each bar counts the cells that "
+        "broke one rule, alone or "
         "with others; a cell that broke two rules is in two bars.",
     )
     write_versions("plot_qc", ["matplotlib", "pandas", "scipy"], args.versions)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The one style of all figures: sizes, colours, a scatter that stays legible at a million points, and saving.
 
-A figure carries its own description (PNG text, PDF subject), which the report shows below it and reads out to
-those who cannot see it. The same figure gives the same bytes: nothing written depends on the time or the machine.
+A figure carries its own description (PNG text, PDF subject), which the report shows below it and as its
+alternative text. The same figure gives the same bytes: nothing written depends on the time or the machine.
 """
 
 from collections.abc import Iterable, Sequence
@@ -45,36 +45,18 @@ STYLE = {
     "text.usetex": False,
 }
 
-# Okabe & Ito (2008), without their black. The palette goes on with colours chosen one by one from the sRGB cube
-# (L* 26-86), each the furthest (CIEDE2000) from white and all before it, as seen with normal vision, protanopia and
-# deuteranopia (Machado, Oliveira, Fernandes 2009). Hue alone cannot tell 30 kinds apart, so figures number them too.
+# Okabe & Ito (2008), without their black. The palette goes on with colours chosen one by one from the sRGB
+# cube (L* 26-86), each the furthest (CIEDE2000) from white and all before it, as seen with normal vision,
+# protanopia and deuteranopia (Machado, Oliveira, Fernandes 2009). Hue alone cannot tell 30 kinds apart, so
+# figures number them too.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442")
-PALETTE = OKABE_ITO + (
-    "#4B3C3C",
-    "#872D00",
-    "#00E1A5",
-    "#2D3C69",
-    "#2D7869",
-    "#1E0FD2",
-    "#A5D2E1",
-    "#3C87FF",
-    "#B44B3C",
-    "#2D6978",
-    "#B4B4B4",
-    "#D2A569",
-    "#693C2D",
-    "#691EFF",
-    "#B41E5A",
-    "#D20F96",
-    "#E17887",
-    "#967887",
-    "#D2695A",
-    "#69F087",
-    "#96D2FF",
-    "#E1D2D2",
-    "#5AB4C3",
-)
-UP, DOWN, ACCENT = "#D55E00", "#0072B2", "#009E73"
+PALETTE = (
+    *OKABE_ITO,
+    "#4B3C3C", "#872D00", "#00E1A5", "#2D3C69", "#2D7869", "#1E0FD2", "#A5D2E1", "#3C87FF", "#B44B3C",
+    "#2D6978", "#B4B4B4", "#D2A569", "#693C2D", "#691EFF", "#B41E5A", "#D20F96", "#E17887", "#967887",
+    "#D2695A", "#69F087", "#96D2FF", "#E1D2D2", "#5AB4C3",
+)  # fmt: skip
+UP, DOWN = "#D55E00", "#0072B2"
 NEUTRAL, PALE, CUT = "#767676", "#C4C4C4", "#B41E5A"
 SEQUENTIAL = "viridis"
 
@@ -100,7 +82,7 @@ def save_figure(
     description: str = "",
     kinds: Sequence[str] = ("png", "pdf"),
 ) -> None:
-    """Write `stem`.png, `stem`.pdf or `stem`.svg with the figure's title and description and nothing that changes.
+    """Write `stem`.png, .pdf or .svg with the figure's title and description and nothing that changes.
 
     Parameters
     ----------
@@ -119,9 +101,7 @@ def save_figure(
     }
     for kind in kinds:
         with atomic_path(stem.with_name(f"{stem.name}.{kind}")) as temporary:
-            figure.savefig(
-                temporary, format=kind, dpi=PNG_DPI if kind == "png" else PDF_DPI, metadata=metadata[kind]
-            )
+            figure.savefig(temporary, format=kind, dpi=PNG_DPI if kind == "png" else PDF_DPI, metadata=metadata[kind])
 
 
 def shorten(text: str, length: int = 40) -> str:
@@ -133,7 +113,7 @@ def shorten(text: str, length: int = 40) -> str:
 
 
 def log_ticks(axis: Axis) -> None:
-    """Label a log axis, whose limits are final, with plain numbers: 1, 2, 5 of each decade where there are few."""
+    """Label a log axis, whose limits are final, with plain numbers: more a decade where there are few."""
     low, high = sorted(axis.get_view_interval())
     decades = np.log10(high / low)
     subs = (1, 1.5, 2, 3, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 2.5 else (1,)
@@ -186,10 +166,11 @@ def scatter(
 ) -> ScalarMappable | None:
     """Draw points as one image of fixed size, however many there are.
 
-    Overplotting decides what a million markers show: the kind drawn last hides the others. Here each pixel shows
+    Overplotting decides what a million markers show: the kind drawn last hides the others. Here each pixel
+    shows
 
-    - with `codes`, the colour of one of its points chosen at random (seeded), so that a mixed region looks mixed in
-      its true proportions, the paler the fewer points there are;
+    - with `codes`, the colour of one of its points chosen at random (seeded), so that a mixed region looks
+      mixed in its true proportions, the paler the fewer points there are;
     - with `values`, their mean over the pixel's points;
     - with neither, the number of points on a log scale.
 

@@ -223,9 +223,7 @@ def predict_held_out(
             train = ~held
             if not train.any():
                 raise CannotFit(f"{len(ages)} donors all fall into one fold")
-            fitted = fit_age_model(
-                counts[train], features[train], ages[train], model=model, alpha=alpha, seed=seed
-            )
+            fitted = fit_age_model(counts[train], features[train], ages[train], model=model, alpha=alpha, seed=seed)
             predicted["model"][repeat, held] = fitted.predict(features[held])
             predicted["median"][repeat, held] = np.median(ages[train])
             groups = np.column_stack([np.ones(len(ages)), covariates])
@@ -234,9 +232,7 @@ def predict_held_out(
     return predicted
 
 
-def metric_values(
-    predicted: dict[str, np.ndarray], ages: np.ndarray, weights: np.ndarray
-) -> dict[str, float]:
+def metric_values(predicted: dict[str, np.ndarray], ages: np.ndarray, weights: np.ndarray) -> dict[str, float]:
     """Metrics over all repeats, donors weighted by `weights` (1 each, or how often a bootstrap draws them).
 
     mae: mean absolute error, years. r2: 1 - squared error / squared distance from the mean age; under 0 is
@@ -266,9 +262,7 @@ def metric_table(
     The intervals hold for these fits: they do not contain what other training donors would have changed.
     """
     n_donors = len(ages)
-    draws = np.random.default_rng(seed).multinomial(
-        n_donors, np.full(n_donors, 1 / n_donors), size=n_bootstrap
-    )
+    draws = np.random.default_rng(seed).multinomial(n_donors, np.full(n_donors, 1 / n_donors), size=n_bootstrap)
     values = metric_values(predicted, ages, np.ones(n_donors))
     drawn = pd.DataFrame([metric_values(predicted, ages, weights) for weights in draws])
     low, high = drawn.quantile(0.025), drawn.quantile(0.975)
@@ -323,12 +317,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--alpha", type=float, required=True, help="penalty, over 0")
     parser.add_argument("--folds", type=int, default=5, help="folds of donors (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="repeats of the folds (default: %(default)s)")
-    parser.add_argument(
-        "--min-donors", type=int, default=10, help="fewer donors are skipped (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--bootstrap", type=int, default=1000, help="draws for the intervals (default: %(default)s)"
-    )
+    parser.add_argument("--min-donors", type=int, default=10, help="fewer donors are skipped (default: %(default)s)")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="draws for the intervals (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of folds and bootstrap (default: %(default)s)")
     parser.add_argument("--strict", action="store_true", help="a cell type that cannot be fitted is an error")
     parser.add_argument("--output", type=Path, required=True, help="folder of the tables and the summary")
@@ -337,9 +327,7 @@ def main(argv: list[str]) -> None:
     if not 0 < args.alpha < np.inf:
         raise BadInput(f"--alpha {args.alpha}: a penalty must be over 0")
     if args.folds < 2 or args.repeats < 1:
-        raise BadInput(
-            f"--folds {args.folds} --repeats {args.repeats}: at least 2 folds and 1 repeat are needed"
-        )
+        raise BadInput(f"--folds {args.folds} --repeats {args.repeats}: at least 2 folds and 1 repeat are needed")
 
     whole = read_samples(args.pseudobulk)
     facts = {"id": args.id, "cell_type": whole.cell_type, "model": args.model, "alpha": args.alpha}
@@ -349,15 +337,11 @@ def main(argv: list[str]) -> None:
         table = usable_donors(whole, min_donors=args.min_donors)
         ages = table.samples["age_years"].to_numpy(dtype=float)
         covariates = sex_indicators(table.samples["sex"])
-        folds = fold_table(
-            table.samples["donor_id"], n_repeats=args.repeats, n_folds=args.folds, seed=args.seed
-        )
+        folds = fold_table(table.samples["donor_id"], n_repeats=args.repeats, n_folds=args.folds, seed=args.seed)
         settings = {"model": args.model, "alpha": args.alpha, "seed": args.seed}
         with limit_threads(1):  # other thread counts would change the last digits
             predicted = predict_held_out(table.counts, covariates, ages, folds, **settings)
-            fitted = fit_age_model(
-                table.counts, np.hstack([log_cpm(table.counts), covariates]), ages, **settings
-            )
+            fitted = fit_age_model(table.counts, np.hstack([log_cpm(table.counts), covariates]), ages, **settings)
             metrics = metric_table(predicted, ages, n_bootstrap=args.bootstrap, seed=args.seed)
     except CannotFit as reason:
         tables = dict(zip(paths.values(), (PREDICTIONS, METRICS, COEFFICIENTS), strict=True))

@@ -11,12 +11,15 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
-from checkpoints import check_same_cells, read_h5ad, read_parquet, write_h5ad, write_versions
-from command_line import run
 from scipy import sparse
 
+from checkpoints import check_same_cells, read_h5ad, read_parquet, write_h5ad, write_versions
+from command_line import run
 
-def sum_by_sample(counts: sparse.csr_matrix, donors: np.ndarray, cell_types: np.ndarray) -> tuple[pd.DataFrame, sparse.csr_matrix]:
+
+def sum_by_sample(
+    counts: sparse.csr_matrix, donors: np.ndarray, cell_types: np.ndarray
+) -> tuple[pd.DataFrame, sparse.csr_matrix]:
     """Sum counts over the cells of each donor and cell type.
 
     Parameters
@@ -30,11 +33,17 @@ def sum_by_sample(counts: sparse.csr_matrix, donors: np.ndarray, cell_types: np.
     -------
     donor_id, cell_type, n_cells, sorted by cell type and donor; and the sums, samples x genes, 64-bit integers.
     """
-    groups = pd.DataFrame({"cell_type": cell_types, "donor_id": donors}).astype(str).groupby(["cell_type", "donor_id"], sort=True)
+    groups = (
+        pd.DataFrame({"cell_type": cell_types, "donor_id": donors})
+        .astype(str)
+        .groupby(["cell_type", "donor_id"], sort=True)
+    )
     code = groups.ngroup().to_numpy()
     sizes = groups.size()
     # Products of integer matrices are exact; the indicator has one 1 a cell.
-    indicator = sparse.csr_matrix((np.ones(len(code), dtype=np.int64), (code, np.arange(len(code)))), shape=(len(sizes), len(code)))
+    indicator = sparse.csr_matrix(
+        (np.ones(len(code), dtype=np.int64), (code, np.arange(len(code)))), shape=(len(sizes), len(code))
+    )
     sums = sparse.csr_matrix(indicator @ counts.astype(np.int64))
     sums.sort_indices()
     samples = sizes.rename("n_cells").reset_index()[["donor_id", "cell_type", "n_cells"]]

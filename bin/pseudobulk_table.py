@@ -6,6 +6,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+
 from checkpoints import write_h5ad, write_tsv
 
 

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
+
 from checkpoints import read_h5ad, write_json, write_parquet, write_versions
 from command_line import Progress, limit_threads, run
 from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal
-from scipy import sparse
 
 MIN_CELLS_FOR_SCRUBLET = 100
 # Scrublet's own defaults (scrublet 0.2.3, `Scrublet.scrub_doublets`).
@@ -103,7 +104,9 @@ def call_doublets(scores: np.ndarray, found: np.ndarray | None, *, expected_rate
     return scores > np.quantile(scores, 1 - expected_rate), "expected rate"
 
 
-def score_doublets(counts: sparse.csr_matrix, *, expected_rate: float, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+def score_doublets(
+    counts: sparse.csr_matrix, *, expected_rate: float, seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Scrublet's doublet scores of one donor's cells, and its calls (None where it finds no threshold).
 
     Parameters

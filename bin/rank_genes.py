@@ -61,9 +61,7 @@ def main(argv: list[str]) -> None:
         "symbol": shard.var["symbol"].to_numpy(dtype=object),
         "n_counts": np.asarray(counts.sum(axis=0, dtype=np.int64)).ravel(),
     }
-    columns |= {
-        f"donor:{name}": of.variance_norm for name, of in rankings.items() if of.variance_norm is not None
-    }
+    columns |= {f"donor:{name}": of.variance_norm for name, of in rankings.items() if of.variance_norm is not None}
     write_parquet(pd.DataFrame(columns), args.output)
     write_json(
         {

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write the report: one HTML file that needs nothing else, from all that the run published.
 
-In: published trees, the parameters in effect, the versions of every step, the template. Out: `report.html`. Parts
-that were not run or could not be computed are absent from the trees, and the report says so.
+In: published trees, the parameters in effect, the versions of every step, the template. Out: `report.html`.
+Parts that were not run or could not be computed are absent from the trees, and the report says so.
 """
 
 import argparse
@@ -54,18 +54,18 @@ SUMMARIES = {"de": "Differential expression", "gsea": "Gene set enrichment", "or
 
 
 def number(value: object, digits: int = 3) -> str:
-    """A number for a person: thousands with commas, others to `digits` significant digits, a dash where there is none."""
+    """A number for a person: thousands with commas, others to `digits` digits, a dash where there is none."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOT_AVAILABLE
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
-    return f"{value:.{digits}g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
 
 def changed(value: object, default: object) -> bool:
-    """Whether a parameter differs from its default: 1 and 1.0, '0.1,1' and [0.1, 1] and nothing and '' are the same."""
+    """Whether a parameter differs from its default; 1 and 1.0, '0.1,1' and [0.1, 1], None and '' do not."""
 
     def plain(x: object) -> object:
         parts = x if isinstance(x, list) else [] if x is None else str(x).split(",")
@@ -91,7 +91,7 @@ def top_sets(gsea: pd.DataFrame | None) -> dict[str, list[str]]:
 
 
 def best_prediction(summary: pd.DataFrame | None, identifier: str) -> dict | None:
-    """The model and penalty of least mean absolute error, and whether its whole interval is under the baseline's error."""
+    """The model and penalty of least error, and whether its whole interval is under the baseline's error."""
     if summary is None or "mae" not in summary:
         return None
     own = summary[(summary["id"] == identifier) & summary["mae"].notna()]
@@ -118,9 +118,7 @@ def set_rows(files: Mapping[str, Path], name: str) -> list[dict]:
     rows = table.sort_values(["p_value", "gene_set"], kind="stable").head(N_LISTED_SETS)
     genes = "leading_edge" if "leading_edge" in rows else "genes"
     lists = rows[genes].fillna("").str.split(";")
-    text = lists.map(
-        lambda names: ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    )
+    text = lists.map(lambda names: ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else ""))
     return rows.assign(shown_genes=text).to_dict("records")
 
 
@@ -137,8 +135,7 @@ def notes_of(files: Mapping[str, Path], folder: str) -> tuple[list[str], list[st
             summary = read_json(files[name])
             if summary.get("status") == "skipped":
                 skipped.append(
-                    f"Age prediction, {summary['model']}, alpha {shown(summary['alpha'])}: "
-                    f"{summary['reason']}"
+                    f"Age prediction, {summary['model']}, alpha {shown(summary['alpha'])}: {summary['reason']}"
                 )
     return skipped, list(dict.fromkeys(notes))
 
@@ -151,13 +148,9 @@ def cell_type_sections(files: Mapping[str, Path], pictures: Mapping[str, Picture
     samples = table_of(files, "pseudobulk/samples.tsv", ["cell_type", "n_cells", "kept"])
     predictions = table_of(files, "prediction_summary.tsv", ["id", "model", "alpha", "mae"])
     sections = []
-    for row in (
-        types[types["kept"]].sort_values(["n_cells", "cell_type"], ascending=[False, True]).to_dict("records")
-    ):
+    for row in types[types["kept"]].sort_values(["n_cells", "cell_type"], ascending=[False, True]).to_dict("records"):
         folder = f"cell_types/{row['id']}"
-        used = (
-            None if samples is None else samples[(samples["cell_type"] == row["cell_type"]) & samples["kept"]]
-        )
+        used = None if samples is None else samples[(samples["cell_type"] == row["cell_type"]) & samples["kept"]]
         skipped, notes = notes_of(files, folder)
         sweep = [] if predictions is None else predictions[predictions["id"] == row["id"]].to_dict("records")
         sections.append(
@@ -167,9 +160,7 @@ def cell_type_sections(files: Mapping[str, Path], pictures: Mapping[str, Picture
                 "donors": row["n_samples"] if used is None else len(used),
                 "cells": row["n_cells"] if used is None else used["n_cells"].sum(min_count=1),
                 "de": NOT_RUN | summary_of(files, f"{folder}/de_summary.json"),
-                "sets": top_sets(
-                    table_of(files, f"{folder}/gsea.tsv", ["gene_set", "nes", "p_value", "q_value"])
-                ),
+                "sets": top_sets(table_of(files, f"{folder}/gsea.tsv", ["gene_set", "nes", "p_value", "q_value"])),
                 "gsea": NOT_RUN | summary_of(files, f"{folder}/gsea_summary.json"),
                 "best": best_prediction(predictions, row["id"]),
                 "genes": gene_rows(files, folder),
@@ -177,7 +168,7 @@ def cell_type_sections(files: Mapping[str, Path], pictures: Mapping[str, Picture
                 "ora_rows": {way: set_rows(files, f"{folder}/ora_{way}.tsv") for way in ("up", "down")},
                 "sweep": sweep,
                 "figures": in_folder(pictures, f"{folder}/figures", CELL_TYPE_FIGURES),
-                "files": [name for name in files if name.startswith(f"{folder}/") and name.endswith(".tsv")],
+                "files": [name for name in files if Path(name).parent.as_posix() == folder and name.endswith(".tsv")],
                 "skipped": skipped,
                 "notes": notes,
                 "ran": any(name.startswith(f"{folder}/") for name in files),
@@ -230,10 +221,7 @@ def version_rows(paths: Sequence[Path]) -> list[dict]:
         for package in packages.items():
             found.setdefault(package, set()).add(content["step"])
     order = sorted(found, key=lambda package: (package[0] != "Python", package[0].lower(), package[1]))
-    return [
-        {"package": name, "version": version, "steps": sorted(found[name, version])}
-        for name, version in order
-    ]
+    return [{"package": name, "version": version, "steps": sorted(found[name, version])} for name, version in order]
 
 
 def parameter_groups(parameters: Mapping[str, Mapping[str, object]]) -> dict[str, list[dict]]:
@@ -318,15 +306,9 @@ def render(content: Mapping[str, object], template: Path) -> str:
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--published", type=Path, nargs="*", default=[], help="published trees")
-    parser.add_argument(
-        "--parameters", type=Path, required=True, help="params.json: value, default, group of each"
-    )
-    parser.add_argument(
-        "--step-versions", type=Path, nargs="*", default=[], help="versions.json of each step"
-    )
-    parser.add_argument(
-        "--template", type=Path, required=True, help="folder with report.html.j2 and report.css"
-    )
+    parser.add_argument("--parameters", type=Path, required=True, help="params.json: value, default, group of each")
+    parser.add_argument("--step-versions", type=Path, nargs="*", default=[], help="versions.json of each step")
+    parser.add_argument("--template", type=Path, required=True, help="folder with report.html.j2 and report.css")
     parser.add_argument("--output", type=Path, required=True, help="report.html")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)

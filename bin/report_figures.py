@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Figures for the report: small enough to embed, with the title and the description that each file carries."""
+"""Figures for the report: small enough to embed, with the title and description that each file carries."""
 
 import base64
 import io
@@ -43,7 +43,7 @@ def _shrink(path: Path, scale: float) -> tuple[bytes, tuple[int, int]]:
 
 
 def embed(files: Mapping[str, Path], *, budget: int = BUDGET_BYTES) -> dict[str, Picture]:
-    """PNG files as pictures by their path in the results folder, all at the largest scale that fits `budget` bytes.
+    """PNG files as pictures by path in the results folder, all at the largest scale that fits `budget` bytes.
 
     Parameters
     ----------
@@ -74,11 +74,7 @@ def embed(files: Mapping[str, Path], *, budget: int = BUDGET_BYTES) -> dict[str,
 
 def in_folder(pictures: Mapping[str, Picture], folder: str, order: Sequence[str] = ()) -> list[Picture]:
     """Pictures directly in `folder`: first those named in `order`, then the others by name."""
-    found = {
-        Path(name).stem: picture
-        for name, picture in pictures.items()
-        if Path(name).parent.as_posix() == folder
-    }
+    found = {Path(name).stem: picture for name, picture in pictures.items() if Path(name).parent.as_posix() == folder}
     return [found[stem] for stem in order if stem in found] + [
         found[stem] for stem in sorted(found) if stem not in order
     ]

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""The funnel: how many cells, donors, cell types, genes and samples went into each step, what it left out and why."""
+"""The funnel: how many donors, cells, cell types and genes went into each step, what it left out and why."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -43,15 +44,13 @@ def _stage(unit: str, step: str, counts: Mapping[str, object] | None) -> list[St
     if not counts:
         return []
     losses = tuple(
-        (reason, int(n))
-        for reason, n in sorted(counts["lost"].items(), key=lambda item: (-item[1], item[0]))
-        if n
+        (reason, int(n)) for reason, n in sorted(counts["lost"].items(), key=lambda item: (-item[1], item[0])) if n
     )
     return [Stage(unit, step, int(counts["input"]), int(counts["kept"]), losses)]
 
 
 def _by_reason(unit: str, step: str, reasons: pd.Series, weights: pd.Series | None = None) -> Stage:
-    """A stage from one row a thing (or a bundle of `weights` things) with the reason why it is left out, '' if it is kept."""
+    """A stage from one row a thing, or `weights` things, with its reason to go, '' if it stays."""
     reasons = reasons.fillna("")
     weights = pd.Series(1, index=reasons.index) if weights is None else weights
     sums = weights.groupby(reasons).sum().astype(int)
@@ -74,7 +73,7 @@ def _sample_stages(samples: pd.DataFrame | None) -> list[Stage]:
 
 
 def _cell_type_stages(files: Mapping[str, Path], types: pd.DataFrame | None) -> list[Stage]:
-    """What the number of samples leaves of the cell types that the cohort filter kept, and what could be tested of them."""
+    """What the number of samples leaves of the cell types, and what could be tested of them."""
     stages = []
     if types is None:
         return stages
@@ -82,12 +81,8 @@ def _cell_type_stages(files: Mapping[str, Path], types: pd.DataFrame | None) -> 
     kept = types[types["kept"]]
     n_in = len(types) if n_filtered is None else int(n_filtered)
     lost = n_in - len(kept)
-    stages.append(
-        Stage("cell types", "Enough samples", n_in, len(kept), (("too few samples", lost),) if lost else ())
-    )
-    summaries = {
-        row.id: summary_of(files, f"cell_types/{row.id}/de_summary.json") for row in kept.itertuples()
-    }
+    stages.append(Stage("cell types", "Enough samples", n_in, len(kept), (("too few samples", lost),) if lost else ()))
+    summaries = {row.id: summary_of(files, f"cell_types/{row.id}/de_summary.json") for row in kept.itertuples()}
     if any(summaries.values()):
         reasons = pd.Series(
             [
@@ -102,7 +97,7 @@ def _cell_type_stages(files: Mapping[str, Path], types: pd.DataFrame | None) -> 
 
 
 def funnel(files: Mapping[str, Path]) -> dict[str, list[Stage]]:
-    """Stages of the run by what is counted, in the order of the steps; of parts that were not run there are none."""
+    """Stages of the run by what is counted, in the order of the steps; parts that were not run have none."""
     filtering = summary_of(files, "cohort/filtering.json")
     genes = table_of(files, "embedding/genes.tsv", ["reason"])
     stages = [
@@ -134,7 +129,7 @@ def breaks(stages: Mapping[str, list[Stage]]) -> list[str]:
         ]
         found += [
             f"{unit}: {before.n_out:,} left after {before.step}, but {after.n_in:,} went into {after.step}"
-            for before, after in zip(chain, chain[1:], strict=False)
+            for before, after in pairwise(chain)
             if before.n_out != after.n_in
         ]
     return found

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The methods paragraph: what was done, in words ready to paste, from the parameters in effect and what was run."""
+"""The methods paragraph: what was run with which parameters, in words ready to paste."""
 
 from collections.abc import Collection, Mapping
 
-# A sentence, the part of the results that must be there for it, and the works that it cites. Names in braces are
-# parameters; a sentence that needs one the run does not have is left out.
+# A part of the results, the sentence to write where it is there, and the works that it cites. Names in braces
+# are parameters; a sentence that needs one the run does not have is left out.
 SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "cohort/filtering.json",
@@ -95,15 +95,18 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 REFERENCES = {
     "scrublet": "Wolock SL, Lopez R, Klein AM. Scrublet. Cell Systems 8:281-291 (2019). doi:10.1016/j.cels.2018.11.005",
-    "seurat": "Stuart T et al. Comprehensive integration of single-cell data. Cell 177:1888-1902 (2019). doi:10.1016/j.cell.2019.05.031",
+    "seurat": "Stuart T et al. Comprehensive integration of single-cell data. Cell 177:1888-1902 (2019). "
+    "doi:10.1016/j.cell.2019.05.031",
     "scanpy": "Wolf FA, Angerer P, Theis FJ. SCANPY. Genome Biology 19:15 (2018). doi:10.1186/s13059-017-1382-0",
     "harmony": "Korsunsky I et al. Harmony. Nature Methods 16:1289-1296 (2019). doi:10.1038/s41592-019-0619-0",
     "umap": "McInnes L, Healy J, Melville J. UMAP. arXiv:1802.03426 (2018)",
-    "leiden": "Traag VA, Waltman L, van Eck NJ. From Louvain to Leiden. Scientific Reports 9:5233 (2019). doi:10.1038/s41598-019-41695-z",
+    "leiden": "Traag VA, Waltman L, van Eck NJ. From Louvain to Leiden. Scientific Reports 9:5233 (2019). "
+    "doi:10.1038/s41598-019-41695-z",
     "deseq2": "Love MI, Huber W, Anders S. DESeq2. Genome Biology 15:550 (2014). doi:10.1186/s13059-014-0550-8",
     "pydeseq2": "Muzellec B et al. PyDESeq2. Bioinformatics 39:btad547 (2023). doi:10.1093/bioinformatics/btad547",
     "voom": "Law CW et al. voom. Genome Biology 15:R29 (2014). doi:10.1186/gb-2014-15-2-r29",
-    "gsea": "Subramanian A et al. Gene set enrichment analysis. PNAS 102:15545-15550 (2005). doi:10.1073/pnas.0506580102",
+    "gsea": "Subramanian A et al. Gene set enrichment analysis. PNAS 102:15545-15550 (2005). "
+    "doi:10.1073/pnas.0506580102",
     "gseapy": "Fang Z, Liu X, Peltz G. GSEApy. Bioinformatics 39:btac757 (2023). doi:10.1093/bioinformatics/btac757",
 }
 

@@ -34,9 +34,7 @@ def join_shards(paths: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, np.ndarr
         if genes is None:
             genes, first = table[["gene_id", "symbol", "n_counts"]], path
         elif not genes["gene_id"].equals(table["gene_id"]):
-            raise BadInput(
-                f"{path}: column 'gene_id' differs from that of {first}; rank all shards of one cohort anew"
-            )
+            raise BadInput(f"{path}: column 'gene_id' differs from that of {first}; rank all shards of one cohort anew")
         else:
             genes = genes.assign(n_counts=genes["n_counts"] + table["n_counts"])
         for column in table.columns:
@@ -61,9 +59,9 @@ def select(genes: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
     """
     reason = np.where(ranked["top"], nuisance_reason(genes["symbol"]), "not variable enough")
     reason = np.where(genes["n_counts"] > 0, reason, "not expressed")
-    return pd.concat(
-        [genes[["gene_id", "symbol"]], ranked[["rank", "n_donors", "variance_norm"]]], axis=1
-    ).assign(selected=reason == "", reason=reason)
+    return pd.concat([genes[["gene_id", "symbol"]], ranked[["rank", "n_donors", "variance_norm"]]], axis=1).assign(
+        selected=reason == "", reason=reason
+    )
 
 
 def notes_on(genes: pd.DataFrame, *, n_top_genes: int) -> list[str]:
@@ -73,9 +71,7 @@ def notes_on(genes: pd.DataFrame, *, n_top_genes: int) -> list[str]:
         notes.append("no gene symbols: nuisance genes could not be recognised and were not taken out")
     n_expressed = int((genes["n_counts"] > 0).sum())
     if n_top_genes >= n_expressed:
-        notes.append(
-            f"{n_expressed} genes are expressed, not more than the {n_top_genes} asked for: all were taken"
-        )
+        notes.append(f"{n_expressed} genes are expressed, not more than the {n_top_genes} asked for: all were taken")
     return notes
 
 
@@ -100,9 +96,7 @@ def main(argv: list[str]) -> None:
             if left_out
             else "no cell passed quality control"
         )
-        raise BadInput(
-            f"{args.ranks[0]}: no donor can rank genes: {why}; loosen the thresholds of quality control"
-        )
+        raise BadInput(f"{args.ranks[0]}: no donor can rank genes: {why}; loosen the thresholds of quality control")
     table = select(genes, merge_donors(list(variances_norm.values()), n_top_genes=args.n_top_genes))
     write_tsv(table, args.output)
     write_json(

@@ -53,9 +53,7 @@ def _loess_or_none(x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray | No
     except ValueError:
         return None
     fitted = model.outputs.fitted_values
-    return (
-        fitted if np.all((fitted >= y.min() - MAX_OVERSHOOT) & (fitted <= y.max() + MAX_OVERSHOOT)) else None
-    )
+    return fitted if np.all((fitted >= y.min() - MAX_OVERSHOOT) & (fitted <= y.max() + MAX_OVERSHOOT)) else None
 
 
 def fit_loess(x: np.ndarray, y: np.ndarray, *, span: float) -> tuple[np.ndarray, float]:
@@ -120,9 +118,7 @@ def rank_donor(counts: sparse.csr_matrix, *, span: float) -> DonorRanking:
         return DonorRanking(n_cells, None, reason=f"fewer than {MIN_VARIABLE_GENES} variable genes")
     expected = np.zeros(len(mean))
     try:
-        expected[variable], jitter = fit_loess(
-            np.log10(mean[variable]), np.log10(variance[variable]), span=span
-        )
+        expected[variable], jitter = fit_loess(np.log10(mean[variable]), np.log10(variance[variable]), span=span)
     except ValueError as error:
         return DonorRanking(n_cells, None, reason=str(error))
     expected_sd = np.sqrt(10**expected)

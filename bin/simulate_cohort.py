@@ -30,11 +30,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
+from scipy import sparse
+
 import simulation_genes as facts
 from checkpoints import atomic_path, write_json, write_tsv, write_versions
 from command_line import BadInput, Progress, available_cores, run
 from h5ad_stream import CohortWriter
-from scipy import sparse
 from simulation_model import (
     DONOR,
     KEYS,
@@ -106,12 +107,7 @@ def simulate_donor(model: Model, donor: pd.Series, index: int) -> tuple[sparse.c
     parts = len(owner)
 
     library = np.array([cell_type.library for cell_type in TYPES])[part_type]
-    size = (
-        settings.counts_per_cell
-        * library
-        * rng.lognormal(0, settings.library_sd, parts)
-        * rng.lognormal(0, 0.1)
-    )
+    size = settings.counts_per_cell * library * rng.lognormal(0, settings.library_sd, parts) * rng.lognormal(0, 0.1)
     mito = 1 / (1 + np.exp(-rng.normal(np.log(0.045) + rng.normal(0, 0.1), 0.3, parts)))
     dying = part_kind == DYING
     mito[dying] = rng.uniform(0.27, 0.7, dying.sum())
@@ -173,18 +169,14 @@ def barcodes(n: int, pool: int, *, seed: int) -> np.ndarray:
     code = (np.arange(n, dtype=np.uint64) * np.uint64(0x9E3779B1) + np.uint64(start)) % np.uint64(2**32)
     base = (code[:, None] >> np.arange(30, -1, -2, dtype=np.uint64)) & np.uint64(3)
     letters = np.frombuffer(b"ACGT", dtype="S1")[base.astype(np.intp)]
-    return np.char.add(np.ascontiguousarray(letters).view("S16")[:, 0].astype("U16"), f"-{pool + 1}").astype(
-        object
-    )
+    return np.char.add(np.ascontiguousarray(letters).view("S16")[:, 0].astype("U16"), f"-{pool + 1}").astype(object)
 
 
 def simulate_pool(model: Model, donors: pd.DataFrame, pool: int) -> tuple[sparse.csr_matrix, pd.DataFrame]:
     """Draw one pool, its cells shuffled. Truth as of `simulate_donor`, with cell_id and donor."""
     members = np.flatnonzero(donors["pool"] == pool)
     drawn = [simulate_donor(model, donors.iloc[i], i) for i in members]
-    truth = pd.concat(
-        [table.assign(donor=i) for i, (_, table) in zip(members, drawn, strict=True)], ignore_index=True
-    )
+    truth = pd.concat([table.assign(donor=i) for i, (_, table) in zip(members, drawn, strict=True)], ignore_index=True)
     order = stream(model.seed, POOL, pool, 2).permutation(len(truth))
     truth = truth.iloc[order].reset_index(drop=True)
     truth.insert(0, "cell_id", barcodes(len(truth), pool, seed=model.seed))
@@ -261,9 +253,7 @@ def write_cohort(model: Model, donors: pd.DataFrame, h5ad: Path, truth: Path, *,
         "cell_type": np.argsort(np.argsort(NAMES)),
         "cell_type_ontology_term_id": np.argsort(np.argsort([cell_type.ontology for cell_type in TYPES])),
     }
-    donor_codes = {
-        column: pd.Categorical(per_donor[column], categories[column]).codes for column in per_donor
-    }
+    donor_codes = {column: pd.Categorical(per_donor[column], categories[column]).codes for column in per_donor}
     symbols = model.genes["symbol"].where(model.genes["symbol"] != "", model.genes["gene_id"])
     var = pd.DataFrame({
         "feature_is_filtered": np.zeros(len(symbols), dtype=bool),
@@ -285,9 +275,7 @@ def write_cohort(model: Model, donors: pd.DataFrame, h5ad: Path, truth: Path, *,
             writer.append(counts, drawn["cell_id"].to_numpy(), codes)
             table = pa.Table.from_pandas(truth_of_cells(drawn, donors), preserve_index=False)
             if table_writer is None:
-                table_writer = stack.enter_context(
-                    pq.ParquetWriter(truth_path, table.schema, compression="zstd")
-                )
+                table_writer = stack.enter_context(pq.ParquetWriter(truth_path, table.schema, compression="zstd"))
             table_writer.write_table(table)
             counted += np.bincount(drawn["donor"], minlength=len(donors))
             progress.advance(len(drawn))
@@ -332,9 +320,7 @@ def write_truth(model: Model, sets: dict[str, list[str]], donors: pd.DataFrame, 
     )
     n_ageing = ageing.groupby(["cell_type", "planted_set"]).size()
     planted["n_genes"] = [n_ageing.get((row.cell_type, row.gene_set), 0) for row in planted.itertuples()]
-    write_tsv(
-        planted.sort_values(["cell_type", "gene_set"], ignore_index=True), folder / "gene_sets_planted.tsv"
-    )
+    write_tsv(planted.sort_values(["cell_type", "gene_set"], ignore_index=True), folder / "gene_sets_planted.tsv")
     factor = model.settings.composition_effect
     composition = pd.DataFrame({
         "cell_type": NAMES,
@@ -342,9 +328,7 @@ def write_truth(model: Model, sets: dict[str, list[str]], donors: pd.DataFrame, 
         "log_share_per_sd": [cell_type.log_share_per_sd * factor for cell_type in TYPES],
     })  # fmt: skip
     write_tsv(composition, folder / "composition_effects.tsv")
-    people = donor_columns(donors).assign(
-        age_years=donors["age_years"], n_cells=donors["n_cells"], note=donors["note"]
-    )
+    people = donor_columns(donors).assign(age_years=donors["age_years"], n_cells=donors["n_cells"], note=donors["note"])
     write_tsv(people, folder / "donors.tsv")
     ages = {"age_mean_years": donors["age_years"].mean(), "age_sd_years": donors["age_years"].std(ddof=1)}
     write_json({"seed": model.seed, **asdict(model.settings), **ages}, folder / "settings.json")
@@ -353,16 +337,12 @@ def write_truth(model: Model, sets: dict[str, list[str]], donors: pd.DataFrame, 
 def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, Settings]:
     """Read the command line; settings not given are the preset's."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument(
-        "--preset", choices=sorted(PRESETS), default="demo", help="where the numbers start from"
-    )
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="demo", help="where the numbers start from")
     parser.add_argument("--seed", type=int, default=0, help="seed of every random stream (default 0)")
     parser.add_argument("--gene-sets", required=True, help="Hallmark gene sets by symbol, GMT")
     parser.add_argument("--output", type=Path, required=True, help="the cohort, .h5ad")
     parser.add_argument("--truth", type=Path, required=True, help="folder for the tables of what is true")
-    parser.add_argument(
-        "--threads", type=int, default=1, help="processes; the result is the same for any number"
-    )
+    parser.add_argument("--threads", type=int, default=1, help="processes; the result is the same for any number")
     numbers = parser.add_argument_group("numbers that override the preset's")
     for one in fields(Settings):
         numbers.add_argument(
@@ -383,9 +363,7 @@ def main(argv: list[str]) -> None:
     model = build_model(sets, settings, seed=arguments.seed)
     donors = draw_donors(settings, seed=arguments.seed)
     processes = max(1, min(arguments.threads, available_cores()))
-    counted = write_cohort(
-        model, donors, arguments.output, arguments.truth / "cells.parquet", processes=processes
-    )
+    counted = write_cohort(model, donors, arguments.output, arguments.truth / "cells.parquet", processes=processes)
     write_truth(model, sets, donors.assign(n_cells=counted.to_numpy()), arguments.truth)
     write_versions("simulate_cohort", ["h5py", "numpy", "pandas", "pyarrow", "scipy"])
 

@@ -30,9 +30,7 @@ CELL_TYPES = {
     "T4": CellType("CD4-positive, alpha-beta memory T cell", "CL:0000897", "T", 0.25, 1.0, 0.08),
     "MO": CellType("CD14-positive monocyte", "CL:0001054", "myeloid", 0.18, 1.25, 0.05),
     "NK": CellType("natural killer cell", "CL:0000623", "NK", 0.175, 1.0, 0.08),
-    "T8": CellType(
-        "naive thymus-derived CD8-positive, alpha-beta T cell", "CL:0000900", "T", 0.155, 0.9, -0.12
-    ),
+    "T8": CellType("naive thymus-derived CD8-positive, alpha-beta T cell", "CL:0000900", "T", 0.155, 0.9, -0.12),
     "BN": CellType("naive B cell", "CL:0000788", "B", 0.15, 0.95, -0.05),
     "BM": CellType("memory B cell", "CL:0000787", "B", 0.035, 1.05),
     "DC": CellType("dendritic cell", "CL:0000451", "myeloid", 0.025, 1.5),

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
+
 import simulation_genes as facts
 from command_line import BadInput
 from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal, nuisance_reason
-from scipy import stats
 
 KEYS = list(facts.CELL_TYPES)
 TYPES = list(facts.CELL_TYPES.values())
@@ -51,9 +52,7 @@ class Settings:
     counts_per_cell: float = number(3000.0, "median counts of a cell")
     library_sd: float = number(0.35, "SD of log library size between the cells of a type")
     donor_cells_sd: float = number(0.12, "SD of log number of cells between donors")
-    composition: float = number(
-        300.0, "Dirichlet concentration of a donor's cell types (higher: donors more alike)"
-    )
+    composition: float = number(300.0, "Dirichlet concentration of a donor's cell types (higher: donors more alike)")
     separation: float = number(1.0, "factor on the differences between cell types")
     donor_sd: float = number(0.25, "median over genes of the SD of log expression between donors")
     pool_sd: float = number(0.12, "the same between pools")
@@ -61,9 +60,7 @@ class Settings:
     lfc_min: float = number(0.2, "smallest planted |log2 fold change| per SD of age")
     lfc_max: float = number(0.6, "largest planted |log2 fold change| per SD of age")
     set_share: float = number(0.5, "largest share of a planted set's expressed genes that age")
-    background_share: float = number(
-        0.02, "share of expressed genes outside planted sets that age, up or down"
-    )
+    background_share: float = number(0.02, "share of expressed genes outside planted sets that age, up or down")
     composition_effect: float = number(1.0, "factor on the age effects on the composition")
     doublet_rate: float = number(0.06, "share of doublets")
     homotypic_share: float = number(0.03, "share of the doublets whose two cells are of one type")
@@ -137,9 +134,7 @@ def read_gene_sets(path: str | Path) -> dict[str, list[str]]:
     sets = {row[0]: [symbol for symbol in row[2:] if symbol] for row in rows}
     for _, name, _ in facts.PLANTED:
         if not sets.get(name):
-            raise BadInput(
-                f"{path}: gene set {name} is missing; give the Hallmark sets by symbol (MSigDB v7.5.1)"
-            )
+            raise BadInput(f"{path}: gene set {name} is missing; give the Hallmark sets by symbol (MSigDB v7.5.1)")
     return sets
 
 
@@ -166,17 +161,11 @@ def check_settings(settings: Settings) -> None:
     if settings.donors_per_pool < 1:
         raise BadInput("option --donors-per-pool: 0 donors; give 1 or more")
     if settings.doublet_rate + settings.dying_rate + settings.red_cell_rate >= 1:
-        raise BadInput(
-            "options --doublet-rate, --dying-rate, --red-cell-rate: together 1 or more; lower them"
-        )
+        raise BadInput("options --doublet-rate, --dying-rate, --red-cell-rate: together 1 or more; lower them")
     if settings.lfc_min > settings.lfc_max:
-        raise BadInput(
-            f"option --lfc-min: {settings.lfc_min} is more than --lfc-max {settings.lfc_max}; lower it"
-        )
+        raise BadInput(f"option --lfc-min: {settings.lfc_min} is more than --lfc-max {settings.lfc_max}; lower it")
     if not 0 < settings.counts_per_cell < 1e6 or settings.composition == 0 or settings.ambient > 1:
-        raise BadInput(
-            "options --counts-per-cell, --composition, --ambient: give 1 to 1e6, above 0, and 0 to 1"
-        )
+        raise BadInput("options --counts-per-cell, --composition, --ambient: give 1 to 1e6, above 0, and 0 to 1")
 
 
 def choose_genes(sets: dict[str, list[str]], settings: Settings) -> pd.DataFrame:
@@ -206,9 +195,7 @@ def choose_genes(sets: dict[str, list[str]], settings: Settings) -> pd.DataFrame
     rows = [(symbol, symbol, "protein_coding", group) for symbol, group in groups.items()]
     tail = (row for row in facts.further_symbols() if row[0] not in groups)
     missing = max(0, settings.genes - len(rows))
-    rows += [
-        (f"{symbol}#{n}", symbol, kind, "tail") for n, (symbol, kind) in enumerate(islice(tail, missing))
-    ]
+    rows += [(f"{symbol}#{n}", symbol, kind, "tail") for n, (symbol, kind) in enumerate(islice(tail, missing))]
     rows = rows[: settings.genes]
     table = pd.DataFrame(rows, columns=["key", "symbol", "biotype", "group"])
     table.insert(0, "gene_id", [facts.ensembl_id(key) for key in table.pop("key")])
@@ -252,16 +239,12 @@ def expression_levels(genes: pd.DataFrame, sets: dict[str, list[str]], settings:
         off = facts.housekeeping_levels().get(symbol, OFF_LEVEL)
         levels[:, place[symbol]] = [markers[key].get(symbol, off) for key in KEYS]
     own_share = is_mitochondrial(symbols) | is_hemoglobin(symbols)
-    own_share |= is_any_of(
-        symbols, [symbol for family in facts.VARIABLE_REGIONS.values() for symbol in family]
-    )
+    own_share |= is_any_of(symbols, [symbol for family in facts.VARIABLE_REGIONS.values() for symbol in family])
     levels[:, own_share] = -np.inf
     return levels
 
 
-def plant_age_effects(
-    genes: pd.DataFrame, sets: dict[str, list[str]], cpm: np.ndarray, settings: Settings, rng
-):
+def plant_age_effects(genes: pd.DataFrame, sets: dict[str, list[str]], cpm: np.ndarray, settings: Settings, rng):
     """Choose which genes age in which cell type, and by how much.
 
     A planted set ages in members that no other set holds, then in members whose other sets get no more than
@@ -380,9 +363,7 @@ def draw_donors(settings: Settings, *, seed: int) -> pd.DataFrame:
     n_pools = -(-n // settings.donors_per_pool)
     pool = rng.permutation(np.arange(n) % n_pools)
     odd = rng.permutation(n)
-    n_few, n_unknown = (
-        max(1, round(share * n)) for share in (settings.few_cells_share, settings.unknown_age_share)
-    )
+    n_few, n_unknown = (max(1, round(share * n)) for share in (settings.few_cells_share, settings.unknown_age_share))
     n_lack = int(settings.lacking_share * n)
     few, unknown, lack = np.split(odd, np.cumsum([n_few, n_unknown, n_lack]))[:3]
     weight = rng.lognormal(0, settings.donor_cells_sd, n)

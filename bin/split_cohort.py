@@ -18,10 +18,11 @@ import anndata
 import h5py
 import numpy as np
 import pandas as pd
+from scipy import sparse
+
 from checkpoints import read_json, read_parquet, write_h5ad, write_json, write_versions
 from cohort_file import Counts, not_counts, open_cohort, read_blocks
 from command_line import BadInput, Progress, run
-from scipy import sparse
 
 SPOOL_CHUNK = 1 << 18
 SPOOL_DTYPES = {"row": np.uint32, "length": np.uint32, "gene": np.uint32, "count": np.uint32}
@@ -60,7 +61,9 @@ def prove_counts(block: sparse.csr_matrix, *, where: str) -> sparse.csr_matrix:
     if reason := not_counts(block.data):
         raise BadInput(f"{where} {reason}; give raw counts with --counts_layer")
     if block.nnz and block.data.max() > np.iinfo(np.uint32).max:
-        raise BadInput(f"{where} holds {block.data.max():g}, too large for a count; give raw counts with --counts_layer")
+        raise BadInput(
+            f"{where} holds {block.data.max():g}, too large for a count; give raw counts with --counts_layer"
+        )
     counts = sparse.csr_matrix((block.data.astype(np.uint32), block.indices, block.indptr), shape=block.shape)
     counts.eliminate_zeros()
     return counts
@@ -104,7 +107,8 @@ def write_shard(matrix: sparse.csr_matrix, cells: pd.DataFrame, genes: pd.DataFr
         {column: pd.Categorical(cells[column]) for column in ("donor_id", "cell_type")},
     ).set_index(pd.Index(cells["cell_id"].to_numpy(dtype=object), name="cell_id"))
     var = pd.DataFrame(
-        {"symbol": genes["symbol"].to_numpy(dtype=object)}, index=pd.Index(genes["gene_id"].to_numpy(dtype=object), name="gene_id")
+        {"symbol": genes["symbol"].to_numpy(dtype=object)},
+        index=pd.Index(genes["gene_id"].to_numpy(dtype=object), name="gene_id"),
     )
     write_h5ad(anndata.AnnData(X=matrix, obs=obs, var=var), path)
 
@@ -137,10 +141,14 @@ def main(argv: list[str]) -> None:
             (folder / f"{shard}.h5").unlink()
         expressed = totals > 0
         if not expressed.any():
-            raise BadInput(f"cohort: {check['counts_layer']} holds no count in any kept cell; give raw counts with --counts_layer")
+            raise BadInput(
+                f"cohort: {check['counts_layer']} holds no count in any kept cell; give raw counts with --counts_layer"
+            )
         for shard in range(len(spools)):
             matrix = sparse.load_npz(folder / f"{shard}.npz")[:, expressed]
-            write_shard(matrix, shards[shard], genes[expressed], Path(f"{args.prefix}_shard-{shard:03d}_step-split_counts.h5ad"))
+            write_shard(
+                matrix, shards[shard], genes[expressed], Path(f"{args.prefix}_shard-{shard:03d}_step-split_counts.h5ad")
+            )
             (folder / f"{shard}.npz").unlink()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -22,9 +22,7 @@ COLUMNS = (
 
 def summary_row(summary: dict) -> dict[str, object]:
     """One row of the table from one summary; a skipped fit has no metrics."""
-    row = {
-        name: summary[name] for name in ("id", "cell_type", "model", "alpha", "n_donors", "status", "reason")
-    }
+    row = {name: summary[name] for name in ("id", "cell_type", "model", "alpha", "n_donors", "status", "reason")}
     for name, metric in summary.get("metrics", {}).items():
         row |= {name: metric["value"], f"{name}_low": metric["low"], f"{name}_high": metric["high"]}
     return row
@@ -43,8 +41,7 @@ def summarize(summaries: list[dict]) -> pd.DataFrame:
     if rows.duplicated(key).any():
         twice = rows[rows.duplicated(key)].iloc[0]
         raise BadInput(
-            f"--summaries: {twice['id']} has model {twice['model']} with alpha {twice['alpha']:g} twice; "
-            "remove one"
+            f"--summaries: {twice['id']} has model {twice['model']} with alpha {twice['alpha']:g} twice; remove one"
         )
     numbers = rows.columns.difference(["id", "cell_type", "model", "status", "reason"])
     rows[numbers] = rows[numbers].apply(pd.to_numeric).replace({None: np.nan})

@@ -31,15 +31,11 @@ def starting_positions(embedding: np.ndarray, *, seed: int) -> np.ndarray:
     for axis in range(2):
         values = embedding[:, axis] if axis < embedding.shape[1] else np.zeros(len(embedding))
         low, high = values.min(), values.max()
-        start[:, axis] = (
-            10 * (values - low) / (high - low) if high > low else random.uniform(0, 10, len(embedding))
-        )
+        start[:, axis] = 10 * (values - low) / (high - low) if high > low else random.uniform(0, 10, len(embedding))
     return start
 
 
-def layout(
-    graph: sparse.csr_matrix, start: np.ndarray, *, n_epochs: int, min_dist: float, seed: int
-) -> np.ndarray:
+def layout(graph: sparse.csr_matrix, start: np.ndarray, *, n_epochs: int, min_dist: float, seed: int) -> np.ndarray:
     """Optimise the positions.
 
     Parameters
@@ -87,9 +83,7 @@ def main(argv: list[str]) -> None:
     check_same_cells(graph.cell_ids, embedding["cell_id"], args.graph, args.embedding)
     start = starting_positions(embedding.drop(columns="cell_id").to_numpy(), seed=args.seed)
     with limit_threads(1):
-        positions = layout(
-            graph.connectivities, start, n_epochs=args.epochs, min_dist=args.min_dist, seed=args.seed
-        )
+        positions = layout(graph.connectivities, start, n_epochs=args.epochs, min_dist=args.min_dist, seed=args.seed)
     write_parquet(
         pd.concat([embedding[["cell_id"]], pd.DataFrame(positions, columns=["UMAP1", "UMAP2"])], axis=1),
         args.output,

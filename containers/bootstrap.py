@@ -177,8 +177,7 @@ class disk_errors:
             raise SetupError(disk_full(self.home)) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             raise SetupError(
-                f"cannot write to {error.filename or self.home}; "
-                "set IMMUNE_AGING_HOME to a folder you may write to"
+                f"cannot write to {error.filename or self.home}; set IMMUNE_AGING_HOME to a folder you may write to"
             ) from error
 
 
@@ -254,10 +253,7 @@ NETWORK_SIGNS = (
 def explain(output, what, home, code):
     """The one line that tells the user why a command of the set-up failed, from what it printed."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    if any(
-        sign in output
-        for sign in ("No space left on device", "Errno 28", "Disk quota exceeded", "File too large")
-    ):
+    if any(sign in output for sign in ("No space left on device", "Errno 28", "Disk quota exceeded", "File too large")):
         return disk_full(home)
     if "DO NOT MATCH THE HASHES" in output:
         return f"{what}: a downloaded package is not the one in the lock (its hash differs); nothing was kept"
@@ -267,9 +263,7 @@ def explain(output, what, home, code):
     if "No module named ensurepip" in output or "ensurepip is" in output:
         return f"{what}: this Python 3.11 has no venv and pip; install them (Debian: python3.11-venv)"
     if any(sign in output for sign in NETWORK_SIGNS):
-        return (
-            f"{what}: no network, or its packages cannot be had from where they are looked for; start again"
-        )
+        return f"{what}: no network, or its packages cannot be had from where they are looked for; start again"
     if code < 0:
         return f"{what}: ended by signal {-code}; start again"
     errors = [line for line in lines if line.startswith(("ERROR", "error"))] or lines or [f"exit code {code}"]
@@ -378,11 +372,7 @@ def java_version(java):
 def find_java(environ=os.environ):
     """The first suitable Java that the user named or has on PATH, or None."""
     named = [environ.get("JAVA_CMD")]
-    named += [
-        str(Path(environ[name], "bin", "java"))
-        for name in ("NXF_JAVA_HOME", "JAVA_HOME")
-        if environ.get(name)
-    ]
+    named += [str(Path(environ[name], "bin", "java")) for name in ("NXF_JAVA_HOME", "JAVA_HOME") if environ.get(name)]
     for java in [*filter(None, named), "java"]:
         if java_version(java) in JAVA_VERSIONS:
             return java

@@ -49,11 +49,7 @@ def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
     lines = []
     for name in sorted(after):
         old, new = (
-            [
-                line.rstrip(" \\")
-                for line in text.splitlines()
-                if re.match(r"[\w.-]+==|version|artifactId", line)
-            ]
+            [line.rstrip(" \\") for line in text.splitlines() if re.match(r"[\w.-]+==|version|artifactId", line)]
             for text in (before.get(name, ""), after[name])
         )
         lines += difflib.unified_diff(old, new, f"before/{name}", f"after/{name}", n=1, lineterm="")

@@ -39,9 +39,7 @@ def run_tests(junit: Path) -> dict[str, list[str]]:
 def skipped_tests(junit: Path) -> list[str]:
     """Tests that were skipped or are expected to fail."""
     cases = ElementTree.parse(junit).iter("testcase")
-    return [
-        f"{case.get('classname')}::{case.get('name')}" for case in cases if case.find("skipped") is not None
-    ]
+    return [f"{case.get('classname')}::{case.get('name')}" for case in cases if case.find("skipped") is not None]
 
 
 def lost(root: Path, junit: Path) -> list[str]:
@@ -52,12 +50,9 @@ def lost(root: Path, junit: Path) -> list[str]:
     for path in files:
         names = written_tests(path)
         done = set(ran.get(path.stem, []))
+        found += [f"tests/{path.name}: {name} was not run" for name in dict.fromkeys(names) if name not in done]
         found += [
-            f"tests/{path.name}: {name} was not run" for name in dict.fromkeys(names) if name not in done
-        ]
-        found += [
-            f"tests/{path.name}: {name} stands there twice"
-            for name in sorted({n for n in names if names.count(n) > 1})
+            f"tests/{path.name}: {name} stands there twice" for name in sorted({n for n in names if names.count(n) > 1})
         ]
         if not names:
             found.append(f"tests/{path.name}: no test in it")

@@ -9,7 +9,17 @@ from pathlib import Path
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECT = ("main.nf", "nextflow.config", "nextflow_schema.json", "conf", "bin", "modules", "subworkflows", "assets", "containers")
+PROJECT = (
+    "main.nf",
+    "nextflow.config",
+    "nextflow_schema.json",
+    "conf",
+    "bin",
+    "modules",
+    "subworkflows",
+    "assets",
+    "containers",
+)
 
 
 def copy_project(folder: Path) -> Path:
@@ -31,7 +41,9 @@ def nextflow(folder: Path, *arguments: str, project: Path = ROOT, timeout: int =
     """
     environ = {**os.environ, "NXF_ANSI_LOG": "false"}
     command = [str(ROOT / "nextflow"), "-q", "run", str(project / "main.nf"), *arguments]
-    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
 def succeed(folder: Path, *arguments: str, **kwargs) -> None:

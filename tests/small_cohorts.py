@@ -11,7 +11,12 @@ SYMBOLS = ["MT-ND1", "MT-CO1", "HBB", "HBA1", "RPS6", "RPL3", "HBEGF", "RPS6KA1"
 
 
 def small_cohort(
-    *, donors: int = 8, cells_per_type: int = 20, types: tuple[str, ...] = ("T cell", "B cell, naive/memory"), genes: int = 60, seed: int = 0
+    *,
+    donors: int = 8,
+    cells_per_type: int = 20,
+    types: tuple[str, ...] = ("T cell", "B cell, naive/memory"),
+    genes: int = 60,
+    seed: int = 0,
 ) -> anndata.AnnData:
     """A CELLxGENE-like cohort in memory, float32 CSR counts, cells of donors interleaved."""
     rng = np.random.default_rng(seed)

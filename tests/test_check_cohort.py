@@ -1,13 +1,14 @@
 """What a cohort must bring is checked at once, and what it brings is written down as it is."""
 
-import check_cohort
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
+
+import check_cohort
 from checkpoints import read_json, read_parquet
 from command_line import BadInput
-from scipy import sparse
 from small_cohorts import small_cohort, write_cohort
 
 
@@ -16,7 +17,16 @@ def check(path, folder, *options):
     outputs = {name: folder / f"{name}.parquet" for name in ("cells", "donors", "genes")}
     arguments = [part for name, output in outputs.items() for part in (f"--output-{name}", str(output))]
     check_cohort.main(
-        ["--cohort", str(path), *arguments, "--output-check", str(folder / "c.json"), "--versions", str(folder / "v.json"), *options]
+        [
+            "--cohort",
+            str(path),
+            *arguments,
+            "--output-check",
+            str(folder / "c.json"),
+            "--versions",
+            str(folder / "v.json"),
+            *options,
+        ]
     )
     return {name: read_parquet(output) for name, output in outputs.items()} | {"check": read_json(folder / "c.json")}
 
@@ -32,7 +42,9 @@ def test_ages_are_read_from_numbers_and_text(value, years):
     assert check_cohort.age_in_years(value) == years
 
 
-@pytest.mark.parametrize("value", ["unknown", "adult stage", "sixth decade stage", "", None, np.nan, -3, 400, "60-79 year-old stage"])
+@pytest.mark.parametrize(
+    "value", ["unknown", "adult stage", "sixth decade stage", "", None, np.nan, -3, 400, "60-79 year-old stage"]
+)
 def test_what_is_no_age_is_unknown(value):
     assert np.isnan(check_cohort.age_in_years(value))
 
@@ -72,7 +84,10 @@ def test_symbols_come_from_an_index_of_symbols_and_never_from_ids(tmp_path):
     cohort = small_cohort(donors=4)
     cohort.var_names = [name.replace("/", "-") for name in cohort.var["feature_name"]]
     del cohort.var["feature_name"]
-    assert check(write_cohort(cohort, tmp_path / "s.h5ad"), tmp_path)["genes"]["symbol"].tolist() == cohort.var_names.tolist()
+    assert (
+        check(write_cohort(cohort, tmp_path / "s.h5ad"), tmp_path)["genes"]["symbol"].tolist()
+        == cohort.var_names.tolist()
+    )
     cohort.var_names = [f"ENSG{i:011d}.7" for i in range(cohort.n_vars)]
     found = check(write_cohort(cohort, tmp_path / "e.h5ad"), tmp_path)
     assert (found["genes"]["symbol"] == "").all() and found["check"]["notes"]
@@ -81,7 +96,9 @@ def test_symbols_come_from_an_index_of_symbols_and_never_from_ids(tmp_path):
 
 def test_numeric_ages_by_parameter_and_unknown_ages_stay_as_missing(tmp_path):
     cohort = small_cohort(donors=4)
-    cohort.obs["years"] = cohort.obs["donor_id"].map({"D00": 20.5, "D01": 30.0, "D02": np.nan, "D03": 80.0}).astype(float)
+    cohort.obs["years"] = (
+        cohort.obs["donor_id"].map({"D00": 20.5, "D01": 30.0, "D02": np.nan, "D03": 80.0}).astype(float)
+    )
     found = check(write_cohort(cohort, tmp_path / "c.h5ad"), tmp_path, "--age-column", "years")
     np.testing.assert_equal(found["donors"]["age_years"].to_numpy(), [20.5, 30.0, np.nan, 80.0])
 
@@ -147,7 +164,13 @@ def test_files_that_are_no_h5ad_are_refused(tmp_path):
     (tmp_path / "folder.h5ad").mkdir()
     with h5py.File(tmp_path / "other.h5ad", "w") as file:
         file["x"] = 1
-    for name, message in {"text": "not an HDF5", "cut": "cut off", "empty": "0 bytes", "folder": "is a folder", "other": "no 'obs'"}.items():
+    for name, message in {
+        "text": "not an HDF5",
+        "cut": "cut off",
+        "empty": "0 bytes",
+        "folder": "is a folder",
+        "other": "no 'obs'",
+    }.items():
         with pytest.raises(BadInput, match=message):
             check(tmp_path / f"{name}.h5ad", tmp_path)
 

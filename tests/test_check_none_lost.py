@@ -26,9 +26,7 @@ def project(tmp_path):
     (tmp_path / "tests/test_sum.py").write_text(TESTS)
     (tmp_path / "bin/step.py").write_text("")
     (tmp_path / "modules/local/step/main.nf").write_text("process STEP {}")
-    (tmp_path / "modules/local/step/tests/main.nf.test").write_text(
-        'nextflow_process {\n    test("adds") {}\n}'
-    )
+    (tmp_path / "modules/local/step/tests/main.nf.test").write_text('nextflow_process {\n    test("adds") {}\n}')
     (tmp_path / "junit.xml").write_text(CASES.format(extra=""))
     return tmp_path
 

@@ -1,13 +1,14 @@
 """A pseudobulk table made elsewhere gives the same start of the statistics as our own."""
 
 import anndata
-import check_pseudobulk
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
+
+import check_pseudobulk
 from checkpoints import read_h5ad, read_tsv
 from command_line import BadInput
-from scipy import sparse
 
 
 def table_of(*, donors=12, types=("T cell", "B/NK, odd"), seed=0):
@@ -41,9 +42,17 @@ def test_sums_labels_and_ages_are_taken_over(layout, tmp_path):
     table.X = {"dense": dense, "csr": sparse.csr_matrix(dense), "csc": sparse.csc_matrix(dense)}[layout]
     folder = run(table, tmp_path)
     whole = read_h5ad(folder / "p/pseudobulk/pseudobulk.h5ad")
-    back = whole[[f"{'t_cell' if t == 'T cell' else 'b_nk_odd'}|{d}" for d, t in zip(table.obs["donor_id"], table.obs["cell_type"], strict=True)]]
+    back = whole[
+        [
+            f"{'t_cell' if t == 'T cell' else 'b_nk_odd'}|{d}"
+            for d, t in zip(table.obs["donor_id"], table.obs["cell_type"], strict=True)
+        ]
+    ]
     np.testing.assert_array_equal(back.X.toarray(), dense)
-    assert back.obs["age_years"].tolist() == table.obs["age"].tolist() and back.obs["pool"].tolist() == table.obs["pool"].tolist()
+    assert (
+        back.obs["age_years"].tolist() == table.obs["age"].tolist()
+        and back.obs["pool"].tolist() == table.obs["pool"].tolist()
+    )
     assert whole.var["symbol"].tolist() == table.var_names.tolist()
     one = read_h5ad(folder / "dataset-x_t_cell_step-pseudobulk_counts.h5ad")
     assert one.n_obs == 7 and (one.obs["n_cells"] >= 10).all()
@@ -72,7 +81,10 @@ def test_donors_without_age_are_out_and_counted(tmp_path):
     [
         (lambda t: t.obs.drop(columns=["sex"], inplace=True), "--sex_column sex"),
         (lambda t: setattr(t, "X", np.log1p(t.X)), "fractions"),
-        (lambda t: setattr(t, "obs", t.obs.assign(donor_id=t.obs["donor_id"].replace("D01", "D00"))), "has 2 values|two samples"),
+        (
+            lambda t: setattr(t, "obs", t.obs.assign(donor_id=t.obs["donor_id"].replace("D01", "D00"))),
+            "has 2 values|two samples",
+        ),
         (lambda t: t.obs.__setitem__("age", np.nan), "no sample has"),
         (lambda t: t.obs.__setitem__("n_cells", 1), "lower --min_samples_per_type"),
     ],

@@ -4,14 +4,27 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from checkpoints import (
-    atomic_path, check_same_cells, read_h5ad, read_json, read_parquet, read_tsv, require_columns, slug, unique_slugs,
-    write_h5ad, write_json, write_parquet, write_tsv, write_versions,
-)  # fmt: skip
-from command_line import BadInput
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
+
+from checkpoints import (
+    atomic_path,
+    check_same_cells,
+    read_h5ad,
+    read_json,
+    read_parquet,
+    read_tsv,
+    require_columns,
+    slug,
+    unique_slugs,
+    write_h5ad,
+    write_json,
+    write_parquet,
+    write_tsv,
+    write_versions,
+)  # fmt: skip
+from command_line import BadInput
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_scrap(tmp_path):
@@ -25,7 +38,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_scrap(tmp_path):
 
 
 def test_tsv_keeps_text_that_looks_missing_and_quotes(tmp_path):
-    table = pd.DataFrame({"gene": ["NaN", 'a"b', "x\ty\nz", None], "p": [1e-300, np.nan, 1 / 3, 2.0], "n": [1, 2, 3, 4]})
+    table = pd.DataFrame(
+        {"gene": ["NaN", 'a"b', "x\ty\nz", None], "p": [1e-300, np.nan, 1 / 3, 2.0], "n": [1, 2, 3, 4]}
+    )
     write_tsv(table, tmp_path / "t.tsv")
     back = read_tsv(tmp_path / "t.tsv")
     assert back["gene"].tolist()[:3] == ["NaN", 'a"b', "x y z"]
@@ -55,7 +70,9 @@ def test_h5ad_round_trip_same_bytes(tmp_path):
 
 
 def test_json_turns_numpy_into_plain_values_and_nan_into_null(tmp_path):
-    write_json({"a": np.int64(3), "b": np.float32("nan"), "c": np.array([1, 2]), "d": {np.int64(1): True}}, tmp_path / "x.json")
+    write_json(
+        {"a": np.int64(3), "b": np.float32("nan"), "c": np.array([1, 2]), "d": {np.int64(1): True}}, tmp_path / "x.json"
+    )
     assert read_json(tmp_path / "x.json") == {"a": 3, "b": None, "c": [1, 2], "d": {"1": True}}
 
 

@@ -21,9 +21,7 @@ from neighbors import connectivities, distance_matrix, find_neighbors
 def clouds(sizes, seed=0):
     maker = np.random.default_rng(seed)
     kind = maker.permutation(np.repeat(np.arange(len(sizes)), sizes))
-    return (maker.normal(0, 4, (len(sizes), 10))[kind] + maker.normal(0, 1.2, (len(kind), 10))).astype(
-        np.float32
-    ), kind
+    return (maker.normal(0, 4, (len(sizes), 10))[kind] + maker.normal(0, 1.2, (len(kind), 10))).astype(np.float32), kind
 
 
 SIZES = (50, 400, 120, 230)

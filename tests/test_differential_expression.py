@@ -32,9 +32,7 @@ def run_step(folder: Path, adata: anndata.AnnData, *options: str) -> tuple[pd.Da
     """Run the script on a table; its de.tsv and summary."""
     write_h5ad(adata, folder / "counts.h5ad")
     files = ["--output", str(folder / "de.tsv"), "--summary", str(folder / "de_summary.json")]
-    main(
-        ["--pseudobulk", str(folder / "counts.h5ad"), *files, "--versions", str(folder / "v.json"), *options]
-    )
+    main(["--pseudobulk", str(folder / "counts.h5ad"), *files, "--versions", str(folder / "v.json"), *options])
     return read_tsv(folder / "de.tsv"), read_json(folder / "de_summary.json")
 
 
@@ -215,10 +213,7 @@ def test_sparse_tables_are_fitted(tmp_path):
     table, summary = run_step(tmp_path, simulate_samples(n_donors=60, depth=2)[0])
     assert summary["size_factors"] == "poscounts"
     found = table.set_index("symbol")
-    assert (
-        found.loc[[f"SYM{i}" for i in range(SET_SIZE) if f"SYM{i}" in found.index], "log2_fold_change"].mean()
-        > 0.4
-    )
+    assert found.loc[[f"SYM{i}" for i in range(SET_SIZE) if f"SYM{i}" in found.index], "log2_fold_change"].mean() > 0.4
 
 
 def test_a_sex_difference_can_be_tested(planted, tmp_path):
@@ -264,9 +259,7 @@ def test_under_strict_it_is_an_error_of_one_line_and_exit_code_2(tmp_path):
         "de_summary.json",
         "--strict",
     ]
-    done = subprocess.run(
-        [sys.executable, script, *options], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, script, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "5 samples; at least 10" in done.stderr

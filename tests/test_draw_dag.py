@@ -28,6 +28,15 @@ def test_shortcuts_are_left_out_and_nothing_else():
 def test_the_picture_is_the_same_bytes_twice(tmp_path):
     (tmp_path / "graph.tsv").write_text("\n".join(GRAPH) + "\n")
     for name in ("one", "two"):
-        draw_dag.main(["--graph", str(tmp_path / "graph.tsv"), "--output", str(tmp_path / name), "--versions", str(tmp_path / "v")])
+        draw_dag.main(
+            [
+                "--graph",
+                str(tmp_path / "graph.tsv"),
+                "--output",
+                str(tmp_path / name),
+                "--versions",
+                str(tmp_path / "v"),
+            ]
+        )
     for kind in ("png", "pdf"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()

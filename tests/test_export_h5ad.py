@@ -1,10 +1,11 @@
 """The exported h5ad holds every count, opens in scanpy, and says of each cell what the pipeline found."""
 
 import anndata
-import export_h5ad
 import numpy as np
 import pandas as pd
 import pytest
+
+import export_h5ad
 from checkpoints import write_h5ad, write_json, write_parquet
 from command_line import BadInput
 from small_cohorts import small_cohort

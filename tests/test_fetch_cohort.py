@@ -4,8 +4,9 @@ import hashlib
 import http.server
 import threading
 
-import fetch_cohort
 import pytest
+
+import fetch_cohort
 from checkpoints import read_json
 from command_line import BadInput
 
@@ -137,7 +138,9 @@ def test_redirects_are_followed_but_not_to_another_scheme(server, tmp_path):
         fetch_cohort.download(server.url("/redirect?again"), tmp_path, sha256="")
 
 
-@pytest.mark.parametrize("url", ["https://x/a b/../../../etc/passwd", "https://x/", "https://x/.hidden", "https://x/%2e%2e%2fz"])
+@pytest.mark.parametrize(
+    "url", ["https://x/a b/../../../etc/passwd", "https://x/", "https://x/.hidden", "https://x/%2e%2e%2fz"]
+)
 def test_names_of_downloads_stay_in_their_folder(url, tmp_path):
     name = fetch_cohort.cached_name(url)
     assert (tmp_path / name).resolve().parent == tmp_path.resolve() and not name.startswith(".")
@@ -147,7 +150,14 @@ def test_names_of_downloads_stay_in_their_folder(url, tmp_path):
 def test_a_local_file_is_only_fingerprinted(form, tmp_path):
     path = tmp_path / "my cohort.h5ad"
     path.write_bytes(CONTENT)
-    arguments = ["--source", form.format(path), "--download-dir", str(tmp_path / "d"), "--output", str(tmp_path / "f.json")]
+    arguments = [
+        "--source",
+        form.format(path),
+        "--download-dir",
+        str(tmp_path / "d"),
+        "--output",
+        str(tmp_path / "f.json"),
+    ]
     fetch_cohort.main([*arguments, "--versions", str(tmp_path / "v.json")])
     assert read_json(tmp_path / "f.json") == {"location": str(path), "size": len(CONTENT), "sha256": SHA256}
     assert not (tmp_path / "d").exists()
@@ -155,7 +165,9 @@ def test_a_local_file_is_only_fingerprinted(form, tmp_path):
         fetch_cohort.main([*arguments, "--sha256", "f" * 64])
 
 
-@pytest.mark.parametrize(("source", "message"), [("/no/such.h5ad", "there is no such file"), ("ftp://x/y", "must begin with")])
+@pytest.mark.parametrize(
+    ("source", "message"), [("/no/such.h5ad", "there is no such file"), ("ftp://x/y", "must begin with")]
+)
 def test_what_cannot_be_fetched_is_said(source, message, tmp_path):
     with pytest.raises(BadInput, match=message):
         fetch_cohort.main(["--source", source, "--download-dir", str(tmp_path), "--output", str(tmp_path / "f.json")])

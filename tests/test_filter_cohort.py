@@ -1,13 +1,14 @@
 """The cohort filter keeps what the stated rules keep, and every cell and donor that goes is counted with its reason."""
 
-import filter_cohort
 import numpy as np
 import pandas as pd
 import pytest
-from checkpoints import read_json, read_parquet, read_tsv, write_parquet
-from command_line import BadInput
 from hypothesis import given
 from hypothesis import strategies as st
+
+import filter_cohort
+from checkpoints import read_json, read_parquet, read_tsv, write_parquet
+from command_line import BadInput
 
 
 def cohort(counts: dict[tuple[str, str], int], ages: dict[str, float]):
@@ -62,7 +63,10 @@ def test_the_funnel_adds_up(mixed, tmp_path):
     kept, donor_rows, types, funnel = run(cells, donors, tmp_path, "--min-donor-fraction", "0.9")
     for part in ("cells", "donors", "cell_types"):
         assert funnel[part]["input"] == funnel[part]["kept"] + sum(funnel[part]["lost"].values()), part
-    assert funnel["cells"]["input"] == len(cells) and funnel["cells"]["kept"] == len(kept) == donor_rows["n_cells_kept"].sum()
+    assert (
+        funnel["cells"]["input"] == len(cells)
+        and funnel["cells"]["kept"] == len(kept) == donor_rows["n_cells_kept"].sum()
+    )
     assert funnel["cells"]["lost"]["no cell type"] == 5 and funnel["cells"]["lost"]["no donor"] == 2
     assert funnel["cells"]["lost"]["donor left out: age unknown"] == 80
 
@@ -92,5 +96,6 @@ def test_the_order_of_cells_in_the_file_does_not_matter(mixed, tmp_path):
     other = run(cells.sample(frac=1, random_state=1), donors, tmp_path, "--min-donor-fraction", "0.9")[0]
     columns = ["cell_id", "shard"]
     pd.testing.assert_frame_equal(
-        one.sort_values("cell_id")[columns].reset_index(drop=True), other.sort_values("cell_id")[columns].reset_index(drop=True)
+        one.sort_values("cell_id")[columns].reset_index(drop=True),
+        other.sort_values("cell_id")[columns].reset_index(drop=True),
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal, nuisance_reason
 
 
@@ -10,7 +11,11 @@ from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal, nuisance_r
     [
         (is_mitochondrial, ["MT-ND1", "MT-CYB", "MT-RNR2", "MT-TL1"], ["MT1A", "MTOR", "MT-", "MTND1P23", ""]),
         (is_hemoglobin, ["HBA1", "HBB", "HBG2", "HBZ"], ["HBEGF", "HBP1", "HBS1L", ""]),
-        (is_ribosomal, ["RPS6", "RPL3", "RPLP0", "RPSA", "RPS4Y1", "FAU"], ["RPS6KA1", "RPS6KB1", "RPS19BP1", "MRPL3", ""]),
+        (
+            is_ribosomal,
+            ["RPS6", "RPL3", "RPLP0", "RPSA", "RPS4Y1", "FAU"],
+            ["RPS6KA1", "RPS6KB1", "RPS19BP1", "MRPL3", ""],
+        ),
     ],
 )
 def test_membership_is_exact(member, inside, outside):

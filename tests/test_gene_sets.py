@@ -110,9 +110,7 @@ def test_a_library_is_downloaded_once_and_then_read_from_the_cache(tmp_path):
         ]
         first = fetch(tmp_path, *options)
         assert fetch(tmp_path, *options) == first == parse_gmt(GMT, "x")
-    assert [path for path, _ in requests] == [
-        "/Enrichr/geneSetLibrary?mode=text&libraryName=Some_Library_2024"
-    ]
+    assert [path for path, _ in requests] == ["/Enrichr/geneSetLibrary?mode=text&libraryName=Some_Library_2024"]
     assert read_json(tmp_path / "s.json") == {"source": "Some_Library_2024", "n_sets": 2, "n_genes": 4}
 
 

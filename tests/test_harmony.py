@@ -43,9 +43,7 @@ def test_batches_come_together_and_types_stay_apart():
 
 
 def test_values_are_harmonypys():
-    expected = harmonypy.run_harmony(
-        POINTS, pd.DataFrame({"d": DONOR}), "d", random_state=5, verbose=False
-    ).Z_corr
+    expected = harmonypy.run_harmony(POINTS, pd.DataFrame({"d": DONOR}), "d", random_state=5, verbose=False).Z_corr
     fit = harmony.harmonize(POINTS, DONOR, max_iterations=10, seed=5, threads=1)
     np.testing.assert_array_equal(fit.embedding, np.asarray(expected).astype(np.float32))
 

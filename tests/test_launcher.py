@@ -50,9 +50,7 @@ def make_wheel(folder: Path, version: str = "1.0") -> Path:
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    sums = {
-        name: base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()) for name, text in files.items()
-    }
+    sums = {name: base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()) for name, text in files.items()}
     record = "".join(f"{name},sha256={value.decode().rstrip('=')},\n" for name, value in sums.items())
     wheel = folder / f"tiny-{version}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -362,9 +360,7 @@ def test_every_locked_package_has_hashes_and_no_lock_names_a_host():
         if not lock.name.startswith("engine"):
             entries = re.split(r"^(?=\w)", text, flags=re.MULTILINE)[1:]
             assert entries
-            assert all(re.match(r"[\w.-]+==\S+ \\\n    --hash=sha256:", entry) for entry in entries), (
-                lock.name
-            )
+            assert all(re.match(r"[\w.-]+==\S+ \\\n    --hash=sha256:", entry) for entry in entries), lock.name
 
 
 def test_no_package_is_locked_for_both_runtime_and_tools():
@@ -556,9 +552,7 @@ def test_the_launcher_costs_little(showing_java):
 
     def seconds(command):
         started = time.perf_counter()
-        subprocess.run(
-            command, check=True, capture_output=True, env={**os.environ, "JAVA_CMD": str(showing_java)}
-        )
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "JAVA_CMD": str(showing_java)})
         return time.perf_counter() - started
 
     launcher = min(seconds([LAUNCHER, "run", "x"]) for _ in range(7))
@@ -573,9 +567,7 @@ def test_the_pinned_engine_starts():
 
 
 def test_an_unknown_command_shows_the_usage():
-    done = subprocess.run(
-        ["sh", CONTAINERS / "bootstrap.sh", "setup", "everything"], capture_output=True, text=True
-    )
+    done = subprocess.run(["sh", CONTAINERS / "bootstrap.sh", "setup", "everything"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "bootstrap.py setup PART" in done.stderr
 

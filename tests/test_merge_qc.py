@@ -1,9 +1,10 @@
 """Quality control of all shards together: losses add up, and cell types are judged by the samples that are left."""
 
-import merge_qc
 import numpy as np
 import pandas as pd
 import pytest
+
+import merge_qc
 from checkpoints import read_json, read_parquet, read_tsv, write_json, write_parquet
 from command_line import BadInput
 
@@ -21,11 +22,16 @@ def cells_of(rows):
 
 
 def run(shards, folder, *options):
-    types = pd.DataFrame({"id": ["b", "t"], "cell_type": ["B", "T"], "n_cells": 9, "n_donors": 3, "kept": [True, True], "reason": ""})
+    types = pd.DataFrame(
+        {"id": ["b", "t"], "cell_type": ["B", "T"], "n_cells": 9, "n_donors": 3, "kept": [True, True], "reason": ""}
+    )
     write_parquet(types, folder / "types.parquet")
     for i, shard in enumerate(shards):
         write_parquet(shard, folder / f"{i}.parquet")
-        how = {donor: "not scored: fewer than 100 cells" if donor == "D2" else "scrublet" for donor in shard["donor_id"].unique()}
+        how = {
+            donor: "not scored: fewer than 100 cells" if donor == "D2" else "scrublet"
+            for donor in shard["donor_id"].unique()
+        }
         write_json({"donors": how, "notes": ["a note"]}, folder / f"{i}.json")
     tables, summaries = ([str(folder / f"{i}.{kind}") for i in range(len(shards))] for kind in ("parquet", "json"))
     merge_qc.main(
@@ -38,8 +44,17 @@ def run(shards, folder, *options):
 @pytest.fixture
 def shards():
     return [
-        cells_of([("D0", "B", "", 12), ("D0", "T", "", 30), ("D0", "T", "doublet", 4), ("D0", "T", "too few genes", 3)]),
-        cells_of([("D1", "B", "", 9), ("D1", "T", "", 25), ("D2", "T", "too few genes; too few counts", 5), ("D2", "T", "", 10)]),
+        cells_of(
+            [("D0", "B", "", 12), ("D0", "T", "", 30), ("D0", "T", "doublet", 4), ("D0", "T", "too few genes", 3)]
+        ),
+        cells_of(
+            [
+                ("D1", "B", "", 9),
+                ("D1", "T", "", 25),
+                ("D2", "T", "too few genes; too few counts", 5),
+                ("D2", "T", "", 10),
+            ]
+        ),
     ]
 
 
@@ -71,7 +86,10 @@ def test_unscored_donors_are_named(shards, tmp_path):
     doublets = read_tsv(folder / "qc/doublets.tsv").set_index("donor_id")
     assert doublets.loc["D0", ["n_cells", "n_scored", "n_doublets", "how"]].tolist() == [49, 49, 4, "scrublet"]
     assert doublets.loc["D2", "how"].startswith("not scored")
-    assert read_json(folder / "qc/qc.json")["notes"] == ["a note", "1 of 3 donors were not scored for doublets: see qc/doublets.tsv"]
+    assert read_json(folder / "qc/qc.json")["notes"] == [
+        "a note",
+        "1 of 3 donors were not scored for doublets: see qc/doublets.tsv",
+    ]
 
 
 def test_no_cell_left_names_the_rule_that_took_most(tmp_path):

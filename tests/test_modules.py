@@ -31,7 +31,9 @@ def imports_of(script: Path) -> set[str]:
 
 def part(text: str, name: str) -> str:
     """One part of a process (`script`, `stub`, `output`, ...)."""
-    match = re.search(rf"^    {name}:\n(.*?)(?=^    (?:input|output|script|stub|when):\n|^\}})", text, re.MULTILINE | re.DOTALL)
+    match = re.search(
+        rf"^    {name}:\n(.*?)(?=^    (?:input|output|script|stub|when):\n|^\}})", text, re.MULTILINE | re.DOTALL
+    )
     assert match, f"no {name}: part"
     return match[1]
 
@@ -87,7 +89,19 @@ def test_scripts_are_executable_so_that_the_engine_hashes_them(path):
 
 @pytest.mark.parametrize("path", sorted(BIN.glob("*.py")), ids=lambda path: path.name)
 def test_no_script_is_named_like_a_library_it_could_shadow(path):
-    libraries = {"umap", "scrublet", "scanpy", "anndata", "igraph", "faiss", "harmonypy", "gseapy", "numpy", "pandas", "scipy"}
+    libraries = {
+        "umap",
+        "scrublet",
+        "scanpy",
+        "anndata",
+        "igraph",
+        "faiss",
+        "harmonypy",
+        "gseapy",
+        "numpy",
+        "pandas",
+        "scipy",
+    }
     assert path.stem not in libraries
 
 

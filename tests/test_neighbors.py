@@ -19,9 +19,7 @@ from graph_file import Graph, read_graph, write_graph
 def clouds(cells=1500, dimensions=12, seed=0):
     random = np.random.default_rng(seed)
     centres = random.normal(0, 4, (6, dimensions))
-    return (centres[random.integers(0, 6, cells)] + random.normal(0, 1, (cells, dimensions))).astype(
-        np.float32
-    )
+    return (centres[random.integers(0, 6, cells)] + random.normal(0, 1, (cells, dimensions))).astype(np.float32)
 
 
 POINTS = clouds()

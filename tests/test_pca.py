@@ -25,9 +25,7 @@ def write_parts(folder, bounds, matrix=NORMALIZED):
     edges = [0, *bounds, matrix.shape[0]]
     for number, (low, high) in enumerate(itertools.pairwise(edges)):
         obs = pd.DataFrame(index=pd.Index(OBS["cell_id"].to_numpy(dtype=object)[low:high], name="cell_id"))
-        part = anndata.AnnData(
-            matrix[low:high], obs=obs, var=VAR.iloc[: matrix.shape[1]].set_index("gene_id")
-        )
+        part = anndata.AnnData(matrix[low:high], obs=obs, var=VAR.iloc[: matrix.shape[1]].set_index("gene_id"))
         paths.append(folder / f"shard-{number:03d}.h5ad")
         write_h5ad(part, paths[-1])
     return paths
@@ -62,9 +60,7 @@ def test_scores_equal_scanpys_up_to_sign():
     sign = np.sign((theirs * fit.scores).sum(axis=0))
     # The cohort has few strong components; 32 bits tell the rest apart less well than 64.
     np.testing.assert_allclose(fit.scores[:, :4], (theirs * sign)[:, :4], atol=2e-3)
-    np.testing.assert_allclose(
-        fit.variance / fit.total_variance, cohort.uns["pca"]["variance_ratio"], rtol=1e-4
-    )
+    np.testing.assert_allclose(fit.variance / fit.total_variance, cohort.uns["pca"]["variance_ratio"], rtol=1e-4)
     angle = np.linalg.svd(fit.loadings.T @ cohort.varm["PCs"], compute_uv=False)
     assert np.degrees(np.arccos(np.minimum(angle.min(), 1))) < 0.1
 
@@ -98,9 +94,7 @@ def test_tables_carry_cells_genes_and_shares_of_variance(tmp_path):
     assert list(scores.columns) == ["cell_id", *(f"PC{i}" for i in range(1, 21))]
     assert list(scores["cell_id"]) == list(OBS["cell_id"])
     loadings = read_parquet(tmp_path / "pca_loadings.parquet")
-    assert list(loadings["gene_id"]) == list(VAR["gene_id"]) and list(loadings["symbol"]) == list(
-        VAR["symbol"]
-    )
+    assert list(loadings["gene_id"]) == list(VAR["gene_id"]) and list(loadings["symbol"]) == list(VAR["symbol"])
     variance = read_tsv(tmp_path / "pca_variance.tsv")
     assert (variance["ratio"].diff().dropna() <= 0).all() and 0 < variance["cumulative"].iloc[-1] < 1
     centred = NORMALIZED.toarray() - NORMALIZED.toarray().mean(axis=0)

@@ -48,10 +48,7 @@ def test_descriptions_say_what_the_tables_say(inputs, tmp_path):
     de = table(inputs, "de.tsv")
     up, down = ((de["padj"] < 0.05) & (sign * de["log2_fold_change"] > 0) for sign in (1, -1))
     with Image.open(figures["volcano"]) as image:
-        assert (
-            f"{len(de)} genes of B cell: {up.sum()} up and {down.sum()} down with age"
-            in image.text["Description"]
-        )
+        assert f"{len(de)} genes of B cell: {up.sum()} up and {down.sum()} down with age" in image.text["Description"]
     summary = read_tsv(inputs / "summarize_predictions/published/prediction_summary.tsv")
     best = summary[summary["id"] == "b_cell"].sort_values("mae").iloc[0]
     with Image.open(figures["prediction"]) as image:
@@ -72,9 +69,7 @@ def test_the_name_of_a_cell_type_is_only_text(inputs, tmp_path):
 
 def test_an_id_without_results_is_an_error(inputs, tmp_path):
     with pytest.raises(BadInput, match="--id t_cell"):
-        main(
-            ["--published", str(inputs / "de-b_cell/published"), "--id", "t_cell", "--output", str(tmp_path)]
-        )
+        main(["--published", str(inputs / "de-b_cell/published"), "--id", "t_cell", "--output", str(tmp_path)])
 
 
 def test_a_volcano_shows_every_gene_and_names_called_ones(inputs):
@@ -134,9 +129,7 @@ def test_infinite_odds_stay_on_the_figure():
 
 
 def test_predictions_of_a_donor_are_averaged_over_repeats():
-    rows = pd.DataFrame(
-        {"donor_id": ["a", "b", "a"], "age_years": [30.0, 50, 30], "predicted": [20.0, 51, 50]}
-    )
+    rows = pd.DataFrame({"donor_id": ["a", "b", "a"], "age_years": [30.0, 50, 30], "predicted": [20.0, 51, 50]})
     means = donor_means(rows)
     assert means.loc["a"].tolist() == [30, 35, 20, 50] and means.loc["b", "predicted"] == 51
 
@@ -146,9 +139,7 @@ def test_each_model_has_its_line_at_the_penalties_tried(inputs):
     own = summary[summary["id"] == "b_cell"]
     ax = plot_sweep(own).axes[0]
     models = sorted(own["model"].unique())
-    assert [container.get_label() for container in ax.containers] == [
-        model.replace("_", " ") for model in models
-    ]
+    assert [container.get_label() for container in ax.containers] == [model.replace("_", " ") for model in models]
     for model, container in zip(models, ax.containers, strict=True):
         errors = own[own["model"] == model].sort_values("alpha")["mae"].to_numpy()
         np.testing.assert_allclose(np.asarray(container[0].get_ydata(), dtype=float), errors)

@@ -72,9 +72,7 @@ def test_every_cell_type_has_its_bar_and_those_left_out_their_reason():
 
 
 def test_the_script_writes_figures_that_say_what_the_tables_say(inputs, tmp_path):
-    donors, filtering = (
-        inputs / f"filter_cohort/published/cohort/{name}" for name in ("donors.tsv", "filtering.json")
-    )
+    donors, filtering = (inputs / f"filter_cohort/published/cohort/{name}" for name in ("donors.tsv", "filtering.json"))
     main(
         [
             "--donors", str(donors), "--cell-types", str(inputs / "merge_qc/published/cohort/cell_types.tsv"),
@@ -84,11 +82,7 @@ def test_the_script_writes_figures_that_say_what_the_tables_say(inputs, tmp_path
     with Image.open(tmp_path / "cells_per_donor.png") as image:
         said = image.text["Description"]
     table = read_tsv(donors)
-    assert (
-        f"{len(table)} donors" in said
-        and f"{int(table['kept'].sum())} are kept" in said
-        and "needs, 40." in said
-    )
+    assert f"{len(table)} donors" in said and f"{int(table['kept'].sum())} are kept" in said and "needs, 40." in said
     assert {path.name for path in tmp_path.glob("*.p*")} == {
         f"{name}.{kind}" for name in ("cells_per_donor", "age_sex", "cell_types") for kind in ("png", "pdf")
     }

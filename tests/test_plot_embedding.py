@@ -80,9 +80,7 @@ def test_kinds_are_numbered_on_the_map_and_in_the_legend():
 
 def test_many_donors_get_no_legend():
     kinds = pd.Series(pd.Categorical([f"d{i}" for i in range(100)]))
-    ax = plot_categories(
-        np.random.default_rng(0).normal(size=(100, 2)), kinds, axis_names=AXES, numbered=False
-    ).axes[0]
+    ax = plot_categories(np.random.default_rng(0).normal(size=(100, 2)), kinds, axis_names=AXES, numbered=False).axes[0]
     assert ax.get_legend() is None and not ax.texts
 
 

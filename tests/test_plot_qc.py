@@ -62,9 +62,7 @@ def test_the_median_of_each_cell_type_is_drawn(cells):
 
 def test_a_share_that_is_not_known_is_said_to_be(cells):
     unknown = cells.assign(pct_mito=np.nan, pct_hb=np.nan)
-    words = [
-        text.get_text() for ax in plot_violins(unknown, metrics_of(THRESHOLDS)).axes for text in ax.texts
-    ]
+    words = [text.get_text() for ax in plot_violins(unknown, metrics_of(THRESHOLDS)).axes for text in ax.texts]
     assert "Mitochondrial (%): not known for this cohort" in words
     words = [text.get_text() for ax in plot_counts_and_genes(unknown, THRESHOLDS).axes for text in ax.texts]
     assert words == [
@@ -74,9 +72,7 @@ def test_a_share_that_is_not_known_is_said_to_be(cells):
 
 
 def test_a_cohort_whose_cells_are_all_alike_can_be_drawn(cells):
-    alike = cells.head(20).assign(
-        n_genes=300, n_counts=600, pct_mito=0.0, pct_hb=0.0, pct_ribo=0.0, doublet_score=0.1
-    )
+    alike = cells.head(20).assign(n_genes=300, n_counts=600, pct_mito=0.0, pct_hb=0.0, pct_ribo=0.0, doublet_score=0.1)
     assert len(plot_violins(alike, metrics_of(THRESHOLDS)).axes) == 6
     assert plot_counts_and_genes(alike, THRESHOLDS).axes
 
@@ -86,8 +82,7 @@ def test_every_lost_cell_is_in_a_bar(cells):
     names = [text.get_text() for text in ax.get_yticklabels()]
     widths = np.array([patch.get_width() for patch in ax.patches]).reshape(2, -1).sum(axis=0)
     expected = {
-        name: int(cells["reason"].str.split("; ").map(lambda broken, name=name: name in broken).sum())
-        for name in names
+        name: int(cells["reason"].str.split("; ").map(lambda broken, name=name: name in broken).sum()) for name in names
     }
     assert dict(zip(names, widths, strict=True)) == expected
     assert set(names) == {rule for reason in cells["reason"] for rule in reason.split("; ")} - {""}

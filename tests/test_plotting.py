@@ -1,4 +1,4 @@
-"""The one style of figures: colours that everyone can tell apart, a scatter that shows proportions, the same bytes."""
+"""The one style of figures: colours to tell apart, a scatter that shows proportions, the same bytes."""
 
 import time
 from itertools import combinations
@@ -63,9 +63,7 @@ def draw_one(folder):
     points = np.random.default_rng(1).normal(size=(500, 2))
     scatter(ax, points[:, 0], points[:, 1], codes=np.arange(500) % 3)
     ax.set_xlabel("$ is a dollar")
-    save_figure(
-        figure, folder / "figure", title="Title", description="Größe, 5 µm", kinds=("png", "pdf", "svg")
-    )
+    save_figure(figure, folder / "figure", title="Title", description="Größe, 5 µm", kinds=("png", "pdf", "svg"))
     return {path.suffix: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
@@ -104,9 +102,7 @@ def test_a_mixed_region_looks_mixed_in_its_true_proportions_whichever_kind_comes
     codes = np.zeros(len(points), dtype=int)
     codes[-20_000 if rare_last else 0 : None if rare_last else 20_000] = 1
     pixels, _, _ = drawn(*points.T, codes=codes, palette=["#FF0000", "#0000FF"])
-    red, blue = (
-        (pixels[..., 3] > 0) & (pixels[..., channel] == 1) & (pixels[..., 1] == 0) for channel in (0, 2)
-    )
+    red, blue = ((pixels[..., 3] > 0) & (pixels[..., channel] == 1) & (pixels[..., 1] == 0) for channel in (0, 2))
     assert blue.sum() / (blue.sum() + red.sum()) == pytest.approx(0.1, abs=0.01)
 
 
@@ -131,9 +127,7 @@ def test_without_codes_or_numbers_the_number_of_points_is_shown():
 
 
 def test_points_lie_where_a_log_axis_has_them():
-    pixels, _, ax = drawn(
-        [10, 1.0], [10, 100.0], scale="log", limits=(1, 100), codes=np.array([0, 0]), radius=3
-    )
+    pixels, _, ax = drawn([10, 1.0], [10, 100.0], scale="log", limits=(1, 100), codes=np.array([0, 0]), radius=3)
     n_y, n_x = pixels.shape[:2]
     assert pixels[n_y // 2, n_x // 2, 3] > 0 and pixels[n_y - 1, 0, 3] > 0 and pixels[0, 0, 3] == 0
     assert ax.get_xlim() == (1, 100)
@@ -141,16 +135,12 @@ def test_points_lie_where_a_log_axis_has_them():
     figure.canvas.draw()
     buffer = np.asarray(figure.canvas.buffer_rgba())
     x, y = ax.transData.transform((10, 10))
-    assert buffer[int(buffer.shape[0] - y), int(x), :3] == pytest.approx(
-        np.array(to_rgb(PALETTE[0])) * 255, abs=30
-    )
+    assert buffer[int(buffer.shape[0] - y), int(x), :3] == pytest.approx(np.array(to_rgb(PALETTE[0])) * 255, abs=30)
 
 
 def test_the_size_of_the_picture_does_not_grow_with_the_number_of_points():
     rng = np.random.default_rng(0)
-    few, many = (
-        drawn(*rng.uniform(0, 1, (2, n)), codes=np.zeros(n, dtype=int))[0] for n in (1_000, 1_300_000)
-    )
+    few, many = (drawn(*rng.uniform(0, 1, (2, n)), codes=np.zeros(n, dtype=int))[0] for n in (1_000, 1_300_000))
     assert few.shape == many.shape
     assert dot_radius(1_300_000) < dot_radius(1_000) / 4
 

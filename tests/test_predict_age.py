@@ -214,9 +214,7 @@ def test_a_constant_prediction_has_no_correlation(tmp_path):
     ages = np.array([20.0, 40, 60])
     constant = {name: np.full((2, 3), 40.0) for name in ("model", "median", "sex")}
     assert np.isnan(metric_values(constant, ages, np.ones(3))["r"])
-    _, metrics, coefficients, _ = run_step(
-        tmp_path, simulate_samples(n_genes=100)[0], model="elastic_net", alpha="1e9"
-    )
+    _, metrics, coefficients, _ = run_step(tmp_path, simulate_samples(n_genes=100)[0], model="elastic_net", alpha="1e9")
     assert metrics.loc["r2", "value"] < 0.1
     assert coefficients["coefficient"].abs().max() < 0.01
 
@@ -229,14 +227,10 @@ def test_the_coefficients_and_the_summary_are_the_whole_model(tmp_path):
     assert summary["n_genes"] == len(coefficients) < 100
     assert summary["sex_coefficients"] == []
     columns = [adata.var_names.get_loc(gene) for gene in coefficients["gene_id"]]
-    scaled = (log_cpm(adata.X.toarray())[:, columns] - coefficients["mean"].to_numpy()) / coefficients[
-        "sd"
-    ].to_numpy()
+    scaled = (log_cpm(adata.X.toarray())[:, columns] - coefficients["mean"].to_numpy()) / coefficients["sd"].to_numpy()
     by_hand = summary["intercept"] + scaled @ coefficients["coefficient"].to_numpy()
     counts = adata.X.toarray()
-    fitted = fit_age_model(
-        counts, log_cpm(counts), adata.obs["age_years"].to_numpy(), model="linear_svr", alpha=1
-    )
+    fitted = fit_age_model(counts, log_cpm(counts), adata.obs["age_years"].to_numpy(), model="linear_svr", alpha=1)
     np.testing.assert_allclose(by_hand, fitted.predict(log_cpm(counts)), atol=0.01)
     size = coefficients["coefficient"].abs()
     assert size.is_monotonic_decreasing
@@ -262,9 +256,7 @@ def test_order_of_rows_changes_no_byte(tmp_path, model):
         (lambda a: _aged(a, 50.0), "all donors are of one age"),
     ],
 )
-def test_what_cannot_be_fitted_leaves_headers_and_the_reason_or_an_error_under_strict(
-    tmp_path, spoil, reason
-):
+def test_what_cannot_be_fitted_leaves_headers_and_the_reason_or_an_error_under_strict(tmp_path, spoil, reason):
     adata = spoil(simulate_samples(depth=5)[0]).copy()
     predictions, metrics, coefficients, summary = run_step(tmp_path, adata)
     assert predictions.empty and metrics.empty and coefficients.empty
@@ -284,9 +276,7 @@ def _aged(adata, years):
 def test_no_expressed_gene_is_said():
     counts = np.ones((12, 5), dtype=int)
     with pytest.raises(CannotFit, match="no gene has 5 counts in 50% of the samples"):
-        fit_age_model(
-            counts, np.random.default_rng(0).normal(size=(12, 5)), np.arange(12.0), model="ridge", alpha=1
-        )
+        fit_age_model(counts, np.random.default_rng(0).normal(size=(12, 5)), np.arange(12.0), model="ridge", alpha=1)
 
 
 def test_donors_of_unknown_age_are_left_out():

@@ -1,17 +1,18 @@
 """Pseudobulk sums are exact to the last count, and do not depend on shards."""
 
 import anndata
-import merge_pseudobulk
 import numpy as np
 import pandas as pd
-import pseudobulk
 import pytest
 import scanpy
-from checkpoints import read_h5ad, read_tsv, write_h5ad, write_parquet, write_tsv
-from command_line import BadInput
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+
+import merge_pseudobulk
+import pseudobulk
+from checkpoints import read_h5ad, read_tsv, write_h5ad, write_parquet, write_tsv
+from command_line import BadInput
 from small_cohorts import small_cohort
 from test_qc_cells import shard_of
 
@@ -35,10 +36,14 @@ def test_sums_equal_scanpys_aggregate():
     samples, sums = pseudobulk.sum_by_sample(
         shard.X, shard.obs["donor_id"].astype(str).to_numpy(), shard.obs["cell_type"].astype(str).to_numpy()
     )
-    reference = scanpy.get.aggregate(anndata.AnnData(shard.X.astype(np.float64), obs=shard.obs), ["cell_type", "donor_id"], "sum")
+    reference = scanpy.get.aggregate(
+        anndata.AnnData(shard.X.astype(np.float64), obs=shard.obs), ["cell_type", "donor_id"], "sum"
+    )
     keys = (reference.obs["cell_type"].astype(str) + reference.obs["donor_id"].astype(str)).tolist()
     ours = (samples["cell_type"] + samples["donor_id"]).tolist()
-    np.testing.assert_array_equal(sums.toarray(), np.asarray(reference.layers["sum"])[[keys.index(key) for key in ours]])
+    np.testing.assert_array_equal(
+        sums.toarray(), np.asarray(reference.layers["sum"])[[keys.index(key) for key in ours]]
+    )
 
 
 def test_sums_beyond_16_and_32_bits_do_not_wrap():
@@ -63,7 +68,13 @@ def run(shards, folder, *, kept=lambda ids: np.ones(len(ids), dtype=bool), types
     names = sorted(set().union(*(shard.obs["cell_type"].unique() for shard in shards)))
     rows = {"id": [f"type{i}" for i in range(len(names))], "cell_type": names, "kept": True, "reason": ""}
     write_tsv(pd.DataFrame(rows).assign(**(types or {})), folder / "types.tsv")
-    donors = pd.DataFrame({"donor_id": [f"D{d:02d}" for d in range(8)], "age_years": 30.0 + 5 * np.arange(8), "sex": ["female", "male"] * 4})
+    donors = pd.DataFrame(
+        {
+            "donor_id": [f"D{d:02d}" for d in range(8)],
+            "age_years": 30.0 + 5 * np.arange(8),
+            "sex": ["female", "male"] * 4,
+        }
+    )
     write_parquet(donors.assign(pool="p", cell_type="clash"), folder / "donors.parquet")
     merge_pseudobulk.main(
         ["--parts", *parts[::-1], "--donors", str(folder / "donors.parquet"), "--cell-types", str(folder / "types.tsv"), "--prefix",
@@ -85,7 +96,11 @@ def by_donor(shard, *groups):
 def test_any_split_into_shards_gives_the_same_bytes(cohort, tmp_path):
     one = run([cohort], tmp_path / "1")
     many = run(by_donor(cohort, [0, 1], [2, 3, 4], [5], [6, 7]), tmp_path / "2")
-    for name in ("published/pseudobulk/pseudobulk.h5ad", "published/pseudobulk/samples.tsv", "dataset-x_type0_step-pseudobulk_counts.h5ad"):
+    for name in (
+        "published/pseudobulk/pseudobulk.h5ad",
+        "published/pseudobulk/samples.tsv",
+        "dataset-x_type0_step-pseudobulk_counts.h5ad",
+    ):
         assert (one / name).read_bytes() == (many / name).read_bytes(), name
 
 
@@ -93,7 +108,9 @@ def test_samples_carry_donor_columns_and_only_kept_cells_are_summed(cohort, tmp_
     folder = run([cohort], tmp_path / "1", kept=lambda ids: np.arange(len(ids)) % 2 == 0, min_cells=1)
     table = read_h5ad(folder / "published/pseudobulk/pseudobulk.h5ad")
     assert table.X.sum() == cohort.X[::2].sum() and table.obs["n_cells"].sum() == len(range(0, cohort.n_obs, 2))
-    assert set(table.obs["cell_type"]) == set(cohort.obs["cell_type"]), "the donors' own column of that name does not replace it"
+    assert set(table.obs["cell_type"]) == set(cohort.obs["cell_type"]), (
+        "the donors' own column of that name does not replace it"
+    )
     assert table.obs.groupby("donor_id", observed=True)["age_years"].first()["D03"] == 45
     assert table.var["symbol"].tolist() == cohort.var["symbol"].tolist()
 
@@ -101,7 +118,11 @@ def test_samples_carry_donor_columns_and_only_kept_cells_are_summed(cohort, tmp_
 def test_small_samples_and_dropped_cell_types_are_left_out_with_their_reason(cohort, tmp_path):
     few = (cohort.obs["donor_id"] == "D00").to_numpy() & (cohort.obs["cell_type"] == "T cell").to_numpy()
     folder = run(
-        [cohort], tmp_path / "1", kept=lambda ids: ~few | (np.cumsum(few) <= 4), types={"kept": [False, True]}, min_cells=10
+        [cohort],
+        tmp_path / "1",
+        kept=lambda ids: ~few | (np.cumsum(few) <= 4),
+        types={"kept": [False, True]},
+        min_cells=10,
     )
     samples = read_tsv(folder / "published/pseudobulk/samples.tsv").set_index("sample_id")
     assert samples.loc["type1|D00", "reason"] == "fewer than 10 cells" and samples.loc["type1|D01", "kept"]
@@ -116,4 +137,13 @@ def test_cells_of_another_shard_are_refused(cohort, tmp_path):
     table = cohort.obs.reset_index(names="cell_id").astype(object).assign(kept=True)
     write_parquet(table[::-1], tmp_path / "c.parquet")
     with pytest.raises(BadInput, match="run both anew"):
-        pseudobulk.main(["--shard", str(tmp_path / "s.h5ad"), "--cells", str(tmp_path / "c.parquet"), "--output", str(tmp_path / "o")])
+        pseudobulk.main(
+            [
+                "--shard",
+                str(tmp_path / "s.h5ad"),
+                "--cells",
+                str(tmp_path / "c.parquet"),
+                "--output",
+                str(tmp_path / "o"),
+            ]
+        )

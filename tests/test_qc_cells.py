@@ -4,15 +4,16 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-import qc_cells
 import scanpy
 import scrublet
+from scipy import sparse
+from threadpoolctl import threadpool_limits
+
+import qc_cells
 from checkpoints import read_json, read_parquet, write_h5ad
 from command_line import limit_threads
 from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal
-from scipy import sparse
 from small_cohorts import SYMBOLS, small_cohort
-from threadpoolctl import threadpool_limits
 
 
 def shard_of(cohort):
@@ -71,7 +72,12 @@ def test_an_empty_cell_has_shares_of_zero():
 
 def test_thresholds_are_inclusive_and_every_broken_rule_is_named():
     metrics = pd.DataFrame(
-        {"n_genes": [200, 199, 6000, 6001], "n_counts": [500, 499, 30_000, 30_001], "pct_mito": [20, 20.1, 0, np.nan], "pct_hb": [5, 5.1, 0, np.nan]}
+        {
+            "n_genes": [200, 199, 6000, 6001],
+            "n_counts": [500, 499, 30_000, 30_001],
+            "pct_mito": [20, 20.1, 0, np.nan],
+            "pct_hb": [5, 5.1, 0, np.nan],
+        }
     )
     reasons = qc_cells.reasons_of(qc_cells.broken_rules(metrics, qc_cells.Thresholds()))
     assert reasons.tolist() == [
@@ -83,7 +89,9 @@ def test_scrublet_scores_are_the_packages_own_donor_by_donor(shard, tmp_path):
     table, _ = run(shard, tmp_path, "--seed", "3")
     for donor in table["donor_id"].unique():
         rows = (table["donor_id"] == donor).to_numpy()
-        reference = scrublet.Scrublet(sparse.csc_matrix(shard.X[rows].astype(float)), expected_doublet_rate=0.06, random_state=3)
+        reference = scrublet.Scrublet(
+            sparse.csc_matrix(shard.X[rows].astype(float)), expected_doublet_rate=0.06, random_state=3
+        )
         with limit_threads(1):
             scores, _ = reference.scrub_doublets(use_approx_neighbors=False, verbose=False)
         np.testing.assert_array_equal(table.loc[rows, "doublet_score"], scores)
@@ -116,7 +124,9 @@ def test_without_symbols_shares_are_unknown_and_no_cell_is_judged_by_them(shard,
 def test_kept_is_exactly_no_reason(shard, tmp_path):
     table, _ = run(shard, tmp_path, "--max-pct-mito", "5")
     assert (table["kept"] == (table["reason"] == "")).all()
-    assert (table["is_doublet"] == table["reason"].str.contains("doublet")).all() and 0 < table["kept"].sum() < len(table)
+    assert (table["is_doublet"] == table["reason"].str.contains("doublet")).all() and 0 < table["kept"].sum() < len(
+        table
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,7 @@ def test_variances_ranks_and_genes_equal_scanpys_to_the_last_bit():
     counts, obs, var = embedding_cohort(donors=8, cells_per_donor=90, genes=500)
     donors = obs["donor_id"].to_numpy()
     rankings = rank_genes.rank_donors(counts, donors, span=0.8)
-    cohort = anndata.AnnData(
-        counts.astype(np.float32), obs=obs.set_index("cell_id"), var=var.set_index("gene_id")
-    )
+    cohort = anndata.AnnData(counts.astype(np.float32), obs=obs.set_index("cell_id"), var=var.set_index("gene_id"))
     for n_top_genes in (1, 40, 200, 499):
         ours = seurat_v3.merge_donors([of.variance_norm for of in rankings.values()], n_top_genes=n_top_genes)
         theirs = scanpy.pp.highly_variable_genes(
@@ -113,9 +111,7 @@ def test_only_kept_cells_count(tmp_path):
     assert 0 < (~kept).sum() < 30
     assert [row["n_cells"] for row in summary["donors"]] == list(obs[kept].groupby("donor_id").size())
     np.testing.assert_array_equal(table["n_counts"], np.asarray(counts[kept].sum(axis=0)).ravel())
-    alone, _ = rank_file(
-        tmp_path, *write_shard(tmp_path, "shard-000", counts[kept], obs[kept], var), name="alone"
-    )
+    alone, _ = rank_file(tmp_path, *write_shard(tmp_path, "shard-000", counts[kept], obs[kept], var), name="alone")
     pd.testing.assert_frame_equal(table, alone)
     assert list(table.columns) == ["gene_id", "symbol", "n_counts", "donor:D00", "donor:D01"]
 
@@ -124,16 +120,12 @@ def test_a_donor_without_kept_cells_is_not_ranked_and_a_tiny_one_is_reported(tmp
     counts, obs, var = embedding_cohort(donors=3)
     of_donor = obs.groupby("donor_id").cumcount().to_numpy()
     keep = (obs["donor_id"] == "D00") | ((obs["donor_id"] == "D01") & (of_donor < 2))
-    table, summary = rank_file(
-        tmp_path, *write_shard(tmp_path, "shard-000", counts, obs.assign(kept=keep), var)
-    )
+    table, summary = rank_file(tmp_path, *write_shard(tmp_path, "shard-000", counts, obs.assign(kept=keep), var))
     assert list(table.columns[3:]) == ["donor:D00"]
     assert [(row["donor_id"], row["n_cells"], row["reason"]) for row in summary["donors"]] == [
         ("D00", 60, ""), ("D01", 2, "fewer than 3 cells"),
     ]  # fmt: skip
-    none, summary = rank_file(
-        tmp_path, *write_shard(tmp_path, "shard-000", counts, obs.assign(kept=False), var)
-    )
+    none, summary = rank_file(tmp_path, *write_shard(tmp_path, "shard-000", counts, obs.assign(kept=False), var))
     assert list(none.columns) == ["gene_id", "symbol", "n_counts"] and summary["donors"] == []
 
 

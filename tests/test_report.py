@@ -116,9 +116,7 @@ def test_the_page_is_well_formed_and_has_each_id_once(page):
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     targets = {
-        attributes["href"][1:]
-        for tag, attributes in page.elements
-        if tag == "a" and attributes["href"].startswith("#")
+        attributes["href"][1:] for tag, attributes in page.elements if tag == "a" and attributes["href"].startswith("#")
     }
     assert targets <= set(ids) and {"findings", "funnel", "methods"} <= targets
 
@@ -169,9 +167,7 @@ def test_findings_are_those_of_the_tables(page, inputs):
         gsea = read_tsv(inputs / f"gsea-{identifier}/{folder}/gsea.tsv").query("q_value < 0.05 and nes > 0")
         assert all(s.removeprefix("HALLMARK_").replace("_", " ") in rows[name][5] for s in gsea["gene_set"])
         best = summary[summary["id"] == identifier].sort_values("mae").iloc[0]
-        assert rows[name][7].startswith(
-            f"{best['mae']:.3g} ({best['mae_low']:.3g} to {best['mae_high']:.3g})"
-        )
+        assert rows[name][7].startswith(f"{best['mae']:.3g} ({best['mae_low']:.3g} to {best['mae_high']:.3g})")
         assert rows[name][8] == f"{best['baseline_mae']:.3g}"
 
 
@@ -182,9 +178,7 @@ def test_the_funnel_adds_up_and_is_recomputed_from_the_tables(inputs, page):
     donors = read_tsv(inputs / "filter_cohort/published/cohort/donors.tsv")
     samples = read_tsv(inputs / "merge_pseudobulk/published/pseudobulk/samples.tsv")
     genes = read_tsv(inputs / "select_genes/published/embedding/genes.tsv")
-    found = {
-        (unit, stage.step): (stage.n_in, stage.n_out) for unit, chain in stages.items() for stage in chain
-    }
+    found = {(unit, stage.step): (stage.n_in, stage.n_out) for unit, chain in stages.items() for stage in chain}
     assert found["donors", "Cohort filter"] == (len(donors), donors["kept"].sum())
     assert found["cells", "Cohort filter"] == (donors["n_cells"].sum(), len(cells))
     assert found["cells", "Quality control"] == (len(cells), cells["kept"].sum())
@@ -240,9 +234,7 @@ def test_numbers_that_do_not_add_up_are_shown_not_hidden(inputs, tmp_path):
 
 
 def test_a_run_that_stopped_early_says_which_parts_it_does_not_hold(inputs, tmp_path):
-    parameters = read_json(inputs / "params.json") | {
-        "stop_after": {"value": "qc", "default": None, "group": "g"}
-    }
+    parameters = read_json(inputs / "params.json") | {"stop_after": {"value": "qc", "default": None, "group": "g"}}
     write_json(parameters, tmp_path / "p.json")
     early = [inputs / task / "published" for task in ("filter_cohort", "merge_qc", "split_cohort")]
     text = " ".join(" ".join(Page(write(inputs, tmp_path, early, tmp_path / "p.json")).words).split())
@@ -251,17 +243,11 @@ def test_a_run_that_stopped_early_says_which_parts_it_does_not_hold(inputs, tmp_
         "expression, "
         "Gene set enrichment, Over-representation, Age prediction." in text
     )
-    assert (
-        "Scrublet" in text and "Harmony" not in text and "No statistics were run on this cell type." in text
-    )
+    assert "Scrublet" in text and "Harmony" not in text and "No statistics were run on this cell type." in text
 
 
 def test_a_run_from_a_pseudobulk_table_has_no_cells(inputs, tmp_path):
-    late = [
-        tree
-        for tree in trees_of(inputs)
-        if tree.parent.name.split("-")[0] in ("merge_pseudobulk", "de", "gsea")
-    ]
+    late = [tree for tree in trees_of(inputs) if tree.parent.name.split("-")[0] in ("merge_pseudobulk", "de", "gsea")]
     types = pd.DataFrame(
         {"id": ["b_cell"], "cell_type": ["B cell"], "n_cells": [np.nan], "n_donors": [28], "n_samples": [28]}
     )
@@ -317,9 +303,7 @@ def test_a_parameter_is_changed_only_if_it_means_something_else(value, default, 
 
 def test_versions_that_differ_between_steps_both_show(tmp_path):
     for step, version in (("one", "1.0"), ("two", "2.0")):
-        write_json(
-            {"step": step, "python": "3.11.7", "packages": {"numpy": version}}, tmp_path / f"{step}.json"
-        )
+        write_json({"step": step, "python": "3.11.7", "packages": {"numpy": version}}, tmp_path / f"{step}.json")
     write_json({}, tmp_path / "stub.json")
     rows = version_rows(sorted(tmp_path.iterdir()))
     assert rows == [
@@ -338,9 +322,7 @@ def test_methods_name_the_parameters_in_effect_and_only_what_was_run():
         "max_pct_mito": 7,
         "max_pct_hb": 3,
     }
-    sentences, references = methods(
-        parameters | {"expected_doublet_rate": 0.08, "seed": 5}, ["qc/cells.parquet"]
-    )
+    sentences, references = methods(parameters | {"expected_doublet_rate": 0.08, "seed": 5}, ["qc/cells.parquet"])
     assert sentences[0].startswith("Cells with 123 to 9 genes, 1 to 2 counts, at most 7 %")
     assert "expected rate 0.08" in sentences[1] and sentences[-1] == "The seed of all random steps was 5."
     assert len(sentences) == 3 and len(references) == 1 and "10.1016/j.cels.2018.11.005" in references[0]
@@ -434,6 +416,7 @@ def test_top_sets_are_significant_ones_by_direction():
         (None, "–"),
         (np.inf, "∞"),
         (12.0, "12"),
+        (1417.3, "1,417"),
         (-0.5, "-0.5"),
     ],
 )

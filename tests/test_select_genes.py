@@ -19,9 +19,7 @@ from inputs.embedding_inputs import NUISANCE, embedding_cohort
 from rank_genes import rank_donors
 
 COUNTS, OBS, VAR = embedding_cohort()
-RANKINGS = {
-    name: of.variance_norm for name, of in rank_donors(COUNTS, OBS["donor_id"].to_numpy(), span=0.8).items()
-}
+RANKINGS = {name: of.variance_norm for name, of in rank_donors(COUNTS, OBS["donor_id"].to_numpy(), span=0.8).items()}
 
 
 def write_ranks(folder: Path, groups: list[list[str]], var: pd.DataFrame = VAR, **lost: str) -> list[str]:
@@ -106,25 +104,19 @@ def test_more_genes_asked_for_than_expressed_takes_all_expressed_and_says_so(tmp
     expressed = np.asarray(COUNTS.sum(axis=0)).ravel() > 0
     nuisance = table["symbol"].isin(list(NUISANCE))
     np.testing.assert_array_equal(table["selected"], expressed & ~nuisance)
-    assert any(
-        f"{expressed.sum()} genes are expressed, not more than the 5000" in note for note in summary["notes"]
-    )
+    assert any(f"{expressed.sum()} genes are expressed, not more than the 5000" in note for note in summary["notes"])
 
 
 def test_missing_symbols_are_said_and_the_selection_goes_on(tmp_path):
     table, summary = run(tmp_path, write_ranks(tmp_path, [sorted(RANKINGS)], VAR.assign(symbol="")))
     assert table["selected"].sum() == 120
-    assert summary["notes"] == [
-        "no gene symbols: nuisance genes could not be recognised and were not taken out"
-    ]
+    assert summary["notes"] == ["no gene symbols: nuisance genes could not be recognised and were not taken out"]
 
 
 def test_donors_left_out_are_listed_and_do_not_vote(tmp_path):
     table, summary = run(tmp_path, write_ranks(tmp_path, [sorted(RANKINGS)], D01="fewer than 3 cells"))
     assert summary["donors"] == 6
-    assert [(row["donor_id"], row["reason"]) for row in summary["donors_left_out"]] == [
-        ("D01", "fewer than 3 cells")
-    ]
+    assert [(row["donor_id"], row["reason"]) for row in summary["donors_left_out"]] == [("D01", "fewer than 3 cells")]
     others = [values for name, values in RANKINGS.items() if name != "D01"]
     np.testing.assert_allclose(table["variance_norm"], np.mean(others, axis=0), rtol=1e-5)
 
@@ -137,9 +129,7 @@ def test_no_donor_at_all_is_bad_input(tmp_path):
 
 def test_shards_with_other_genes_are_refused(tmp_path):
     options = write_ranks(tmp_path, [["D00"], ["D01"]])
-    write_parquet(
-        VAR.assign(n_counts=1, gene_id=VAR["gene_id"][::-1].to_numpy()), tmp_path / "shard-001_ranks.parquet"
-    )
+    write_parquet(VAR.assign(n_counts=1, gene_id=VAR["gene_id"][::-1].to_numpy()), tmp_path / "shard-001_ranks.parquet")
     with pytest.raises(BadInput, match=r"shard-001_ranks\.parquet: column 'gene_id' differs"):
         run(tmp_path, options)
 
@@ -153,9 +143,7 @@ ranks_with_gaps = arrays.arrays(
 @given(ranks_with_gaps)
 def test_median_is_that_of_a_masked_array(ranks):
     expected = np.ma.median(np.ma.masked_invalid(ranks), axis=0)
-    np.testing.assert_array_equal(
-        seurat_v3.median_ignoring_nan(ranks), np.ma.filled(expected.astype(float), np.nan)
-    )
+    np.testing.assert_array_equal(seurat_v3.median_ignoring_nan(ranks), np.ma.filled(expected.astype(float), np.nan))
 
 
 def test_arguments_stay_as_they_are():

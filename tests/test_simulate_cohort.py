@@ -9,13 +9,14 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
+
 import simulate_cohort
 import simulation_genes
 from checkpoints import read_tsv
 from command_line import BadInput
 from conftest import ROOT
 from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal, nuisance_reason
-from scipy import sparse
 from simulation_model import PRESETS, Settings, build_model, choose_genes, draw_donors, read_gene_sets
 
 GENE_SETS = ROOT / "assets" / "gene_sets" / "h.all.v7.5.1.symbols.gmt"
@@ -56,8 +57,7 @@ class Cohort:
         donor = self.adata.obs["donor_id"].cat.codes.to_numpy()[cells]
         ids = self.adata.obs["donor_id"].cat.categories
         sums = (
-            sparse.csr_matrix((np.ones(len(cells)), (donor, cells)), shape=(len(ids), self.adata.n_obs))
-            @ self.adata.X
+            sparse.csr_matrix((np.ones(len(cells)), (donor, cells)), shape=(len(ids), self.adata.n_obs)) @ self.adata.X
         )
         enough = np.bincount(donor, minlength=len(ids)) >= min_cells
         return sums.toarray()[enough], self.donors.loc[ids[enough]]
@@ -291,9 +291,7 @@ def test_age_effects_have_the_sizes_and_directions_that_the_tables_state(demo: C
     assert np.allclose(demo.ageing["lfc_per_decade"] * sd / 10, demo.ageing["lfc_per_sd"], atol=1e-4)
     assert (nuisance_reason(demo.ageing["symbol"]) == "").all()
     for row in demo.planted.itertuples():
-        genes = demo.ageing[
-            (demo.ageing["cell_type"] == row.cell_type) & (demo.ageing["planted_set"] == row.gene_set)
-        ]
+        genes = demo.ageing[(demo.ageing["cell_type"] == row.cell_type) & (demo.ageing["planted_set"] == row.gene_set)]
         assert set(genes["symbol"]) <= set(sets[row.gene_set])
         assert (np.sign(genes["lfc_per_sd"]) == (1 if row.direction == "up" else -1)).all()
         assert len(genes) == row.n_genes >= 25
@@ -403,9 +401,7 @@ def test_impossible_numbers_are_named(small: Path, options: list[str], message: 
 def test_gene_sets_without_the_planted_ones_are_refused_in_one_line(small: Path) -> None:
     (small / "other.gmt").write_text("MY_SET\tsource\tCD3E\tCD3D\n")
     command = [sys.executable, str(ROOT / "bin" / "simulate_cohort.py"), "--gene-sets", "other.gmt"]
-    done = subprocess.run(
-        [*command, "--output", "x.h5ad", "--truth", "truth"], capture_output=True, text=True
-    )
+    done = subprocess.run([*command, "--output", "x.h5ad", "--truth", "truth"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "other.gmt: gene set HALLMARK_" in done.stderr

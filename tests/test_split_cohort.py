@@ -1,22 +1,26 @@
 """Splitting keeps every count, whatever the layout of the file, the order of its cells or the number of shards."""
 
 import anndata
+import numpy as np
+import pytest
+from scipy import sparse
+
 import check_cohort
 import cohort_file
 import filter_cohort
-import numpy as np
-import pytest
 import split_cohort
 from checkpoints import read_h5ad, read_json, read_parquet
 from command_line import BadInput
-from scipy import sparse
 from small_cohorts import small_cohort, write_cohort
 
 
 def split(path, folder, *, cells_per_shard=100):
     """Check, filter and split a cohort; returns the shards in order, joined, and the summary."""
     folder.mkdir(exist_ok=True)
-    where = {name: str(folder / name) for name in ("cells", "donors", "genes", "check", "kept", "types", "t.tsv", "f.json", "g.json", "v")}
+    where = {
+        name: str(folder / name)
+        for name in ("cells", "donors", "genes", "check", "kept", "types", "t.tsv", "f.json", "g.json", "v")
+    }
     check_cohort.main(
         ["--cohort", str(path), "--output-cells", where["cells"], "--output-donors", where["donors"], "--output-genes",
          where["genes"], "--output-check", where["check"], "--versions", where["v"]]
@@ -51,16 +55,25 @@ def test_no_count_is_lost_or_moved(tmp_path):
     paths, joined, summary = split(write_cohort(cohort, tmp_path / "c.h5ad"), tmp_path / "s")
     wanted = expected(cohort)
     assert len(paths) == 3
-    assert joined.obs_names.tolist() == wanted.obs_names.tolist() and joined.var_names.tolist() == wanted.var_names.tolist()
+    assert (
+        joined.obs_names.tolist() == wanted.obs_names.tolist()
+        and joined.var_names.tolist() == wanted.var_names.tolist()
+    )
     assert (joined.X != wanted.X).nnz == 0
     assert joined.obs["cell_type"].tolist() == wanted.obs["cell_type"].tolist()
     assert joined.var["symbol"].tolist() == wanted.var["feature_name"].tolist()
     assert summary["counts"] == int(cohort.X.sum())
-    assert summary["genes"] == {"input": 60, "lost": {"expressed in no kept cell": 60 - wanted.n_vars}, "kept": wanted.n_vars}
+    assert summary["genes"] == {
+        "input": 60,
+        "lost": {"expressed in no kept cell": 60 - wanted.n_vars},
+        "kept": wanted.n_vars,
+    }
     assert not list((tmp_path / "task").iterdir()), "scratch files are removed"
 
 
-@pytest.mark.parametrize("layout", ["csc", "dense", "unsorted csr", "float64", "64-bit indices", "lzf", "gzip", "explicit zeros"])
+@pytest.mark.parametrize(
+    "layout", ["csc", "dense", "unsorted csr", "float64", "64-bit indices", "lzf", "gzip", "explicit zeros"]
+)
 def test_every_layout_gives_the_same_bytes(layout, tmp_path, monkeypatch):
     monkeypatch.setattr(cohort_file, "BLOCK_VALUES", 500)  # many blocks also in a small cohort
     monkeypatch.setattr(cohort_file.read_blocks, "__kwdefaults__", {"block_values": 500})
@@ -76,14 +89,19 @@ def test_every_layout_gives_the_same_bytes(layout, tmp_path, monkeypatch):
         for row in range(cohort.n_obs):
             part = slice(cohort.X.indptr[row], cohort.X.indptr[row + 1])
             shuffled = rng.permutation(part.stop - part.start)
-            cohort.X.indices[part], cohort.X.data[part] = cohort.X.indices[part][shuffled], cohort.X.data[part][shuffled]
+            cohort.X.indices[part], cohort.X.data[part] = (
+                cohort.X.indices[part][shuffled],
+                cohort.X.data[part][shuffled],
+            )
     elif layout == "float64":
         cohort.X = cohort.X.astype(np.float64)
     elif layout == "64-bit indices":
         cohort.X.indices, cohort.X.indptr = cohort.X.indices.astype(np.int64), cohort.X.indptr.astype(np.int64)
     elif layout == "explicit zeros":
         dense = cohort.X.toarray()
-        cohort.X = sparse.csr_matrix((dense.ravel(), np.tile(np.arange(60), len(dense)), np.arange(len(dense) + 1) * 60))
+        cohort.X = sparse.csr_matrix(
+            (dense.ravel(), np.tile(np.arange(60), len(dense)), np.arange(len(dense) + 1) * 60)
+        )
     else:
         kwargs = {"compression": layout}
     other, _, _ = split(write_cohort(cohort, tmp_path / "other.h5ad", **kwargs), tmp_path / "other")

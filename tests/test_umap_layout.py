@@ -35,9 +35,7 @@ OPTIONS = {"n_epochs": 60, "min_dist": 0.5, "seed": 3}
 def test_layout_equals_scanpys_umap_from_the_same_start():
     start = umap_layout.starting_positions(POINTS, seed=0)
     ours = umap_layout.layout(GRAPH, start, **OPTIONS)
-    cohort = anndata.AnnData(
-        np.zeros((len(POINTS), 1), dtype=np.float32), obsm={"X_h": POINTS, "start": start}
-    )
+    cohort = anndata.AnnData(np.zeros((len(POINTS), 1), dtype=np.float32), obsm={"X_h": POINTS, "start": start})
     cohort.obsp["connectivities"], cohort.obsp["distances"] = GRAPH, distance_matrix(INDICES, DISTANCES)
     cohort.uns["neighbors"] = {
         "connectivities_key": "connectivities",
@@ -78,9 +76,7 @@ def test_a_missing_or_constant_component_still_gives_a_finite_layout(embedding):
 
 def write_inputs(folder, rows=slice(None)):
     ids = np.array([f"CELL{i}" for i in range(len(POINTS))], dtype=object)
-    write_graph(
-        Graph(ids, distance_matrix(INDICES, DISTANCES), GRAPH, {"n_neighbors": 15}), folder / "graph.h5"
-    )
+    write_graph(Graph(ids, distance_matrix(INDICES, DISTANCES), GRAPH, {"n_neighbors": 15}), folder / "graph.h5")
     table = pd.DataFrame(POINTS, columns=[f"H{i + 1}" for i in range(6)])
     table.insert(0, "cell_id", ids)
     write_parquet(table[rows], folder / "harmony.parquet")

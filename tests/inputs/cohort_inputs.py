@@ -62,7 +62,9 @@ def main(argv: list[str]) -> None:
     (folder / "graph.tsv").write_text(
         "1\tPROCESS\tCOHORT:CHECK\t2\tOPERATOR\tmap\n2\tOPERATOR\tmap\t3\tPROCESS\tCOHORT:SPLIT\n\t\t\t1\tPROCESS\tCOHORT:CHECK\n"
     )
-    write_json({"seed": {"value": 0, "default": 0}, "dataset": {"value": "test", "default": "cohort"}}, folder / "params.json")
+    write_json(
+        {"seed": {"value": 0, "default": 0}, "dataset": {"value": "test", "default": "cohort"}}, folder / "params.json"
+    )
     assert len(read_parquet("published/qc/cells.parquet")) == cohort.n_obs
 
 

@@ -108,8 +108,7 @@ def make_cells(donors: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     reasons = [""] * n
     for rule, broken in rules.items():
         reasons = [
-            f"{old}; {rule}" if old and hit else rule if hit else old
-            for old, hit in zip(reasons, broken, strict=True)
+            f"{old}; {rule}" if old and hit else rule if hit else old for old, hit in zip(reasons, broken, strict=True)
         ]
     cells["reason"] = reasons
     cells["kept"] = cells["reason"] == ""
@@ -118,13 +117,11 @@ def make_cells(donors: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def write_cohort(out: Path, donors: pd.DataFrame, cells: pd.DataFrame) -> None:
-    """Cohort tables whose funnel goes from 8 more cells a dropped donor and 5 a rare type and donor to `cells`."""
+    """Cohort tables of `cells`, 8 cells of each dropped donor and 5 of each rare type in each kept donor."""
     n_cells = cells["donor_id"].value_counts()
     n_kept_donors = int(donors["kept"].sum())
     rare = 5 * len(RARE) * n_kept_donors
-    donors = donors.assign(
-        n_cells=[n_cells.get(d, 8 - 5 * len(RARE)) + 5 * len(RARE) for d in donors["donor_id"]]
-    )
+    donors = donors.assign(n_cells=[n_cells.get(d, 8 - 5 * len(RARE)) + 5 * len(RARE) for d in donors["donor_id"]])
     donors = donors.assign(n_cells_kept=[n_cells.get(d, 0) for d in donors["donor_id"]])
     order = ["donor_id", "age_years", "sex", "n_cells", "n_cells_kept", "kept", "reason"]
     write_tsv(donors[order], out / "filter_cohort/published/cohort/donors.tsv")
@@ -244,22 +241,16 @@ def write_embedding(out: Path, cells: pd.DataFrame, rng: np.random.Generator) ->
     kept = cells[cells["kept"]].reset_index(drop=True)
     code = kept["cell_type"].map({name: i for i, name in enumerate(KEPT)}).to_numpy()
     centres = rng.normal(0, 6, (len(KEPT), 10))
-    pcs = pd.DataFrame(
-        centres[code] + rng.normal(0, 1, (len(kept), 10)), columns=[f"PC{i + 1}" for i in range(10)]
-    )
+    pcs = pd.DataFrame(centres[code] + rng.normal(0, 1, (len(kept), 10)), columns=[f"PC{i + 1}" for i in range(10)])
     ids = kept[["cell_id"]]
-    write_parquet(
-        pd.concat([ids, pcs.astype(np.float32)], axis=1), out / "pca/published/embedding/pca.parquet"
-    )
+    write_parquet(pd.concat([ids, pcs.astype(np.float32)], axis=1), out / "pca/published/embedding/pca.parquet")
     umap = np.array([(0, 0), (8, 1), (3, 8), (10, 9), (-5, 7)])[code] + rng.normal(0, 1, (len(kept), 2))
     umap = pd.DataFrame(umap.astype(np.float32), columns=["UMAP1", "UMAP2"])
     write_parquet(pd.concat([ids, umap], axis=1), out / "umap/published/embedding/umap.parquet")
     for resolution, cluster in (("0.5", code), ("1.0", 2 * code + (umap["UMAP1"] % 2 > 1))):
         by_size = {c: str(i) for i, c in enumerate(pd.Series(cluster).value_counts(sort=True).index)}
         table = ids.assign(cluster=pd.Series(cluster).map(by_size))
-        write_parquet(
-            table, out / f"cluster-{resolution}/published/clusters/resolution-{resolution}/clusters.parquet"
-        )
+        write_parquet(table, out / f"cluster-{resolution}/published/clusters/resolution-{resolution}/clusters.parquet")
     genes = pd.DataFrame(
         {"gene_id": [f"ENSG{i:011d}" for i in range(1000)], "symbol": [f"GENE{i}" for i in range(1000)]}
     )
@@ -303,9 +294,7 @@ def write_statistics(out: Path, name: str, rng: np.random.Generator) -> None:
     n = 600
     z = rng.normal(0, 1, n)
     z[:40] += rng.choice([-6, 6], 40)
-    de = pd.DataFrame(
-        {"gene_id": [f"ENSG{i:011d}" for i in range(n)], "symbol": [f"GENE{i}" for i in range(n)]}
-    )
+    de = pd.DataFrame({"gene_id": [f"ENSG{i:011d}" for i in range(n)], "symbol": [f"GENE{i}" for i in range(n)]})
     de["base_mean"], de["lfc_se"], de["stat"] = rng.lognormal(4, 1.5, n), rng.uniform(0.03, 0.1, n), z
     de["log2_fold_change"] = de["stat"] * de["lfc_se"]
     de["p_value"] = np.exp(-(z**2) / 2)
@@ -394,9 +383,7 @@ def write_predictions(out: Path, name: str, ages: pd.Series, rng: np.random.Gene
             r = np.corrcoef(predicted, ages)[0, 1]
             tree = out / f"predict-{identifier}-{model}-{alpha:g}/published/cell_types/{identifier}"
             folder = tree / f"prediction/model-{model}_alpha-{alpha:g}"
-            table = pd.DataFrame(
-                {"donor_id": ages.index, "age_years": ages.to_numpy(), "predicted": predicted}
-            )
+            table = pd.DataFrame({"donor_id": ages.index, "age_years": ages.to_numpy(), "predicted": predicted})
             write_tsv(table.assign(fold=np.arange(len(ages)) % 5 + 1, repeat=1), folder / "predictions.tsv")
             metrics = {"mae": (mae, 0.8, 1.2), "r2": (r2, 0.7, 1.1), "r": (r, 0.9, 1.05)}
             metrics |= {"baseline_mae": (baseline, 0.9, 1.1), "sex_mae": (baseline * 1.01, 0.9, 1.1)}
@@ -418,11 +405,7 @@ def write_predictions(out: Path, name: str, ages: pd.Series, rng: np.random.Gene
                 folder / "coefficients.tsv",
             )
             row = facts | {metric: v["value"] for metric, v in metrics.items()}
-            row |= {
-                f"{metric}_{end}": metrics[metric][end]
-                for metric in ("mae", "r2", "r")
-                for end in ("low", "high")
-            }
+            row |= {f"{metric}_{end}": metrics[metric][end] for metric in ("mae", "r2", "r") for end in ("low", "high")}
             rows.append(row | {"status": "done", "reason": ""})
     return rows
 
@@ -445,9 +428,7 @@ def write_inputs(out: Path) -> None:
         else:
             facts = {"id": SLUGS[name], "cell_type": name, "model": "ridge", "alpha": 1.0, "n_donors": 6}
             facts |= {"status": "skipped", "reason": "6 donors; at least 10 are needed"}
-            folder = (
-                f"predict-{SLUGS[name]}/published/cell_types/{SLUGS[name]}/prediction/model-ridge_alpha-1"
-            )
+            folder = f"predict-{SLUGS[name]}/published/cell_types/{SLUGS[name]}/prediction/model-ridge_alpha-1"
             for table, columns in (
                 ("predictions", ("donor_id", "age_years", "predicted", "fold", "repeat")),
                 ("metrics", ("metric", "value", "low", "high")),

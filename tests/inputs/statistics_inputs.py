@@ -127,8 +127,7 @@ def prediction_summary(identifier: str, model: str, alpha: float, *, mae: float 
     if mae is None:
         return {"status": "skipped", "reason": "8 donors; at least 10 are needed", **row, "n_donors": 8}
     metrics = {
-        name: {"value": mae, "low": mae - 1, "high": mae + 1}
-        for name in ("mae", "r2", "r", "baseline_mae", "sex_mae")
+        name: {"value": mae, "low": mae - 1, "high": mae + 1} for name in ("mae", "r2", "r", "baseline_mae", "sex_mae")
     }
     return {"status": "done", "reason": "", **row, "metrics": metrics}
 

@@ -74,8 +74,8 @@ def problemOf(name, value, entry) {
     if (value instanceof Boolean) {
         return "--${name}: needs a value"
     }
-    if (entry.enum && !(text in entry.enum)) {
-        return "${says} must be one of ${entry.enum.join(', ')}; did you mean ${nearest(text, entry.enum)}?"
+    if (entry['enum'] && !(text in entry['enum'])) {
+        return "${says} must be one of ${entry['enum'].join(', ')}; did you mean ${nearest(text, entry['enum'])}?"
     }
     if (entry.pattern && !(text ==~ entry.pattern)) {
         return "${says} must match ${entry.pattern} (${entry.description})"
@@ -186,7 +186,7 @@ def helpText(schema) {
             def rule = entry.items ?: entry
             def type = entry.items ? "list of ${rule.type}s" : entry.type
             def notes = [type]
-            notes += rule.enum ? [rule.enum.join(' | ')] : []
+            notes += rule['enum'] ? [rule['enum'].join(' | ')] : []
             def low = rule.minimum != null ? ">= ${rule.minimum}" : rule.exclusiveMinimum != null ? "> ${rule.exclusiveMinimum}" : ''
             def high = rule.maximum != null ? "<= ${rule.maximum}" : rule.exclusiveMaximum != null ? "< ${rule.exclusiveMaximum}" : ''
             notes += [low, high].findAll { bound -> bound }

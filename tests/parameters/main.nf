@@ -1,8 +1,8 @@
 // Prints, for each set of parameters in a JSON file, what is wrong with it: tests/test_parameters.py reads it back.
-include { helpText; numbersOf; problemsOf; readSchema } from '../subworkflows/local/parameters'
+include { helpText; numbersOf; problemsOf; readSchema } from '../../subworkflows/local/parameters'
 
 workflow {
-    def root = file("${projectDir}/..")
+    def root = file("${projectDir}/../..")
     def schema = readSchema(root.resolve('nextflow_schema.json'))
     def cases = new groovy.json.JsonSlurper().parse(file(params.cases).toFile())
     def found = cases.sets.collect { set -> problemsOf(cases.defaults + set, schema) }

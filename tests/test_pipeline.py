@@ -1,0 +1,393 @@
+"""The whole pipeline under the real engine: what it publishes, how it resumes, where it starts and stops."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from checkpoints import read_h5ad, read_json, read_parquet, read_tsv, write_h5ad
+from engine import ROOT, copy_project, executed, nextflow, parameters, succeed, trace, tree
+from gene_lists import nuisance_reason
+
+SMALL = {
+    "dataset": "small", "cells_per_shard": 600, "n_top_genes": 400, "n_pcs": 15, "n_neighbors_components": 10, "min_donor_fraction": 0.8,
+    "leiden_resolutions": [1], "ridge_alphas": [1], "gsea_permutations": 200, "umap_epochs": 50,
+}  # fmt: skip
+# What follows from each step: a change re-runs these and no others.
+FIGURES_AND_REPORT = {"REPORT"}
+AFTER_CELL_TYPES = {"SUMMARIZE_PREDICTIONS", "PLOT_CELL_TYPE", *FIGURES_AND_REPORT}
+EVERY_STEP = {path.parent.name.upper() for path in ROOT.glob("modules/local/*/main.nf")}
+
+
+class Run:
+    """A finished run of an editable copy of the pipeline on a small simulated cohort, which tests resume."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.project = folder, copy_project(folder / "project")
+        self.cohort = folder / "cohort.h5ad"
+        succeed(
+            folder,
+            "-profile",
+            "test",
+            *self.options(simulate="tiny", stop_after="qc"),
+            "--outdir",
+            "simulated",
+            project=self.project,
+        )
+        made = next((folder / "work").glob("*/*/dataset-small_step-simulate_cohort.h5ad"))
+        shutil.copy(made, self.cohort)
+        shutil.rmtree(folder / "work")
+        self.resume()
+        self.first, self.results = trace(folder), tree(folder / "results", without=("pipeline_info",))
+
+    def options(self, **changes: object) -> list[str]:
+        """A parameters file with `changes`, as arguments."""
+        path = self.folder / "params.json"
+        path.write_text(json.dumps(SMALL | changes))
+        return ["-params-file", str(path)]
+
+    def resume(self, *arguments: str, **changes: object) -> set[str]:
+        """Resume with changed parameters; returns the processes that executed a task."""
+        succeed(
+            self.folder,
+            "-resume",
+            *arguments,
+            *self.options(**({"input": str(self.cohort)} | changes)),
+            project=self.project,
+        )
+        return executed(self.folder)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return Run(tmp_path_factory.mktemp("run"))
+
+
+def edited(path: Path) -> None:
+    """Edit a file of code so that nothing but its content changes."""
+    path.write_text(path.read_text() + "\n# edited\n")
+
+
+# --- results ---------------------------------------------------------------------------------------------------
+
+
+def test_every_step_of_the_design_ran(run):
+    steps = set(run.first["process"])
+    assert steps == EVERY_STEP - {"SIMULATE_COHORT", "CHECK_PSEUDOBULK", "EXPORT_H5AD"}
+    assert (run.first["status"] == "COMPLETED").all()
+
+
+def test_results_lie_where_the_documentation_says(run):
+    expected = [
+        "report.html", "cohort/donors.tsv", "cohort/cell_types.tsv", "cohort/filtering.json", "qc/cells.parquet", "qc/summary.tsv",
+        "embedding/genes.tsv", "embedding/pca.parquet", "embedding/harmony.parquet", "embedding/umap.parquet",
+        "clusters/resolution-1.0/clusters.parquet", "pseudobulk/pseudobulk.h5ad", "pseudobulk/samples.tsv", "prediction_summary.tsv",
+    ]  # fmt: skip
+    types = read_tsv(run.folder / "results/cohort/cell_types.tsv")
+    for name in types.loc[types["kept"], "id"]:
+        expected += [f"cell_types/{name}/{table}.tsv" for table in ("de", "gsea", "ora_up", "ora_down")]
+        expected += [
+            f"cell_types/{name}/prediction/model-ridge_alpha-1/{table}.tsv"
+            for table in ("predictions", "metrics", "coefficients")
+        ]
+    assert types["kept"].sum() >= 2
+    assert set(expected) <= set(run.results)
+    info = set(tree(run.folder / "results/pipeline_info"))
+    assert {
+        "trace.tsv",
+        "timeline.html",
+        "execution.html",
+        "dag.mmd",
+        "dag.png",
+        "params.json",
+        "versions.json",
+    } <= info
+    assert not any(name.endswith((".pkl", ".pickle", ".part")) for name in run.results)
+
+
+COLUMNS = {
+    "cohort/donors.tsv": "donor_id age_years sex n_cells kept reason",
+    "cohort/cell_types.tsv": "id cell_type n_cells n_donors n_samples kept reason",
+    "embedding/genes.tsv": "gene_id symbol rank variance_norm selected reason",
+    "prediction_summary.tsv": "id cell_type model alpha mae r2 r baseline_mae n_donors",
+    "cell_types/*/de.tsv": "gene_id symbol base_mean log2_fold_change lfc_se stat p_value padj lfc_per_decade padj_companion robust",
+    "cell_types/*/gsea.tsv": "gene_set es nes p_value q_value size leading_edge",
+    "cell_types/*/ora_up.tsv": "gene_set overlap size odds_ratio p_value padj genes",
+    "cell_types/*/prediction/*/predictions.tsv": "donor_id age_years predicted fold repeat",
+    "cell_types/*/prediction/*/metrics.tsv": "metric value low high",
+}
+
+
+@pytest.mark.parametrize("pattern", COLUMNS)
+def test_tables_have_the_columns_that_other_tools_rely_on(run, pattern):
+    paths = list((run.folder / "results").glob(pattern))
+    assert paths
+    for path in paths:
+        assert set(COLUMNS[pattern].split()) <= set(read_tsv(path).columns), path
+
+
+def test_cells_add_up_from_the_input_to_the_embedding(run):
+    results = run.folder / "results"
+    cells, umap = read_parquet(results / "qc/cells.parquet"), read_parquet(results / "embedding/umap.parquet")
+    funnel, qc = read_json(results / "cohort/filtering.json")["cells"], read_json(results / "qc/qc.json")["cells"]
+    assert funnel["input"] == anndata.read_h5ad(run.cohort, backed="r").n_obs
+    assert funnel["input"] - sum(funnel["lost"].values()) == funnel["kept"] == qc["input"] == len(cells)
+    assert qc["input"] - sum(qc["lost"].values()) == qc["kept"] == cells["kept"].sum() == len(umap)
+    assert umap["cell_id"].tolist() == cells.loc[cells["kept"], "cell_id"].tolist()
+    samples = read_tsv(results / "pseudobulk/samples.tsv")
+    assert samples["n_cells"].sum() == cells["kept"].sum()
+
+
+def test_pseudobulk_sums_are_those_of_the_kept_cells_in_the_input(run):
+    cohort = anndata.read_h5ad(run.cohort)
+    cells = read_parquet(run.folder / "results/qc/cells.parquet").query("kept")
+    table = read_h5ad(run.folder / "results/pseudobulk/pseudobulk.h5ad")
+    row = table.obs.iloc[7]
+    own = cells[(cells["donor_id"] == row["donor_id"]) & (cells["cell_type"] == row["cell_type"])]["cell_id"]
+    expected = np.asarray(cohort[own, table.var_names].X.sum(axis=0)).ravel()
+    np.testing.assert_array_equal(table[7].X.toarray().ravel(), expected)
+
+
+def test_the_truth_is_found(run):
+    """Doublets, dying cells and nuisance genes of the simulated cohort; planted sets are scored on the demo."""
+    truth = read_parquet(run.folder / "simulated/cohort/simulated/cells.parquet").set_index("cell_id")
+    cells = read_parquet(run.folder / "results/qc/cells.parquet").set_index("cell_id")
+    joined = cells.join(truth[["is_doublet", "is_low_quality", "is_rbc"]], rsuffix="_true", how="left")
+    assert not joined.loc[joined["is_low_quality"] | joined["is_rbc"], "kept"].any()
+    scored = joined[joined["doublet_score"].notna() & ~joined["is_low_quality"] & ~joined["is_rbc"]]
+    assert roc_auc_score(scored["is_doublet_true"], scored["doublet_score"]) > 0.9
+    genes = read_tsv(run.folder / "results/embedding/genes.tsv")
+    chosen = genes[genes["selected"]]
+    assert len(chosen) > 300 and (nuisance_reason(chosen["symbol"].tolist()) == "").all()
+    assert (genes.loc[~genes["selected"], "reason"] != "").all()
+
+
+def test_the_report_is_one_file_that_needs_no_network(run):
+    html = (run.folder / "results/report.html").read_text()
+    for address in ("http://", "https://"):
+        for attribute in (f'src="{address}', f"src='{address}", f'<link href="{address}', f"url({address}"):
+            assert attribute not in html
+    types = read_tsv(run.folder / "results/cohort/cell_types.tsv").query("kept")["cell_type"]
+    assert all(name in html for name in types)
+    assert html.count("data:image/png;base64,") >= 10
+
+
+def test_the_description_of_the_run_is_complete(run):
+    described = read_json(run.folder / "results/pipeline_info/params.json")
+    assert described["n_top_genes"]["value"] == 400 and described["n_top_genes"]["default"] == 3000
+    versions = json.dumps(read_json(run.folder / "results/pipeline_info/versions.json"))
+    for package in ("scrublet", "pydeseq2", "gseapy", "harmonypy", "igraph", "umap-learn", "scikit-learn"):
+        assert package in versions, package
+
+
+# --- resume ----------------------------------------------------------------------------------------------------
+
+
+def test_an_unchanged_run_executes_nothing(run):
+    assert run.resume() == set()
+
+
+def test_a_touched_but_equal_input_is_only_read_for_its_checksum(run):
+    os.utime(run.cohort, (1_700_000_000, 1_700_000_000))
+    assert run.resume() == {"FETCH_COHORT"}
+
+
+@pytest.mark.parametrize(
+    ("script", "steps"),
+    [
+        ("gsea.py", {"GSEA", "PLOT_CELL_TYPE", *FIGURES_AND_REPORT}),
+        ("plot_qc.py", {"PLOT_QC", *FIGURES_AND_REPORT}),
+        ("summarize_predictions.py", {"SUMMARIZE_PREDICTIONS", *FIGURES_AND_REPORT}),
+        ("graph_file.py", {"NEIGHBORS", "UMAP", "CLUSTER", "PLOT_EMBEDDING", *FIGURES_AND_REPORT}),
+    ],
+)
+def test_an_edited_script_or_module_re_runs_what_depends_on_it_and_nothing_else(run, script, steps):
+    edited(run.project / "bin" / script)
+    assert run.resume() == steps
+    assert tree(run.folder / "results", without=("pipeline_info",)) == run.results, "the same bytes after a resume"
+
+
+def test_an_edit_is_never_answered_from_the_cache(run):
+    path = run.project / "bin/skipped.py"
+    before = path.read_text()
+    path.write_text(before.replace('"reason"', '"why"'))
+    assert path.read_text() != before
+    assert {"DIFFERENTIAL_EXPRESSION", "GSEA", "OVERREPRESENTATION", "PREDICT_AGE"} <= run.resume()
+    path.write_text(before)
+    assert run.resume() == set(), "the old code finds its old results"
+
+
+def test_an_added_alpha_runs_only_its_own_tasks(run):
+    assert run.resume(ridge_alphas=[1, 0.5]) == {"PREDICT_AGE", *AFTER_CELL_TYPES}
+    table = trace(run.folder)
+    predictions = table[table["process"] == "PREDICT_AGE"]
+    assert predictions.loc[predictions["status"] == "COMPLETED", "tag"].str.endswith(" 0.5").all()
+    assert predictions.loc[predictions["status"] == "CACHED", "tag"].str.endswith(" 1").all()
+    for folder in (run.folder / "results/cell_types").iterdir():
+        assert (folder / "prediction/model-ridge_alpha-0.5/metrics.tsv").exists()
+
+
+def test_an_added_resolution_runs_only_its_own_task(run):
+    assert run.resume(leiden_resolutions=[1, 2]) == {"CLUSTER", "PLOT_EMBEDDING", *FIGURES_AND_REPORT}
+    table = trace(run.folder)
+    assert (table[table["process"] == "CLUSTER"]["status"] == "COMPLETED").sum() == 1
+
+
+def test_a_changed_parameter_re_runs_what_depends_on_it_and_nothing_else(run):
+    assert run.resume(gsea_permutations=100) == {"GSEA", "PLOT_CELL_TYPE", *FIGURES_AND_REPORT}
+    hvg = {
+        "SELECT_GENES",
+        "NORMALIZE",
+        "PCA",
+        "HARMONY",
+        "NEIGHBORS",
+        "UMAP",
+        "CLUSTER",
+        "PLOT_EMBEDDING",
+        *FIGURES_AND_REPORT,
+    }
+    assert run.resume(n_top_genes=300) == hvg, "Scrublet and the statistics do not run again"
+
+
+def test_another_environment_re_runs_every_step(run):
+    lock = run.project / "containers/requirements.lock"
+    before = lock.read_text()
+    lock.write_text(before + "\n# another environment\n")
+    steps = run.resume(stop_after="qc")
+    lock.write_text(before)
+    qc = {
+        "FETCH_COHORT",
+        "CHECK_COHORT",
+        "FILTER_COHORT",
+        "SPLIT_COHORT",
+        "QC_CELLS",
+        "MERGE_QC",
+        "PLOT_COHORT",
+        "PLOT_QC",
+        "DRAW_DAG",
+        "REPORT",
+    }
+    assert steps == qc
+
+
+# --- parts of the run ------------------------------------------------------------------------------------------
+
+
+def test_a_run_from_the_pseudobulk_table_gives_the_same_statistics(run):
+    table = run.folder / "table.h5ad"
+    shutil.copy(run.folder / "results/pseudobulk/pseudobulk.h5ad", table)
+    before = table.read_bytes()
+    steps = run.resume("--outdir", "from_table", "--age_column", "age_years", input=None, pseudobulk=str(table))
+    assert steps, "read from the trace of the results folder of the last cell run"
+    ran = set(trace(run.folder, "from_table")["process"])
+    assert "CHECK_PSEUDOBULK" in ran and not ran & {"FETCH_COHORT", "QC_CELLS", "PCA"}
+    ours = {
+        name: data for name, data in run.results.items() if name.startswith("cell_types/") and name.endswith(".tsv")
+    }
+    theirs = tree(run.folder / "from_table")
+    assert {name: theirs.get(name) for name in ours} == ours
+    assert "report.html" in theirs and table.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("part", "has", "lacks"),
+    [
+        (
+            "qc",
+            ["qc/cells.parquet", "cohort/cell_types.tsv", "report.html"],
+            ["embedding", "clusters", "pseudobulk", "cell_types"],
+        ),
+        (
+            "embedding",
+            ["embedding/umap.parquet", "embedding/figures", "report.html"],
+            ["clusters", "pseudobulk", "cell_types"],
+        ),
+        ("clusters", ["clusters/resolution-1.0/clusters.parquet", "report.html"], ["pseudobulk", "cell_types"]),
+        (
+            "pseudobulk",
+            ["pseudobulk/pseudobulk.h5ad", "clusters", "report.html"],
+            ["cell_types", "prediction_summary.tsv"],
+        ),
+    ],
+)
+def test_stop_after_ends_there_with_what_is_done_published(run, part, has, lacks):
+    run.resume("--outdir", f"until_{part}", stop_after=part)
+    folder = run.folder / f"until_{part}"
+    assert all((folder / name).exists() for name in has) and not any((folder / name).exists() for name in lacks)
+
+
+def test_check_only_ends_after_the_check(run):
+    run.resume("--outdir", "check", check_only=True)
+    assert set(trace(run.folder, "check")["process"]) == {"FETCH_COHORT", "CHECK_COHORT"}
+
+
+def test_the_exported_cohort_gives_the_same_results_again(run):
+    run.resume("--outdir", "exported", export_h5ad=True, stop_after="clusters")
+    exported = anndata.read_h5ad(run.folder / "exported/small.h5ad")
+    cells = read_parquet(run.folder / "results/qc/cells.parquet")
+    assert exported.obs_names.tolist() == cells["cell_id"].tolist()
+    assert exported.obsm["X_umap"].shape == (len(cells), 2) and "leiden_1.0" in exported.obs
+    original = anndata.read_h5ad(run.cohort)[exported.obs_names, exported.var_names]
+    assert (original.X != exported.X).nnz == 0
+
+
+# --- names and faults ------------------------------------------------------------------------------------------
+
+
+def test_hostile_names_are_data(run, tmp_path):
+    cohort = anndata.read_h5ad(run.cohort)
+    types = cohort.obs["cell_type"].value_counts().index[:3]
+    names = [
+        "T/B; touch pwned, $(touch pwned) `touch pwned`",
+        "../../<script>alert(1)</script> 'x' \"y\"",
+        "T B; touch pwned  $(touch pwned) `touch pwned`",
+    ]
+    cohort.obs["cell_type"] = cohort.obs["cell_type"].astype(str).replace(dict(zip(types, names, strict=True)))
+    cohort.obs["donor_id"] = ["$(touch pwned) '" + str(donor) for donor in cohort.obs["donor_id"]]
+    path = tmp_path / "my cohort's $(touch pwned).h5ad"
+    write_h5ad(cohort, path)
+    options = SMALL | {"input": str(path), "stop_after": None}
+    (tmp_path / "p.json").write_text(json.dumps(options))
+    succeed(tmp_path, "-params-file", str(tmp_path / "p.json"), project=run.project)
+    assert not list(tmp_path.rglob("pwned"))
+    types = read_tsv(tmp_path / "results/cohort/cell_types.tsv")
+    assert set(names) <= set(types["cell_type"]) and types["id"].is_unique
+    kept = types[types["kept"]]
+    assert set(kept["cell_type"]) == set(names)
+    for row in kept.itertuples():
+        assert (tmp_path / f"results/cell_types/{row.id}/de.tsv").exists()
+        assert row.id.replace("_", "").isalnum()
+    html = (tmp_path / "results/report.html").read_text()
+    assert "<script>alert(1)" not in html and "&lt;script&gt;alert(1)" in html
+
+
+def test_bad_input_ends_with_one_line_and_is_not_tried_again(tmp_path):
+    (tmp_path / "text.h5ad").write_text("this is no HDF5 file")
+    done = nextflow(tmp_path, "--input", "text.h5ad")
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert f"ERROR: {tmp_path.resolve() / 'text.h5ad'}: is not an HDF5 file or is cut off" in output
+    assert "Traceback" not in output
+    assert (trace(tmp_path)["process"] == "CHECK_COHORT").sum() == 1
+
+
+def test_the_project_is_not_changed_by_its_runs(run):
+    for name in ("modules", "subworkflows", "conf", "assets"):
+        assert tree(run.project / name) == tree(ROOT / name), name
+    assert not list(run.project.rglob("__pycache__"))
+
+
+def test_the_parameters_of_the_real_cohort_are_valid():
+    assert parameters(ROOT / "conf/onek1k_40donors.json")["age_column"] == "age"
+
+
+def test_stub_runs_wire_every_step(tmp_path):
+    succeed(tmp_path, "-stub", "-profile", "test", "--stop_after", "qc")
+    assert {"SIMULATE_COHORT", "QC_CELLS", "REPORT"} <= set(trace(tmp_path)["process"])
+    assert isinstance(trace(tmp_path), pd.DataFrame)
