@@ -13,7 +13,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from checkpoints import atomic_path, read_json, write_versions
+from checkpoints import atomic_path, read_json, write_json, write_versions
 from command_line import BadInput, run
 from published_tree import merge_trees, summary_of, table_of
 from report_figures import Picture, embed, in_folder
@@ -310,15 +310,18 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--step-versions", type=Path, nargs="*", default=[], help="versions.json of each step")
     parser.add_argument("--template", type=Path, required=True, help="folder with report.html.j2 and report.css")
     parser.add_argument("--output", type=Path, required=True, help="report.html")
+    parser.add_argument("--pipeline-info", type=Path, required=True, help="folder for params.json and versions.json")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
     for name in ("report.html.j2", "report.css"):
         if not (args.template / name).is_file():
             raise BadInput(f"--template {args.template}: has no {name}; give the pipeline's assets/report")
-    html = render(
-        content_of(merge_trees(args.published), read_json(args.parameters), args.step_versions), args.template
-    )
+    parameters = read_json(args.parameters)
+    html = render(content_of(merge_trees(args.published), parameters, args.step_versions), args.template)
+    steps = [read_json(path) for path in args.step_versions]
+    write_json(parameters, args.pipeline_info / "params.json")
+    write_json({step["step"]: step for step in sorted(steps, key=str) if step}, args.pipeline_info / "versions.json")
     with atomic_path(args.output) as temporary:
         temporary.write_text(html)
     write_versions("report", ["jinja2", "pandas", "pillow"], args.versions)

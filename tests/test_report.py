@@ -54,6 +54,8 @@ def write(inputs, out, trees=None, parameters=None):
             *map(str, sorted((inputs / "versions").iterdir())),
             "--template",
             str(TEMPLATE),
+            "--pipeline-info",
+            str(out / "info"),
             "--output",
             str(out / "report.html"),
             "--versions",
@@ -438,6 +440,13 @@ def test_the_report_has_the_same_bytes_whatever_the_order_of_its_inputs(inputs, 
     assert write(inputs, tmp_path, trees_of(inputs)[::-1]) == html
 
 
+def test_parameters_and_versions_are_published_beside_the_report(inputs, tmp_path):
+    write(inputs, tmp_path)
+    assert read_json(tmp_path / "info/params.json") == read_json(inputs / "params.json")
+    steps = [read_json(path) for path in (inputs / "versions").iterdir()]
+    assert read_json(tmp_path / "info/versions.json") == {step["step"]: step for step in steps}
+
+
 def test_a_template_that_is_not_there_is_named(inputs, tmp_path):
     with pytest.raises(BadInput, match=r"has no report.html.j2"):
         main(
@@ -445,6 +454,8 @@ def test_a_template_that_is_not_there_is_named(inputs, tmp_path):
                 "--parameters",
                 str(inputs / "params.json"),
                 "--template",
+                str(tmp_path),
+                "--pipeline-info",
                 str(tmp_path),
                 "--output",
                 str(tmp_path / "r.html"),

@@ -1,3 +1,8 @@
+// Text as one word of the shell, whatever is in it.
+def quote(text) {
+    return "'" + text.toString().replace("'", "'\\''") + "'"
+}
+
 process CHECK_COHORT {
     tag "$meta.id"
     // Not by the file's date: meta carries the sha256 of the cohort, so that a touched file re-runs nothing here.
@@ -17,7 +22,6 @@ process CHECK_COHORT {
     path 'versions.json', emit: versions
 
     script:
-    def quote = { text -> "'" + "${text}".replace("'", "'\\''") + "'" }
     """
     # uses: checkpoints.py cohort_file.py command_line.py
     # environment: ${task.ext.environment}

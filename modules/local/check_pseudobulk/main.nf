@@ -1,3 +1,8 @@
+// Text as one word of the shell, whatever is in it.
+def quote(text) {
+    return "'" + text.toString().replace("'", "'\\''") + "'"
+}
+
 process CHECK_PSEUDOBULK {
     tag "$meta.id"
     label 'process_low'
@@ -15,7 +20,6 @@ process CHECK_PSEUDOBULK {
     path 'versions.json', emit: versions
 
     script:
-    def quote = { text -> "'" + "${text}".replace("'", "'\\''") + "'" }
     """
     # uses: check_cohort.py checkpoints.py cohort_file.py command_line.py pseudobulk_table.py split_cohort.py
     # environment: ${task.ext.environment}

@@ -1,3 +1,8 @@
+// Text as one word of the shell, whatever is in it.
+def quote(text) {
+    return "'" + text.toString().replace("'", "'\\''") + "'"
+}
+
 process DIFFERENTIAL_EXPRESSION {
     tag "$meta.id"
     label 'process_low'
@@ -13,7 +18,6 @@ process DIFFERENTIAL_EXPRESSION {
     path 'versions.json', emit: versions
 
     script:
-    def quote = { text -> "'" + "${text}".replace("'", "'\\''") + "'" }
     """
     # uses: cell_type_samples.py checkpoints.py command_line.py designs.py skipped.py
     # environment: ${task.ext.environment}

@@ -23,6 +23,7 @@ process REPORT {
         --parameters params.json \\
         --step-versions ${step_versions} \\
         --template template \\
+        --pipeline-info published/pipeline_info \\
         --output published/report.html
     """
 

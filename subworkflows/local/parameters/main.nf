@@ -37,10 +37,14 @@ def distance(one, other) {
     return row[-1]
 }
 
+// A name without what people get wrong most: case, hyphens and underscores.
+def lettersOf(name) {
+    return name.toLowerCase().replaceAll('[^a-z0-9]', '')
+}
+
 // The name nearest to a wrong one.
 def nearest(wrong, names) {
-    def plain = { name -> name.toLowerCase().replaceAll('[^a-z0-9]', '') }
-    return names.min { name -> distance(plain(wrong), plain(name)) }
+    return names.min { name -> distance(lettersOf(wrong), lettersOf(name)) }
 }
 
 // What is wrong with one value, as text; null where nothing is.
@@ -150,11 +154,8 @@ def downloadMarker() {
 
 // The folder that a task publishes from, given the files it published.
 def publishedFolder(files) {
-    def folder = files instanceof List ? files[0] : files
-    while (folder.name != 'published') {
-        folder = folder.parent
-    }
-    return folder
+    def place = files instanceof List ? files[0] : files
+    return place.name == 'published' ? place : publishedFolder(place.parent)
 }
 
 // Files of all shards in the order of the shards' ids, as one element.
@@ -166,21 +167,25 @@ def inOrder(files) {
 def runDescription(given) {
     def schema = readSchema(file("${projectDir}/nextflow_schema.json"))
     def described = schema.collectEntries { name, entry ->
-        [name, [value: given[name], default: entry.default, group: entry.group, description: entry.description]]
+        [name, [value: given[name], 'default': entry['default'], group: entry.group, description: entry.description]]
     }
     return groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(described))
 }
 
+// A vertex of the graph: its id, kind and name.
+def vertexOf(vertex) {
+    return vertex ? [vertex.id, vertex.type, vertex.label ?: ''] : ['', '', '']
+}
+
 // The engine's own graph of the run, an edge a line: from, its kind and name, to, its kind and name.
 def runGraph(session) {
-    def describe = { vertex -> vertex ? [vertex.id, vertex.type, vertex.label ?: ''] : ['', '', ''] }
-    return session.dag.edges.collect { edge -> (describe(edge.from) + describe(edge.to)).join('\t') }.join('\n') + '\n'
+    return session.dag.edges.collect { edge -> (vertexOf(edge.from) + vertexOf(edge.to)).join('\t') }.join('\n') + '\n'
 }
 
 // The text of --help: every parameter by group, with type, default and range.
 def helpText(schema) {
     def lines = ['Usage: ./nextflow run main.nf -resume --input COHORT.h5ad [--PARAMETER VALUE ...] [-params-file params.json] [-profile PROFILE]', '']
-    schema.groupBy { name, entry -> entry.group }.each { title, entries ->
+    schema.groupBy { _name, entry -> entry.group }.each { title, entries ->
         lines << title
         entries.each { name, entry ->
             def rule = entry.items ?: entry
@@ -190,7 +195,7 @@ def helpText(schema) {
             def low = rule.minimum != null ? ">= ${rule.minimum}" : rule.exclusiveMinimum != null ? "> ${rule.exclusiveMinimum}" : ''
             def high = rule.maximum != null ? "<= ${rule.maximum}" : rule.exclusiveMaximum != null ? "< ${rule.exclusiveMaximum}" : ''
             notes += [low, high].findAll { bound -> bound }
-            notes += entry.default != null ? ["default ${entry.default}"] : []
+            notes += entry['default'] != null ? ["default ${entry['default']}"] : []
             lines << "  --${name.padRight(24)}${entry.description}"
             lines << "${' ' * 28}[${notes.join(', ')}]"
         }
