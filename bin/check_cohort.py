@@ -122,7 +122,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     source = args.cohort.resolve()
-    with open_cohort(args.cohort) as file:
+    with open_cohort(source) as file:
         names = column_names(file, "obs")
         wanted = {
             "donor_column": args.donor_column,
@@ -163,8 +163,8 @@ def main(argv: list[str]) -> None:
     if not donor_problems and len(donors) and donors["age_years"].isna().all():
         example = donors["age_text"].dropna().unique()[:3]
         problems.append(
-            f"--age_column {args.age_column}: no value is an age ({', '.join(map(repr, example))}); it takes years as a "
-            "number or text like '45-year-old stage'"
+            f"--age_column {args.age_column}: no value is an age ({', '.join(map(repr, example))}); it takes "
+            "years as a number or text like '45-year-old stage'"
         )
     if problems:
         raise BadInput(f"{source}: " + " | ".join(problems))

@@ -115,8 +115,8 @@ def main(argv: list[str]) -> None:
     types = cell_type_table(samples, min_cells=args.min_cells_per_sample, min_samples=args.min_samples_per_type)
     if not types["kept"].any():
         raise BadInput(
-            f"{where}: no cell type has {args.min_samples_per_type} samples (the largest has {types['n_samples'].max()}); "
-            "lower --min_samples_per_type"
+            f"{where}: no cell type has {args.min_samples_per_type} samples (the largest has "
+            f"{types['n_samples'].max()}); lower --min_samples_per_type"
         )
     order = samples.sort_values(["cell_type", "donor_id"], kind="stable").index
     extra = [column for column in donors.columns if column not in ("cell_type", "n_cells")]

@@ -164,7 +164,8 @@ def find_counts(file: h5py.File, path: str | Path, *, counts_layer: str) -> tupl
     if counts_layer != "auto":
         if counts_layer not in choices:
             raise BadInput(
-                f"{path}: --counts_layer {counts_layer}: there is no such matrix; {nearest(counts_layer, list(choices))}"
+                f"{path}: --counts_layer {counts_layer}: there is no such matrix; "
+                f"{nearest(counts_layer, list(choices))}"
             )
         choices = {counts_layer: choices[counts_layer]}
     why = []
@@ -180,7 +181,7 @@ def find_counts(file: h5py.File, path: str | Path, *, counts_layer: str) -> tupl
 
 
 def symbols_of(table: pd.DataFrame) -> np.ndarray:
-    """Gene symbols from `feature_name` or the like, else from an index that is not made of Ensembl ids; '' if unknown."""
+    """Gene symbols from `feature_name` or the like, else from an index that holds no Ensembl ids; '' if unknown."""
     ids = table.index.astype(str).to_numpy(dtype=object)
     for column in ("feature_name", "gene_symbols", "gene_symbol", "symbol", "gene_name", "gene_names"):
         if column in table.columns:

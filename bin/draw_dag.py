@@ -89,8 +89,8 @@ def draw(names: list[str], edges: list[tuple[str, str]]) -> Figure:
         colour = OKABE_ITO[groups.index(group) % len(OKABE_ITO)] if group else "0.6"
         axes.add_patch(
             FancyBboxPatch(
-                (x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2), BOX_WIDTH, BOX_HEIGHT, boxstyle="round,pad=0,rounding_size=0.1",
-                facecolor="white", edgecolor=colour, linewidth=1.8,
+                (x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2), BOX_WIDTH, BOX_HEIGHT,
+                boxstyle="round,pad=0,rounding_size=0.1", facecolor="white", edgecolor=colour, linewidth=1.8,
             )
         )  # fmt: skip
         axes.text(x, y, short.replace("_", " ").lower(), ha="center", va="center", fontsize=8)

@@ -147,8 +147,8 @@ def download(url: str, folder: Path, *, sha256: str, wait_seconds: float = 2.0) 
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 if attempt == TRIES - 1:
                     raise ConnectionError(
-                        f"{url} could not be downloaded in {TRIES} tries ({error}); run again with -resume to go on from "
-                        f"{partial.stat().st_size if partial.exists() else 0:,} bytes"
+                        f"{url} could not be downloaded in {TRIES} tries ({error}); run again with -resume "
+                        f"to go on from {partial.stat().st_size if partial.exists() else 0:,} bytes"
                     ) from error
                 print(f"download broke off ({error}); try {attempt + 2} of {TRIES}", file=sys.stderr)
                 time.sleep(wait_seconds * 2**attempt)
@@ -171,7 +171,7 @@ def verify(digest: str, expected: str, source: str) -> None:
     """Raise `BadInput` where a checksum was given and differs."""
     if expected and digest != expected.lower():
         raise BadInput(
-            f"--input {source}: its sha256 is {digest}, but --sha256 says {expected}; the file is damaged or another one"
+            f"--input {source}: its sha256 is {digest}, but --sha256 says {expected}; the file is damaged or another"
         )
 
 

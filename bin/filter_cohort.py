@@ -61,6 +61,36 @@ def choose_cell_types(table: pd.DataFrame, *, min_cells: int, min_fraction: floa
     return (table >= min_cells).sum(axis=0) >= min_fraction * len(table) - 1e-9
 
 
+def cell_type_rows(labelled: pd.DataFrame, table: pd.DataFrame, kept: pd.Series, *, min_cells: int) -> pd.DataFrame:
+    """The table of cell types: id, cell_type, n_cells, n_donors, kept, reason; sorted by id.
+
+    Parameters
+    ----------
+    labelled
+        All cells with a donor and a cell type.
+    table
+        Donors x cell types, number of cells, of the donors that the cell types were judged by.
+    kept
+        A boolean by cell type.
+    """
+    names = sorted(labelled["cell_type"].unique())
+    table = table.reindex(columns=names, fill_value=0)
+    kept = kept.reindex(names, fill_value=False).to_numpy()
+    enough = (table >= min_cells).sum(axis=0).to_numpy()
+    ids = unique_slugs(names)
+    rows = pd.DataFrame(
+        {
+            "id": [ids[name] for name in names],
+            "cell_type": names,
+            "n_cells": labelled["cell_type"].value_counts().reindex(names).to_numpy(),
+            "n_donors": (table > 0).sum(axis=0).to_numpy(),
+            "kept": kept,
+            "reason": np.where(kept, "", [f"{min_cells} cells in only {n} of {len(table)} donors" for n in enough]),
+        }
+    )
+    return rows.sort_values("id", ignore_index=True)
+
+
 def plan_shards(n_cells: pd.Series, *, cells_per_shard: int) -> pd.Series:
     """Give each donor a shard: consecutive donors in sorted order, about `cells_per_shard` cells a shard.
 
@@ -149,23 +179,7 @@ def main(argv: list[str]) -> None:
     )
     write_tsv(donor_rows, args.output_donors)
 
-    type_ids = unique_slugs(labelled["cell_type"].unique())
-    type_rows = pd.DataFrame(
-        [
-            {
-                "id": identifier,
-                "cell_type": name,
-                "n_cells": int((labelled["cell_type"] == name).sum()),
-                "n_donors": int((table[name] > 0).sum()) if name in table else 0,
-                "kept": name in type_kept,
-                "reason": ""
-                if name in type_kept
-                else f"{args.min_cells_per_type} cells in only {int((table[name] >= args.min_cells_per_type).sum()) if name in table else 0}"
-                f" of {len(table)} donors",
-            }
-            for name, identifier in sorted(type_ids.items(), key=lambda item: item[1])
-        ]
-    )
+    type_rows = cell_type_rows(labelled, table, kept_types, min_cells=args.min_cells_per_type)
     write_parquet(type_rows, args.output_cell_types)
     write_json(
         {

@@ -121,13 +121,15 @@ def score_doublets(
         counts = sparse.csc_matrix(counts.astype(np.float64))
         scrub = scrublet.Scrublet(counts, expected_doublet_rate=expected_rate, random_state=seed)
         for components in FEWER_COMPONENTS:
+            options = SCRUBLET_DEFAULTS | {"n_prin_comps": components}
             try:
-                options = SCRUBLET_DEFAULTS | {"n_prin_comps": components}
-                return scrub.scrub_doublets(use_approx_neighbors=False, verbose=False, **options)
+                scores, found = scrub.scrub_doublets(use_approx_neighbors=False, verbose=False, **options)
+                break
             except ValueError as error:
                 # Raised where Scrublet's own gene filter leaves fewer variable genes than components.
                 if "n_components" not in str(error) or components == FEWER_COMPONENTS[-1]:
                     raise
+    return scores, found
 
 
 def doublets_by_donor(

@@ -79,7 +79,7 @@ def test_donors_without_age_are_out_and_counted(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.obs.drop(columns=["sex"], inplace=True), "--sex_column sex"),
+        (lambda t: setattr(t, "obs", t.obs.drop(columns=["sex"])), "--sex_column sex"),
         (lambda t: setattr(t, "X", np.log1p(t.X)), "fractions"),
         (
             lambda t: setattr(t, "obs", t.obs.assign(donor_id=t.obs["donor_id"].replace("D01", "D00"))),

@@ -45,12 +45,12 @@ def mixed():
 
 
 def test_donors_and_types_are_kept_by_the_stated_rules(mixed, tmp_path):
-    kept, donors, types, funnel = run(*mixed, tmp_path, "--min-donor-fraction", "0.9")
+    kept, donors, types, _ = run(*mixed, tmp_path, "--min-donor-fraction", "0.9")
     reasons = donors.set_index("donor_id")["reason"]
     assert reasons["ageless"] == "age unknown"
     assert reasons["small"].startswith("fewer than")
     assert reasons["D02"] == "no B"
-    assert sorted(donors.loc[donors["kept"], "donor_id"]) == sorted(set(f"D{d:02d}" for d in range(20)) - {"D02"})
+    assert sorted(donors.loc[donors["kept"], "donor_id"]) == sorted({f"D{d:02d}" for d in range(20)} - {"D02"})
     assert types.set_index("cell_type")["kept"].to_dict() == {"B": True, "T": True, "rare": False}
     assert types.set_index("cell_type").loc["rare", "reason"] == "10 cells in only 1 of 20 donors"
     assert set(kept["donor_id"]) == set(donors.loc[donors["kept"], "donor_id"])
@@ -60,7 +60,7 @@ def test_the_funnel_adds_up(mixed, tmp_path):
     cells, donors = mixed
     cells.loc[:4, "cell_type"] = None
     cells.loc[5:6, "donor_id"] = None
-    kept, donor_rows, types, funnel = run(cells, donors, tmp_path, "--min-donor-fraction", "0.9")
+    kept, donor_rows, _, funnel = run(cells, donors, tmp_path, "--min-donor-fraction", "0.9")
     for part in ("cells", "donors", "cell_types"):
         assert funnel[part]["input"] == funnel[part]["kept"] + sum(funnel[part]["lost"].values()), part
     assert (

@@ -11,6 +11,7 @@ from scipy import sparse
 
 import merge_pseudobulk
 import pseudobulk
+import pseudobulk_table
 from checkpoints import read_h5ad, read_tsv, write_h5ad, write_parquet, write_tsv
 from command_line import BadInput
 from small_cohorts import small_cohort
@@ -147,3 +148,17 @@ def test_cells_of_another_shard_are_refused(cohort, tmp_path):
                 str(tmp_path / "o"),
             ]
         )
+
+
+def test_samples_are_named_by_the_id_of_their_cell_type():
+    samples = pd.DataFrame({"cell_type": ["T/B, odd", "B"], "donor_id": ["D1", "D;2"]})
+    types = pd.DataFrame({"cell_type": ["B", "T/B, odd"], "id": ["b", "t_b_odd"]})
+    assert pseudobulk_table.sample_ids(samples, types).tolist() == ["t_b_odd|D1", "b|D;2"]
+
+
+def test_a_sample_of_unknown_size_is_used_and_an_unknown_type_is_not():
+    samples = pd.DataFrame({"cell_type": ["T", "T", "T", "X"], "n_cells": [10, 9, np.nan, 50]})
+    types = pd.DataFrame({"cell_type": ["T"], "kept": [True]})
+    marked = pseudobulk_table.mark_samples(samples, types, min_cells=10)
+    assert marked["reason"].tolist() == ["", "fewer than 10 cells", "", "cell type not kept"]
+    assert "kept" not in samples, "the argument is not changed"

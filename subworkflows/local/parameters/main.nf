@@ -179,7 +179,8 @@ def vertexOf(vertex) {
 
 // The engine's own graph of the run, an edge a line: from, its kind and name, to, its kind and name.
 def runGraph(session) {
-    return session.dag.edges.collect { edge -> (vertexOf(edge.from) + vertexOf(edge.to)).join('\t') }.join('\n') + '\n'
+    // Sorted, because the engine keeps its edges in another order in every run.
+    return session.dag.edges.collect { edge -> (vertexOf(edge.from) + vertexOf(edge.to)).join('\t') }.sort().join('\n') + '\n'
 }
 
 // The text of --help: every parameter by group, with type, default and range.

@@ -1,0 +1,283 @@
+"""The documentation is true: links, files, commands and parameters exist; outputs.md lists what the code writes."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import differential_expression
+import gsea
+import merge_pseudobulk
+import overrepresentation
+import predict_age
+import simulate_cohort
+import summarize_predictions
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OUTPUTS = (ROOT / "docs/outputs.md").read_text()
+SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())
+PARAMETERS = {name for group in SCHEMA["$defs"].values() for name in group["properties"]}
+PREDICTION = "cell_types/ID/prediction/model-M_alpha-A"
+FOLDERS = r"(?:cohort|qc|embedding|clusters|pseudobulk|cell_types|pipeline_info)"
+# Options of the engine, and of nothing else; parameters come from the schema.
+ENGINE_OPTIONS = {"--add-opens", "--threads", "--help"}
+
+
+@pytest.fixture(params=PAGES, ids=lambda path: path.name)
+def page(request):
+    return request.param
+
+
+# --- every page ------------------------------------------------------------------------------------------------
+
+
+def test_every_relative_link_resolves(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not target.startswith("https://"):
+            assert (page.parent / target.split("#")[0]).exists(), target
+
+
+def test_files_that_are_named_exist(page):
+    if page.name == "outputs.md":
+        return  # its paths are in the results folder: see below
+    names = re.findall(
+        r"`((?:bin|conf|containers|docs|assets|tests|modules|subworkflows|\.ci)/[^`\s]*)`", page.read_text()
+    )
+    for name in names:
+        pattern = name.replace("STEP", "*")
+        assert list(ROOT.glob(pattern.rstrip("/"))), name
+
+
+def test_make_targets_exist(page):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE))
+    assert named <= targets
+
+
+def test_options_are_parameters(page):
+    text = page.read_text()
+    named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) - ENGINE_OPTIONS
+    assert {name.removeprefix("--") for name in named} <= PARAMETERS
+
+
+def test_profiles_exist(page):
+    config = (ROOT / "nextflow.config").read_text()
+    profiles = set(re.findall(r"^    (\w+) \{ ", config, re.MULTILINE))
+    assert {"test", "podman"} <= profiles
+    for named in re.findall(r"-profile ([\w,]+)", page.read_text()):
+        assert set(named.split(",")) <= profiles, named
+
+
+def test_no_path_of_a_machine_and_no_registry_is_named(page):
+    text = page.read_text()
+    assert not re.findall(r"(?<![\w.:/])/(?:home|root|tmp|work|opt|usr|Users|mnt|srv)/", text)
+    hosts = set(re.findall(r"https?://([^/\s)`]+)", text))
+    assert hosts <= {"doi.org", "maayanlab.cloud", "datasets.cellxgene.cziscience.com"}
+
+
+def test_every_parameter_that_a_page_explains_exists():
+    """Names in backticks with a default behind them, as methods.md writes them, carry the schema's default."""
+    properties = {k: v for group in SCHEMA["$defs"].values() for k, v in group["properties"].items()}
+    explained = re.findall(
+        r"`([a-z]+_[a-z_]+)`\s\((\d[\d.]*)(?:[ ,;)][^)]*)?\)?", (ROOT / "docs/methods.md").read_text()
+    )
+    checked = {name: value for name, value in explained if name in properties}
+    assert len(checked) >= 12
+    for name, value in checked.items():
+        default = properties[name]["default"]
+        assert float(value) in (default, 100 * default), name
+
+
+def test_parameters_page_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("make_parameters", ROOT / "docs/make_parameters.py")
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    assert maker.PAGE.read_text() == maker.page(SCHEMA), "run docs/make_parameters.py"
+    assert all(f"| `{name}` |" in maker.page(SCHEMA) for name in PARAMETERS)
+
+
+def test_the_readme_is_short_and_gives_the_commands():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 120
+    for command in (
+        "\nmake demo\nmake test\n",
+        "./nextflow run main.nf -resume -params-file params.json",
+        "**The test command:**\n\n```\nmake test\n```",
+    ):
+        assert command in text
+
+
+def test_architecture_names_every_module_and_what_it_is_for():
+    text = (ROOT / "docs/architecture.md").read_text()
+    for path in sorted(ROOT.glob("subworkflows/local/*/main.nf")):
+        assert f"`{path.relative_to(ROOT)}`" in text, path
+    for step in ("FETCH_COHORT", "CHECK_COHORT", "SPLIT_COHORT"):
+        lenient = "cache 'lenient'" in (ROOT / f"modules/local/{step.lower()}/main.nf").read_text()
+        assert lenient and f"`{step}`" in text
+
+
+# --- outputs.md ------------------------------------------------------------------------------------------------
+
+
+def documented_columns() -> dict[str, list[str]]:
+    """Columns of each table that has a heading of its own."""
+    tables: dict[str, list[str]] = {}
+    for part in re.split(r"^### ", OUTPUTS, flags=re.MULTILINE)[1:]:
+        heading = part.splitlines()[0]
+        found = re.search(r"^\| column \| meaning \|\n\|---\|---\|\n((?:\|.*\n?)+)", part, re.MULTILINE)
+        if found:
+            columns = re.findall(r"^\| `([^`]+)` \|", found[1], re.MULTILINE)
+            tables |= {path: columns for path in re.findall(r"`([^`]+)`", heading)}
+    return tables
+
+
+def documented_files() -> set[str]:
+    """Every path that outputs.md gives: headings, and first columns of tables of files. Figures by their .png."""
+    files = set(documented_columns())
+    for row in re.findall(r"^\| (`[^|]*[./][^|]*`) \|", OUTPUTS, re.MULTILINE):
+        files |= {name for name in re.findall(r"`([^`]+)`", row) if re.search(r"\.\w+$", name)}
+    return files
+
+
+def in_documented_form(path: str) -> str:
+    """A path as the modules write it, with the placeholders of outputs.md."""
+    path = re.sub(r"model-\$\{[^}]*\}_alpha-\$\{[^}]*\}", "model-M_alpha-A", path)
+    path = path.replace("cell_types/${meta.id}/", "cell_types/ID/").replace("cell_types/*/", "cell_types/ID/")
+    path = path.replace("prediction/*/", "prediction/model-M_alpha-A/").replace(
+        "${params.dataset}.h5ad", "DATASET.h5ad"
+    )
+    return re.sub(r"resolution-(?:\*|\$\{meta\.resolution\}|\d+\.\d+)", "resolution-R", path)
+
+
+def spread(path: str) -> list[str]:
+    """The paths that a path with {a,b} stands for in a shell."""
+    braces = re.search(r"(?<!\$)\{([^{}$]*,[^{}$]*)\}", path)
+    if not braces:
+        return [path]
+    return [one for choice in braces[1].split(",") for one in spread(path.replace(braces[0], choice, 1))]
+
+
+def published_by_modules() -> set[str]:
+    """Every single file below published/ that a module's process names."""
+    found = set()
+    for module in ROOT.glob("modules/local/*/main.nf"):
+        text = module.read_text().replace("${folder}", f"published/{PREDICTION}")
+        for path in re.findall(r"published/([\w./*${}\-,]+\.[\w{},]+)", text):
+            found |= {in_documented_form(one) for one in spread(path.rstrip(","))}
+    return {path for path in found if "**" not in path and not re.match(r"\*", path)}
+
+
+def by_modules_of_one_kind(path: str) -> str:
+    return re.sub(r"(figures/.*)\.pdf$", r"\1.png", path)
+
+
+def test_every_file_that_a_module_publishes_is_documented():
+    found = {by_modules_of_one_kind(path) for path in published_by_modules()}
+    assert len(found) > 30
+    assert found - documented_files() == set()
+
+
+@pytest.mark.parametrize("path", sorted(documented_files()))
+def test_every_documented_file_is_written_by_the_code(path):
+    sources = [*ROOT.glob("bin/*.py"), *ROOT.glob("modules/local/*/main.nf"), ROOT / "nextflow.config"]
+    text = "\n".join(source.read_text() for source in sources)
+    name = Path(path).name
+    if path == "DATASET.h5ad":
+        name = "published/${params.dataset}.h5ad"
+    if "/figures/" in path:
+        stem = Path(path).stem
+        assert f'"{stem}"' in text or f'"{stem.removeprefix("umap_")}"' in text or f"{stem}" in text, path
+    elif path.startswith(PREDICTION):
+        assert f'"{Path(path).stem}"' in text or name in text, path
+    else:
+        assert name in text, path
+
+
+def columns_of(path: Path) -> list[str]:
+    """Columns of a written table; of numbered components only the first."""
+    if path.suffix == ".parquet":
+        names = pq.read_schema(path).names
+    else:
+        names = list(pd.read_csv(path, sep="\t", nrows=0).columns)
+    return [name for name in names if not re.fullmatch(r"(?:PC|H)(?!1$)\d+", name)]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> dict[str, Path]:
+    """Tables that the steps themselves write from small inputs, by their documented path."""
+    folder = tmp_path_factory.mktemp("written")
+    for area in ("cohort", "embedding"):
+        command = [sys.executable, ROOT / f"tests/inputs/{area}_inputs.py", folder / area]
+        subprocess.run(command, check=True, capture_output=True)
+    cohort = folder / "cohort"
+    before = Path.cwd()
+    os.chdir(cohort)
+    try:
+        merge_pseudobulk.main(
+            ["--parts", *sorted(map(str, cohort.glob("*_step-pseudobulk_sums.h5ad"))), "--donors", "donors.parquet",
+             "--cell-types", "published/cohort/cell_types.tsv", "--prefix", "dataset-test", "--output", "published"]
+        )  # fmt: skip
+        simulate_cohort.main(
+            ["--preset", "tiny", "--gene-sets", str(ROOT / "assets/gene_sets/h.all.v7.5.1.symbols.gmt"), "--output",
+             "simulated.h5ad", "--truth", "published/cohort/simulated"]
+        )  # fmt: skip
+    finally:
+        os.chdir(before)
+    embedding = folder / "embedding"
+    files = {f"cohort/simulated/{path.name}": path for path in (cohort / "published/cohort/simulated").iterdir()}
+    files |= {"cohort/donors.tsv": cohort / "donors.tsv"}
+    for name in (
+        "cohort/cell_types.tsv",
+        "qc/cells.parquet",
+        "qc/summary.tsv",
+        "qc/doublets.tsv",
+        "pseudobulk/samples.tsv",
+    ):
+        files[name] = cohort / "published" / name
+    for name in (
+        "genes.tsv",
+        "pca.parquet",
+        "pca_loadings.parquet",
+        "pca_variance.tsv",
+        "harmony.parquet",
+        "umap.parquet",
+    ):
+        files[f"embedding/{name}"] = next(embedding.rglob(name))
+    files["clusters/resolution-R/clusters.parquet"] = next(embedding.rglob("clusters.parquet"))
+    return files
+
+
+CONSTANTS = {
+    "cell_types/ID/de.tsv": differential_expression.COLUMNS,
+    "cell_types/ID/gsea.tsv": gsea.COLUMNS,
+    "cell_types/ID/ora_up.tsv": overrepresentation.COLUMNS,
+    "cell_types/ID/ora_down.tsv": overrepresentation.COLUMNS,
+    f"{PREDICTION}/predictions.tsv": predict_age.PREDICTIONS,
+    f"{PREDICTION}/metrics.tsv": predict_age.METRICS,
+    f"{PREDICTION}/coefficients.tsv": predict_age.COEFFICIENTS,
+    "prediction_summary.tsv": summarize_predictions.COLUMNS,
+}
+
+
+@pytest.mark.parametrize("path", sorted(documented_columns()))
+def test_columns_are_those_that_the_code_writes_in_their_order(path, written):
+    real = list(CONSTANTS[path]) if path in CONSTANTS else columns_of(written[path])
+    assert documented_columns()[path] == real
+
+
+def test_every_table_that_the_steps_write_has_its_columns_documented(written):
+    tables = {
+        path for path in documented_files() if re.match(rf"{FOLDERS}/", path) and path.endswith((".tsv", ".parquet"))
+    }
+    assert tables - set(documented_columns()) == {"pipeline_info/trace.tsv"}
+    simulated = {path for path in written if path.endswith((".tsv", ".parquet"))}
+    assert simulated <= set(documented_columns())
+    assert {path for path in written if path.endswith(".json")} <= documented_files()
