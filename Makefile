@@ -8,7 +8,7 @@ DEV := $(BOOTSTRAP) dev
 # nf-core asks the engine for the configuration; nothing of it may need the network.
 NF_CORE = PATH="$(CURDIR):$$PATH" NFCORE_NO_VERSION_CHECK=1 $(DEV) nf-core
 SHELL_FILES = nextflow .ci/run containers/*.sh $(wildcard tests/*.sh)
-PYTHON_FOLDERS = $(wildcard bin containers tests benchmarks)
+PYTHON_FOLDERS = $(wildcard bin containers docs tests benchmarks)
 OUTDIR = results
 JUNIT = build/junit.xml
 

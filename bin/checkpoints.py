@@ -108,12 +108,26 @@ def read_json(path: str | Path) -> dict:
         raise BadInput(f"{path}: cannot be read as JSON: {error}") from error
 
 
-def write_h5ad(adata, path: str | Path) -> None:
-    """Write an AnnData whole, zstd-compressed. The same content gives the same bytes (no time stamps in HDF5)."""
+def write_h5ad(adata, path: str | Path, *, portable: bool = False) -> None:
+    """Write an AnnData whole. The same content gives the same bytes (there are no time stamps in HDF5).
+
+    Parameters
+    ----------
+    portable
+        Compress with gzip, which every reader of HDF5 knows, instead of zstd, which is three times as fast to read:
+        for files that people open.
+    """
+    import anndata
     import hdf5plugin
 
+    # anndata turns text into categories in the object that it writes: that shall not be the caller's.
+    parts = {name: dict(getattr(adata, name)) for name in ("obsm", "varm", "layers", "uns")}
+    own = anndata.AnnData(X=adata.X, obs=adata.obs.copy(), var=adata.var.copy(), **parts)
+    filters = (
+        {"compression": "gzip"} if portable else {"compression": hdf5plugin.FILTERS["zstd"], "compression_opts": (1,)}
+    )
     with atomic_path(path) as temporary:
-        adata.write_h5ad(temporary, compression=hdf5plugin.FILTERS["zstd"], compression_opts=(1,))
+        own.write_h5ad(temporary, **filters)
 
 
 def read_h5ad(path: str | Path):

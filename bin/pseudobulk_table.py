@@ -51,7 +51,7 @@ def write_pseudobulk(table: anndata.AnnData, types: pd.DataFrame, *, min_cells: 
     )
     columns = ["sample_id", "donor_id", "cell_type", "n_cells", "kept", "reason"]
     write_tsv(samples[columns].sort_values(["cell_type", "donor_id"]), folder / "pseudobulk/samples.tsv")
-    write_h5ad(table, folder / "pseudobulk/pseudobulk.h5ad")
+    write_h5ad(table, folder / "pseudobulk/pseudobulk.h5ad", portable=True)
     for row in types[types["kept"]].itertuples():
         chosen = (samples["kept"] & (samples["cell_type"] == row.cell_type)).to_numpy()
         write_h5ad(table[chosen].copy(), Path(f"{prefix}_{row.id}_step-pseudobulk_counts.h5ad"))

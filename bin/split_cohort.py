@@ -65,7 +65,9 @@ def prove_counts(block: sparse.csr_matrix, *, where: str) -> sparse.csr_matrix:
             f"{where} holds {block.data.max():g}, too large for a count; give raw counts with --counts_layer"
         )
     counts = sparse.csr_matrix((block.data.astype(np.uint32), block.indices, block.indptr), shape=block.shape)
-    counts.eliminate_zeros()
+    if not counts.data.all():
+        counts = counts.copy()  # the indices are still the caller's
+        counts.eliminate_zeros()
     return counts
 
 

@@ -1,10 +1,20 @@
-"""Where the tests find the project's scripts, and small helpers that many tests share."""
+"""Where the tests find the project's scripts, and the guard that stands around them in every test."""
 
 import os
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "bin"))
+sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "tests")]
 os.environ.setdefault("MPLBACKEND", "Agg")
 sys.dont_write_bytecode = True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_function_changes_its_arguments():
+    """Every public function of bin/ is checked in every test for leaving its arguments as they were."""
+    from purity import guard_everything
+
+    guard_everything()

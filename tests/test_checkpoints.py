@@ -1,6 +1,7 @@
 """Checkpoints appear whole or not at all, hold what was given, and are the same bytes for the same content."""
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,3 +129,15 @@ def test_a_name_that_imitates_a_digest_gets_its_own_id():
     first = unique_slugs(["T/B", "T B"])
     names = ["T/B", "T B", first["T/B"]]
     assert len(set(unique_slugs(names).values())) == 3
+
+
+def test_a_portable_h5ad_needs_no_plugin_and_nothing_is_changed_by_writing(tmp_path):
+    adata = anndata.AnnData(
+        X=sparse.random(6, 4, density=0.5, format="csr", random_state=0),
+        obs=pd.DataFrame({"sex": ["female", None, "male"] * 2}, index=[f"s{i}" for i in range(6)]),
+    )
+    write_h5ad(adata, tmp_path / "p.h5ad", portable=True)
+    with h5py.File(tmp_path / "p.h5ad") as file:
+        assert file["X/data"].compression == "gzip"
+    assert adata.obs["sex"].dtype == object
+    assert read_h5ad(tmp_path / "p.h5ad").obs["sex"].isna().sum() == 2

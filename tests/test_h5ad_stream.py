@@ -9,7 +9,9 @@ from h5ad_stream import CohortWriter
 from scipy import sparse
 
 COUNTS = sparse.random(30, 12, density=0.4, format="csr", random_state=0, dtype=np.float32)
-VAR = pd.DataFrame({"feature_name": [f"G{i % 5}" for i in range(12)], "feature_is_filtered": False}, index=[f"E{i}" for i in range(12)])
+VAR = pd.DataFrame(
+    {"feature_name": [f"G{i % 5}" for i in range(12)], "feature_is_filtered": False}, index=[f"E{i}" for i in range(12)]
+)
 DONORS = ["a", "b, c", "d/e"]
 
 
@@ -18,7 +20,9 @@ def write(path, chunk):
         writer = CohortWriter(handle, VAR, {"donor_id": DONORS})
         for start in range(0, 30, chunk):
             rows = np.arange(start, min(start + chunk, 30))
-            writer.append(COUNTS[rows], np.array([f"cell{i}" for i in rows], dtype=object), {"donor_id": (rows % 3).astype("i1")})
+            writer.append(
+                COUNTS[rows], np.array([f"cell{i}" for i in rows], dtype=object), {"donor_id": (rows % 3).astype("i1")}
+            )
     return path
 
 

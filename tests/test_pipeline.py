@@ -56,7 +56,9 @@ class Run:
         """Resume with changed parameters; returns the processes that executed a task."""
         options = self.options(**({"input": str(self.cohort)} | changes))
         succeed(self.folder, "-resume", *arguments, *options, project=self.project)
-        return executed(self.folder, arguments[arguments.index("--outdir") + 1] if "--outdir" in arguments else "results")
+        return executed(
+            self.folder, arguments[arguments.index("--outdir") + 1] if "--outdir" in arguments else "results"
+        )
 
 
 @pytest.fixture(scope="module")
