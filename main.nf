@@ -39,6 +39,13 @@ workflow {
         versions  = versions.mix(COHORT.out.versions)
     }
 
+    if (!params.pseudobulk && params.check_only) {
+        COHORT.out.check.view { _meta, check ->
+            def found = new groovy.json.JsonSlurper().parse(check.toFile())
+            "The cohort can be analysed: ${found.n_cells} cells and ${found.n_genes} genes (counts in ${found.counts_layer}), " +
+                "${found.n_donors} donors, ${found.n_cell_types} cell types." + found.notes.collect { note -> " Note: ${note}." }.join()
+        }
+    }
     if (!params.pseudobulk && !params.check_only) {
         CELLS(COHORT.out.shards, COHORT.out.cell_types, COHORT.out.donors, COHORT.out.donors_table, COHORT.out.filtering)
         samples    = CELLS.out.samples
@@ -82,7 +89,11 @@ workflow {
         REPORT(
             published.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [[id: 'all'], folders] },
             description,
-            versions.toSortedList(),
+            // By content, so that a step that ran again with the same versions does not run the report again.
+            versions.map { file -> [(file.text =~ /"step": "(\w+)"/).collect { match -> match[1] }.join(), file.text] }
+                .unique()
+                .collectFile { step, text -> ["${step ?: 'stub'}.json", text] }
+                .toSortedList(),
             channel.fromPath("${projectDir}/assets/report/*").toSortedList(),
         )
     }

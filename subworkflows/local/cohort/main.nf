@@ -67,6 +67,7 @@ workflow COHORT {
     }
 
     emit:
+    check = CHECK_COHORT.out.check  // [ [id: 'all', sha256: '...'], check.json ]
     shards                          // [ [id: 'shard-003'], counts.h5ad ]
     cell_types                      // [ [id: 'all'], cell types after the cohort filter ]
     donors                          // [ [id: 'all'], donors.parquet ]
