@@ -19,6 +19,7 @@ from scipy import sparse
 
 from checkpoints import atomic_path, check_same_cells, read_h5ad, read_json, read_parquet, write_versions
 from command_line import BadInput, Progress, run
+from h5ad_stream import append, encode, growing
 
 EMBEDDINGS = {
     "X_pca": "embedding/pca.parquet",
@@ -58,16 +59,14 @@ def stream_counts(shards: list[Path], cells: pd.DataFrame, group: h5py.Group) ->
         block = sparse.csr_matrix(shard.X, dtype=np.float32)
         if var is None:
             var = shard.var
-            group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0"})
             group.attrs["shape"] = np.array([len(cells), shard.n_vars], dtype=np.int64)
-            options = {"maxshape": (None,), "chunks": (1 << 18,), "compression": "gzip", "compression_opts": 1}
-            group.create_dataset("data", shape=(0,), dtype=np.float32, **options)
-            group.create_dataset("indices", shape=(0,), dtype=np.int32, **options)
-            group.create_dataset("indptr", data=np.zeros(len(cells) + 1, dtype=np.int64))
-        for name, new in (("data", block.data), ("indices", block.indices)):
-            group[name].resize((values + block.nnz,))
-            group[name][values:] = new
-        group["indptr"][start + 1 : start + shard.n_obs + 1] = block.indptr[1:].astype(np.int64) + values
+            encode(group, "csr_matrix", "0.1.0")
+            for name, dtype in (("data", np.float32), ("indices", np.int32), ("indptr", np.int64)):
+                growing(group, name, dtype)
+            append(group["indptr"], np.zeros(1, dtype=np.int64))
+        append(group["data"], block.data)
+        append(group["indices"], block.indices)
+        append(group["indptr"], block.indptr[1:].astype(np.int64) + values)
         start, values = start + shard.n_obs, values + block.nnz
         progress.advance(shard.n_obs)
     progress.close()

@@ -13,7 +13,7 @@ process EXPORT_H5AD {
 
     script:
     """
-    # uses: checkpoints.py command_line.py
+    # uses: checkpoints.py command_line.py h5ad_stream.py
     # environment: ${task.ext.environment}
     export_h5ad.py \\
         --shards ${shards} \\
