@@ -133,7 +133,7 @@ def prediction_summary(identifier: str, model: str, alpha: float, *, mae: float 
 
 
 def main(argv: list[str]) -> None:
-    folder = Path(argv[0]) / "statistics"
+    folder = Path(argv[0])
     adata, _ = simulate_samples()
     write_h5ad(adata, folder / "cell_type.h5ad")
     write_h5ad(adata[:5].copy(), folder / "few_donors.h5ad")
