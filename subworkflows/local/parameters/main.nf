@@ -129,10 +129,10 @@ def problemsOf(given, schema) {
 def checkedParameters(given) {
     def problems = problemsOf(given, readSchema(file("${projectDir}/nextflow_schema.json")))
     if (problems) {
-        exit(2, "ERROR: ${problems.join(' | ')}")
+        exit(2, "${problems.join(' | ')}")
     }
     if (!workflow.containerEngine && !System.getenv('IMMUNE_AGING_ENVIRONMENT') && !workflow.stubRun) {
-        exit(2, 'ERROR: no environment for the steps: run ./nextflow instead of nextflow, or choose a container with -profile podman')
+        exit(2, 'no environment for the steps: run ./nextflow instead of nextflow, or choose a container with -profile podman')
     }
 }
 
