@@ -30,7 +30,7 @@ def run_step(folder, table, *options):
 
 
 @pytest.fixture(scope="module")
-def tested():
+def standard():
     """Called genes, sets and background of the standard table."""
     table = statistics_table()
     background = list(by_symbol(table)[0]["symbol"])
@@ -46,11 +46,11 @@ def test_planted_sets_are_found_in_their_direction_only(tmp_path):
     assert (summary["n_sets_up"], summary["n_sets_down"], summary["n_sets_tested"]) == (1, 1, 12)
 
 
-def test_p_values_are_fishers_and_adjusted_over_all_sets_tested(tested):
+def test_p_values_are_fishers_and_adjusted_over_all_sets_tested(standard):
     from scipy.stats import fisher_exact
     from statsmodels.stats.multitest import multipletests
 
-    genes, sets, background = tested
+    genes, sets, background = standard
     called, p_values = set(genes), {}
     for name, members in sets.items():
         inside, outside = set(members), set(background) - set(members)
@@ -64,10 +64,10 @@ def test_p_values_are_fishers_and_adjusted_over_all_sets_tested(tested):
         assert row.padj == pytest.approx(adjusted[row.gene_set], rel=1e-9)
 
 
-def test_odds_ratios_and_p_values_agree_with_gseapy(tested):
+def test_odds_ratios_and_p_values_agree_with_gseapy(standard):
     import gseapy
 
-    genes, sets, background = tested
+    genes, sets, background = standard
     other = gseapy.enrich(
         gene_list=genes,
         gene_sets={n: list(g) for n, g in sets.items()},
@@ -82,9 +82,9 @@ def test_odds_ratios_and_p_values_agree_with_gseapy(tested):
     np.testing.assert_allclose(result["odds_ratio"], other.loc[result.index, "Odds Ratio"], rtol=1e-9)
 
 
-def test_the_background_is_the_tested_genes(tested):
+def test_the_background_is_the_tested_genes(standard):
     """With 20,000 genes as background any set of expressed genes would look enriched."""
-    genes, sets, background = tested
+    genes, sets, background = standard
     wide = [*background, *(f"OTHER{i}" for i in range(20000))]
     own = enrich(genes, sets, background).set_index("gene_set")["p_value"]
     assert (enrich(genes, sets, wide).set_index("gene_set")["p_value"][own.index] < own).all()
