@@ -199,8 +199,8 @@ def test_a_service_that_never_answers_is_given_up(monkeypatch, tmp_path):
     assert str(end.value.code).startswith("ERROR: Enrichr at")
 
 
-def test_testing_changes_none_of_its_arguments(tested):
-    genes, sets, background = tested
+def test_testing_changes_none_of_its_arguments(standard):
+    genes, sets, background = standard
     before = list(genes), dict(sets), list(background)
     table = statistics_table()
     called_genes(table, background)
