@@ -1,5 +1,6 @@
 """The whole pipeline under the real engine: what it publishes, how it resumes, where it starts and stops."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -45,6 +46,13 @@ class Run:
         shutil.rmtree(folder / "work")
         self.resume()
         self.first, self.results = trace(folder), tree(folder / "results", without=("pipeline_info",))
+        self.checkpoints = self.digests()
+
+    def digests(self) -> dict[Path, str]:
+        """sha256 of the cohort and of every file that a task wrote for others, without the engine's own (.command.*)."""
+        written = [path for path in (self.folder / "work").glob("*/*/**/*") if path.is_file() and not path.is_symlink()]
+        files = [self.cohort, *(path for path in written if not path.name.startswith("."))]
+        return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
     def options(self, **changes: object) -> list[str]:
         """A parameters file with `changes`, as arguments."""
@@ -377,6 +385,14 @@ def test_bad_input_ends_with_one_line_and_is_not_tried_again(tmp_path):
     assert f"ERROR: {tmp_path.resolve() / 'text.h5ad'}: is not an HDF5 file or is cut off" in output
     assert "Traceback" not in output
     assert (trace(tmp_path)["process"] == "CHECK_COHORT").sum() == 1
+
+
+def test_no_process_changes_its_inputs(run):
+    """Every checkpoint of the first run is what it was, after all the runs above that read it again."""
+    run.resume(gsea_permutations=50, n_top_genes=200, leiden_resolutions=[3], ridge_alphas=[3])
+    assert len(run.checkpoints) > 200
+    now = run.digests()
+    assert {path: now.get(path) for path in run.checkpoints} == run.checkpoints
 
 
 def test_the_project_is_not_changed_by_its_runs(run):
