@@ -9,7 +9,6 @@ sex (n_cells is taken over where it is there). Out: the same files as MERGE_PSEU
 import argparse
 from pathlib import Path
 
-import anndata
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -18,7 +17,7 @@ from check_cohort import donor_table, plain, repeated
 from checkpoints import unique_slugs, write_tsv, write_versions
 from cohort_file import column_names, find_counts, nearest, open_cohort, read_blocks, read_table, symbols_of
 from command_line import BadInput, run
-from pseudobulk_table import sample_ids, write_pseudobulk
+from pseudobulk_table import sample_table, write_pseudobulk
 from split_cohort import prove_counts
 
 
@@ -118,12 +117,8 @@ def main(argv: list[str]) -> None:
             f"{where}: no cell type has {args.min_samples_per_type} samples (the largest has "
             f"{types['n_samples'].max()}); lower --min_samples_per_type"
         )
-    order = samples.sort_values(["cell_type", "donor_id"], kind="stable").index
-    extra = [column for column in donors.columns if column not in ("cell_type", "n_cells")]
-    table_obs = samples.loc[order].merge(donors[extra], on="donor_id", how="left", validate="many_to_one")
-    table_obs.index = pd.Index(sample_ids(table_obs, types), name="sample_id")
     table_var = pd.DataFrame({"symbol": symbols_of(var)}, index=pd.Index(var.index.astype(str), name="gene_id"))
-    table = anndata.AnnData(X=sums[order.to_numpy()], obs=table_obs, var=table_var)
+    table = sample_table(sums, samples, donors, types, table_var)
     write_pseudobulk(table, types, min_cells=args.min_cells_per_sample, folder=args.output, prefix=args.prefix)
 
     reason = np.where(donors["age_years"].isna(), "age unknown", "")

@@ -54,16 +54,11 @@ def open_cohort(path: str | Path) -> h5py.File:
     return file
 
 
-def read_table(file: h5py.File, path: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read obs, var or raw/var as a DataFrame; only `columns` where they are given."""
+def read_table(file: h5py.File, path: str) -> pd.DataFrame:
+    """Read obs, var or raw/var as a DataFrame."""
     from anndata.io import read_elem
 
-    group = file[path]
-    if columns is None or not isinstance(group, h5py.Group):
-        table = read_elem(group)
-        return table if columns is None else table[list(columns)]
-    index = read_elem(group[index_name(group)])
-    return pd.DataFrame({column: read_elem(group[column]) for column in columns}, index=pd.Index(index))
+    return read_elem(file[path])
 
 
 def index_name(group: h5py.Group) -> str:

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from checkpoints import read_h5ad, read_parquet, read_tsv, write_versions
 from command_line import run
-from pseudobulk_table import sample_ids, write_pseudobulk
+from pseudobulk_table import sample_table, write_pseudobulk
 
 
 def merge(parts: list[anndata.AnnData], donors: pd.DataFrame, types: pd.DataFrame) -> anndata.AnnData:
@@ -32,11 +32,7 @@ def merge(parts: list[anndata.AnnData], donors: pd.DataFrame, types: pd.DataFram
     samples = pd.concat([part.obs for part in parts], ignore_index=True)
     samples = samples.astype({"donor_id": str, "cell_type": str})
     counts = sparse.vstack([part.X for part in parts], format="csr")
-    order = samples.sort_values(["cell_type", "donor_id"], kind="stable").index
-    extra = [column for column in donors.columns if column not in ("cell_type", "n_cells")]
-    obs = samples.loc[order].merge(donors[extra], on="donor_id", how="left", validate="many_to_one")
-    obs.index = pd.Index(sample_ids(obs, types), name="sample_id")
-    return anndata.AnnData(X=counts[order.to_numpy()], obs=obs, var=parts[0].var.copy())
+    return sample_table(counts, samples, donors, types, parts[0].var)
 
 
 def main(argv: list[str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from checkpoints import write_h5ad, write_tsv
 
@@ -30,6 +31,31 @@ def sample_ids(samples: pd.DataFrame, types: pd.DataFrame) -> np.ndarray:
     """Names of samples: the cell type's id, then the donor."""
     ids = samples["cell_type"].map(types.set_index("cell_type")["id"])
     return (ids.astype(str) + "|" + samples["donor_id"].astype(str)).to_numpy(dtype=object)
+
+
+def sample_table(
+    counts: sparse.csr_matrix, samples: pd.DataFrame, donors: pd.DataFrame, types: pd.DataFrame, var: pd.DataFrame
+) -> anndata.AnnData:
+    """One table of samples, sorted by cell type and donor, with what is known of the donors.
+
+    Parameters
+    ----------
+    counts
+        Samples x genes, raw sums.
+    samples
+        donor_id, cell_type, n_cells; one row a row of `counts`, indexed from 0.
+    donors
+        One row a donor: donor_id, age_years, sex and more. Its own cell_type or n_cells do not replace the samples'.
+    types
+        id, cell_type.
+    var
+        Genes: index gene_id, symbol.
+    """
+    order = samples.sort_values(["cell_type", "donor_id"], kind="stable").index
+    extra = [column for column in donors.columns if column not in ("cell_type", "n_cells")]
+    obs = samples.loc[order].merge(donors[extra], on="donor_id", how="left", validate="many_to_one")
+    obs.index = pd.Index(sample_ids(obs, types), name="sample_id")
+    return anndata.AnnData(X=counts[order.to_numpy()], obs=obs, var=var.copy())
 
 
 def write_pseudobulk(table: anndata.AnnData, types: pd.DataFrame, *, min_cells: int, folder: Path, prefix: str) -> None:
