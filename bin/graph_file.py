@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from scipy import sparse
 
-from checkpoints import atomic_path
+from checkpoints import atomic_path, fast_filters
 from command_line import BadInput
 
 
@@ -29,14 +29,7 @@ class Graph:
 
 def write_graph(graph: Graph, path: str | Path) -> None:
     """Write a graph, zstd-compressed; the same graph gives the same bytes."""
-    import hdf5plugin
-
-    compression = {
-        "compression": hdf5plugin.FILTERS["zstd"],
-        "compression_opts": (1,),
-        "shuffle": True,
-        "chunks": True,
-    }
+    compression = {"chunks": True, **fast_filters()}
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.create_dataset("cell_id", data=np.char.encode(graph.cell_ids.astype(str), "utf-8"), **compression)
         for name in ("distances", "connectivities"):

@@ -166,7 +166,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--n-neighbors", type=int, default=30, help="including the cell itself")
     parser.add_argument("--n-components", type=int, default=40, help="the first components of the embedding")
     parser.add_argument("--exact-cells", type=int, default=50_000)
-    parser.add_argument("--min-recall", type=float, default=0.99)
+    parser.add_argument("--min-recall", type=float, default=0.985)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True)

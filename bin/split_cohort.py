@@ -20,22 +20,22 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from checkpoints import read_json, read_parquet, write_h5ad, write_json, write_versions
+from checkpoints import fast_filters, read_json, read_parquet, write_h5ad, write_json, write_versions
 from cohort_file import Counts, not_counts, open_cohort, read_blocks
 from command_line import BadInput, Progress, run
 
 SPOOL_CHUNK = 1 << 18
-SPOOL_DTYPES = {"row": np.uint32, "length": np.uint32, "gene": np.uint32, "count": np.uint32}
 
 
 class Spool:
     """Blocks of sparse rows of one shard, appended to a scratch file and read back as one matrix."""
 
-    def __init__(self, path: Path):
-        self._file = h5py.File(path, "w")
-        for name, dtype in SPOOL_DTYPES.items():
+    def __init__(self, path: Path, *, n_genes: int):
+        self._path, self._file = path, h5py.File(path, "w")
+        gene = np.uint16 if n_genes <= np.iinfo(np.uint16).max + 1 else np.uint32
+        for name, dtype in (("row", np.uint32), ("length", np.uint32), ("gene", gene), ("count", np.uint32)):
             self._file.create_dataset(
-                name, shape=(0,), maxshape=(None,), chunks=(SPOOL_CHUNK,), dtype=dtype, compression="lzf", shuffle=True
+                name, shape=(0,), maxshape=(None,), chunks=(SPOOL_CHUNK,), dtype=dtype, **fast_filters()
             )
 
     def append(self, rows: np.ndarray, block: sparse.csr_matrix, first_gene: int) -> None:
@@ -47,12 +47,13 @@ class Spool:
             dataset.resize((old + len(new),))
             dataset[old:] = new
 
-    def matrix(self, shape: tuple[int, int]) -> sparse.csr_matrix:
-        """The shard's counts (cells x genes), sorted indices, entries given twice added up."""
+    def take_matrix(self, shape: tuple[int, int]) -> sparse.csr_matrix:
+        """The shard's counts (cells x genes), sorted indices, entries given twice added up; the file is deleted."""
         rows = np.repeat(self._file["row"][:], self._file["length"][:])
         matrix = sparse.csr_matrix((self._file["count"][:], (rows, self._file["gene"][:])), shape=shape)
         matrix.sum_duplicates()
         self._file.close()
+        self._path.unlink()
         return matrix
 
 
@@ -77,13 +78,21 @@ def canonical_order(cells: pd.DataFrame) -> pd.DataFrame:
     return ordered.assign(position=ordered.groupby("shard").cumcount())
 
 
-def spool_counts(file: h5py.File, counts: Counts, cells: pd.DataFrame, folder: Path, *, where: str) -> list[Spool]:
-    """Read the matrix once and sort its rows into one spool a shard."""
+def spool_counts(
+    file: h5py.File, counts: Counts, cells: pd.DataFrame, folder: Path, *, where: str
+) -> tuple[list[Spool], np.ndarray]:
+    """Read the matrix once and sort its rows into one spool a shard.
+
+    Returns
+    -------
+    The spools, and the sum of each gene over the kept cells.
+    """
     shard_of = np.full(counts.n_cells, -1, dtype=np.int32)
     position_of = np.zeros(counts.n_cells, dtype=np.uint32)
     shard_of[cells["row"]], position_of[cells["row"]] = cells["shard"], cells["position"]
     n_shards = int(cells["shard"].max()) + 1
-    spools = [Spool(folder / f"{shard}.h5") for shard in range(n_shards)]
+    spools = [Spool(folder / f"{shard}.h5", n_genes=counts.n_genes) for shard in range(n_shards)]
+    totals = np.zeros(counts.n_genes, dtype=np.int64)
     progress = Progress(counts.n_cells * counts.n_genes, unit="values", label="reading counts")
     for rows, genes, block in read_blocks(file, counts):
         block = prove_counts(block, where=where)
@@ -92,10 +101,12 @@ def spool_counts(file: h5py.File, counts: Counts, cells: pd.DataFrame, folder: P
         bounds = np.searchsorted(shards[order], np.arange(n_shards + 1))
         for shard in np.unique(shards[shards >= 0]):
             picked = order[bounds[shard] : bounds[shard + 1]]
-            spools[shard].append(position_of[rows][picked], block[picked], genes.start)
+            part = block[picked]
+            totals[genes] += np.bincount(part.indices, weights=part.data, minlength=part.shape[1]).astype(np.int64)
+            spools[shard].append(position_of[rows][picked], part, genes.start)
         progress.advance((rows.stop - rows.start) * (genes.stop - genes.start))
     progress.close()
-    return spools
+    return spools, totals
 
 
 def write_shard(matrix: sparse.csr_matrix, cells: pd.DataFrame, genes: pd.DataFrame, path: Path) -> None:
@@ -132,26 +143,18 @@ def main(argv: list[str]) -> None:
     folder = Path(tempfile.mkdtemp(prefix="spool-", dir="."))
     try:
         with open_cohort(args.cohort) as file:
-            spools = spool_counts(file, counts, cells, folder, where=f"cohort: {check['counts_layer']}")
-        totals = np.zeros(counts.n_genes, dtype=np.int64)
-        shards = dict(list(cells.groupby("shard")))
-        for shard, spool in enumerate(spools):
-            matrix = spool.matrix((len(shards[shard]), counts.n_genes))
-            totals += np.bincount(matrix.indices, weights=matrix.data, minlength=counts.n_genes).astype(np.int64)
-            # The sum over all shards decides which genes are expressed, so the sorted shard waits uncompressed.
-            sparse.save_npz(folder / f"{shard}.npz", matrix, compressed=False)
-            (folder / f"{shard}.h5").unlink()
+            spools, totals = spool_counts(file, counts, cells, folder, where=f"cohort: {check['counts_layer']}")
         expressed = totals > 0
         if not expressed.any():
             raise BadInput(
                 f"cohort: {check['counts_layer']} holds no count in any kept cell; give raw counts with --counts_layer"
             )
-        for shard in range(len(spools)):
-            matrix = sparse.load_npz(folder / f"{shard}.npz")[:, expressed]
+        shards = dict(list(cells.groupby("shard")))
+        for shard, spool in enumerate(spools):
+            matrix = spool.take_matrix((len(shards[shard]), counts.n_genes))[:, expressed]
             write_shard(
                 matrix, shards[shard], genes[expressed], Path(f"{args.prefix}_shard-{shard:03d}_step-split_counts.h5ad")
             )
-            (folder / f"{shard}.npz").unlink()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     write_json(

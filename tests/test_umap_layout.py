@@ -1,4 +1,4 @@
-"""UMAP layout: umap-learn's own, one seed one layout, groups apart."""
+"""UMAP layout: umap-learn's optimiser step by step, one seed one layout, groups apart."""
 
 import os
 import subprocess
@@ -6,10 +6,14 @@ import sys
 from pathlib import Path
 
 import anndata
+import numba
 import numpy as np
 import pandas as pd
 import pytest
 import scanpy
+import umap.layouts
+import umap.umap_
+from scipy.spatial import KDTree
 
 import umap_layout
 from checkpoints import read_parquet, write_parquet
@@ -32,9 +36,74 @@ GRAPH = connectivities(INDICES, DISTANCES)
 OPTIONS = {"n_epochs": 60, "min_dist": 0.5, "seed": 3}
 
 
-def test_layout_equals_scanpys_umap_from_the_same_start():
+def test_an_epoch_is_umap_learns_edge_by_edge():
+    """Schedule and random numbers to the bit; positions to the error of the tabulated forces (small steps: no chaos)."""
+    edges, period = umap_layout.sampled_edges(GRAPH, 200)
+    a, b = umap_layout.curve_parameters(0.5)
     start = umap_layout.starting_positions(POINTS, seed=0)
-    ours = umap_layout.layout(GRAPH, start, **OPTIONS)
+    seeds = np.random.default_rng(5).integers(0, 2**31, (len(POINTS), 3))
+
+    def state():
+        return start.copy(), period.copy(), period / 5, seeds.copy()
+
+    positions, next_sample, next_negative, random = state()
+    tables = umap_layout.force_tables(a, b)
+    for epoch in range(20):
+        umap_layout._serial_epoch_inplace(
+            positions, edges.row, edges.col, period, next_sample, next_negative, random, *tables, epoch,
+            np.float32(1e-4),
+        )  # fmt: skip
+    theirs, their_sample, their_negative, their_random = state()
+    single_epoch = numba.njit(umap.layouts._optimize_layout_euclidean_single_epoch, fastmath=True)
+    nothing = np.zeros(1, dtype=np.float32)
+    for epoch in range(20):
+        single_epoch(
+            theirs, theirs, edges.row, edges.col, len(POINTS), period, a, b, their_random, 1.0, 2, True, 1e-4,
+            period / 5, their_negative, their_sample, epoch, False, nothing, nothing, 0, 0, 0, 0, nothing, nothing, 0,
+        )  # fmt: skip
+    np.testing.assert_array_equal(random, their_random)
+    np.testing.assert_allclose(next_sample, their_sample, rtol=1e-12)
+    np.testing.assert_allclose(next_negative, their_negative, rtol=1e-12)
+    moved = np.abs(theirs - start).max()
+    assert moved > 1e-3
+    assert np.abs(positions - theirs).max() < 1e-3 * moved
+
+
+def test_curve_and_sampled_edges_are_umap_learns():
+    for min_dist in (0.0, 0.1, 0.5, 1.0):
+        np.testing.assert_allclose(
+            umap_layout.curve_parameters(min_dist), umap.umap_.find_ab_params(1.0, min_dist), rtol=1e-9
+        )
+    edges, period = umap_layout.sampled_edges(GRAPH, 50)
+    np.testing.assert_allclose(period, umap.umap_.make_epochs_per_sample(edges.data, 50), rtol=1e-6)
+    assert edges.data.min() >= GRAPH.data.max() / 50 and edges.nnz < GRAPH.nnz
+
+
+def test_tabulated_forces_are_within_the_error_of_linear_interpolation():
+    a, b = umap_layout.curve_parameters(0.5)
+    squared = np.exp(np.random.default_rng(0).uniform(np.log(2e-7), np.log(6e4), 20_000)).astype(np.float32)
+    attraction, repulsion = umap_layout.force_tables(a, b)
+    d = squared.astype(np.float64)
+    bound = (b + 1) * (b + 2) / 8 / 64**2  # h^2/8 f'' of the steepest part, d^-(b+1)
+    for table, curve in (
+        (attraction, -2 * a * b * d ** (b - 1) / (a * d**b + 1)),
+        (repulsion, 2 * b / ((0.001 + d) * (a * d**b + 1))),
+    ):
+        found = np.array([umap_layout._force.py_func(table, value) for value in squared])
+        np.testing.assert_allclose(found, curve, rtol=1.02 * bound)
+        ends = [umap_layout._force.py_func(table, np.float32(value)) for value in (1e-12, 1e9)]
+        assert ends == [table[0], table[-1]]
+
+
+def kept_neighbors(positions):
+    """Share of each cell's neighbours that are among its nearest in the layout."""
+    _, near = KDTree(positions).query(positions, k=15)
+    return np.mean([len(set(a) & set(b)) - 1 for a, b in zip(near, INDICES, strict=True)]) / 14
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_layout_keeps_as_many_neighbours_as_scanpys_umap(threads):
+    start = umap_layout.starting_positions(POINTS, seed=0)
     cohort = anndata.AnnData(np.zeros((len(POINTS), 1), dtype=np.float32), obsm={"X_h": POINTS, "start": start})
     cohort.obsp["connectivities"], cohort.obsp["distances"] = GRAPH, distance_matrix(INDICES, DISTANCES)
     cohort.uns["neighbors"] = {
@@ -42,8 +111,12 @@ def test_layout_equals_scanpys_umap_from_the_same_start():
         "distances_key": "distances",
         "params": {"method": "umap", "metric": "euclidean", "n_neighbors": 15, "use_rep": "X_h"},
     }
-    scanpy.tl.umap(cohort, init_pos="start", maxiter=60, random_state=3)
-    np.testing.assert_array_equal(ours, cohort.obsm["X_umap"])
+    scanpy.tl.umap(cohort, init_pos="start", maxiter=200, random_state=3)
+    ours = umap_layout.layout(GRAPH, start, n_epochs=200, min_dist=0.5, seed=3, threads=threads)
+    theirs = kept_neighbors(cohort.obsm["X_umap"])
+    assert theirs > 0.2
+    assert kept_neighbors(ours) == pytest.approx(theirs, rel=0.05)
+    assert np.corrcoef(ours[:, 0], cohort.obsm["X_umap"][:, 0])[0, 1] > 0.9
 
 
 def test_another_seed_gives_another_layout_of_the_same_groups():

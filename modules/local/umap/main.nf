@@ -1,6 +1,7 @@
 process UMAP {
     tag "$meta.id"
     label 'process_medium'
+    cpus { params.umap_deterministic ? 1 : 8 }
     container "${task.ext.container}"
 
     input:
@@ -13,7 +14,7 @@ process UMAP {
 
     script:
     """
-    # uses: checkpoints.py command_line.py graph_file.py umap_library.py
+    # uses: checkpoints.py command_line.py graph_file.py
     # environment: ${task.ext.environment}
     umap_layout.py \\
         --graph '${graph}' \\
@@ -21,6 +22,7 @@ process UMAP {
         --epochs ${params.umap_epochs} \\
         --min-dist ${params.umap_min_dist} \\
         --seed ${params.seed} \\
+        --threads ${task.cpus} \\
         --output published/embedding/umap.parquet
     """
 
