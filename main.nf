@@ -1,7 +1,7 @@
 #!/usr/bin/env nextflow
 // How gene expression changes with age in each immune cell type of a large single-cell cohort.
 
-include { checkedParameters; helpText; inOrder; publishedFolder; readSchema; reaches; runDescription; runGraph } from './subworkflows/local/parameters'
+include { checkedParameters; helpText; inOrder; publishedFolder; readSchema; reaches; runDescription; runGraph; taskCosts } from './subworkflows/local/parameters'
 include { COHORT          } from './subworkflows/local/cohort'
 include { CELLS           } from './subworkflows/local/cells'
 include { EMBEDDING       } from './subworkflows/local/embedding'
@@ -94,6 +94,7 @@ workflow {
                 .unique()
                 .collectFile { step, text -> ["${step ?: 'stub'}.json", text] }
                 .toSortedList(),
+            versions.toList().map { files -> taskCosts(files) }.collectFile(name: 'tasks.tsv'),
             channel.fromPath("${projectDir}/assets/report/*").toSortedList(),
         )
     }

@@ -19,6 +19,7 @@ from published_tree import merge_trees, summary_of, table_of
 from report_figures import Picture, embed, in_folder
 from report_funnel import breaks, funnel
 from report_methods import methods, shown
+from report_resources import resource_rows
 
 ALPHA = 0.05
 N_TOP_GENES = 20
@@ -248,7 +249,10 @@ def parameter_groups(parameters: Mapping[str, Mapping[str, object]]) -> dict[str
 
 
 def content_of(
-    files: Mapping[str, Path], parameters: Mapping[str, Mapping[str, object]], versions: Sequence[Path]
+    files: Mapping[str, Path],
+    parameters: Mapping[str, Mapping[str, object]],
+    versions: Sequence[Path],
+    resources: Sequence[Mapping[str, object]],
 ) -> dict:
     """Everything that the template shows."""
     pictures = embed(files)
@@ -285,6 +289,7 @@ def content_of(
         "references": references,
         "parameters": parameter_groups(parameters),
         "versions": version_rows(versions),
+        "resources": resources,
     }
 
 
@@ -308,6 +313,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--published", type=Path, nargs="*", default=[], help="published trees")
     parser.add_argument("--parameters", type=Path, required=True, help="params.json: value, default, group of each")
     parser.add_argument("--step-versions", type=Path, nargs="*", default=[], help="versions.json of each step")
+    parser.add_argument("--tasks", type=Path, help="what each task asked for and used, .tsv")
     parser.add_argument("--template", type=Path, required=True, help="folder with report.html.j2 and report.css")
     parser.add_argument("--output", type=Path, required=True, help="report.html")
     parser.add_argument("--pipeline-info", type=Path, required=True, help="folder for params.json and versions.json")
@@ -318,7 +324,9 @@ def main(argv: list[str]) -> None:
         if not (args.template / name).is_file():
             raise BadInput(f"--template {args.template}: has no {name}; give the pipeline's assets/report")
     parameters = read_json(args.parameters)
-    html = render(content_of(merge_trees(args.published), parameters, args.step_versions), args.template)
+    resources = resource_rows(args.tasks) if args.tasks else []
+    content = content_of(merge_trees(args.published), parameters, args.step_versions, resources)
+    html = render(content, args.template)
     steps = [read_json(path) for path in args.step_versions]
     write_json(parameters, args.pipeline_info / "params.json")
     write_json({step["step"]: step for step in sorted(steps, key=str) if step}, args.pipeline_info / "versions.json")

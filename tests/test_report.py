@@ -52,6 +52,8 @@ def write(inputs, out, trees=None, parameters=None):
             str(parameters or inputs / "params.json"),
             "--step-versions",
             *map(str, sorted((inputs / "versions").iterdir())),
+            "--tasks",
+            str(inputs / "tasks.tsv"),
             "--template",
             str(TEMPLATE),
             "--pipeline-info",
@@ -461,3 +463,12 @@ def test_a_template_that_is_not_there_is_named(inputs, tmp_path):
                 str(tmp_path / "r.html"),
             ]
         )
+
+
+def test_time_and_memory_of_each_step_are_shown_with_what_was_asked_for(inputs, tmp_path):
+    write(inputs, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    table = page[page.index('id="resources"') :].split("</section>")[0]
+    cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", table[table.index("<tbody>") :])
+    assert cells[:7] == ["Pca", "1", "5.0", "10.0", "0.50", "4.00", "12"]
+    assert cells[7:] == ["Qc cells", "1", "1.5", "1.5", "1.00", "2.00", "50"]

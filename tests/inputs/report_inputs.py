@@ -496,6 +496,11 @@ def write_inputs(out: Path) -> None:
         ("differential_expression", {"numpy": "2.4.6", "pydeseq2": "0.5.4", "pylimma": "0.2.0"}),
     ):
         write_json({"step": step, "python": "3.11.7", "packages": packages}, out / f"versions/{step}.json")
+    (out / "tasks.tsv").write_text(
+        "process\ttag\tcpus\tasked_bytes\tpeak_kib\tmilliseconds\tcpu_percent\n"
+        "QC_CELLS\tshard-000\t1\t2147483648\t1048576\t90000\t100.0\n"
+        "PCA\tall\t1\t4294967296\t524288\t600000\t50.0\n"
+    )
 
 
 if __name__ == "__main__":

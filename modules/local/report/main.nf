@@ -7,6 +7,7 @@ process REPORT {
     tuple val(meta), path(results, stageAs: 'results_?')
     path(parameters, stageAs: 'params.json')
     path(step_versions, stageAs: 'versions_?.json')
+    path(tasks, stageAs: 'tasks.tsv')
     path(assets, stageAs: 'template/*')
 
     output:
@@ -16,12 +17,13 @@ process REPORT {
 
     script:
     """
-    # uses: checkpoints.py command_line.py published_tree.py report_figures.py report_funnel.py report_methods.py
+    # uses: checkpoints.py command_line.py published_tree.py report_figures.py report_funnel.py report_methods.py report_resources.py
     # environment: ${task.ext.environment}
     report.py \\
         --published ${results} \\
         --parameters params.json \\
         --step-versions ${step_versions} \\
+        --tasks tasks.tsv \\
         --template template \\
         --pipeline-info published/pipeline_info \\
         --output published/report.html

@@ -183,6 +183,28 @@ def runGraph(session) {
     return session.dag.edges.collect { edge -> (vertexOf(edge.from) + vertexOf(edge.to)).join('\t') }.sort().join('\n') + '\n'
 }
 
+// What one task asked for and used, from the engine's own records in its folder; empty where there are none.
+def taskCost(folder) {
+    def script = folder.resolve('.command.run')
+    def record = folder.resolve('.command.trace')
+    def asked  = script.exists() ? (script.text =~ /(?m)^ *# asked: (\d+) CPUs, (\d+) bytes$/) : null
+    if (!asked || !record.exists()) {
+        return ''
+    }
+    def name = (script.text =~ /(?m)^### name: '(?:.*:)?(\w+)(?: \((.*)\))?'$/)[0]
+    def used = record.readLines().findAll { line -> line.contains('=') }.collectEntries { line -> line.split('=', 2).toList() }
+    def percent = (used['%cpu'] ?: '0').toInteger() / 10
+    return [name[1], name[2], asked[0][1], asked[0][2], used.peak_rss ?: 0, used.realtime ?: 0, percent].join('\t')
+}
+
+// A table of the tasks that made these files. Without FETCH_COHORT: an input that is read anew because of its date,
+// and is the same, shall not make the report anew.
+def taskCosts(files) {
+    def header = ['process', 'tag', 'cpus', 'asked_bytes', 'peak_kib', 'milliseconds', 'cpu_percent'].join('\t')
+    def rows = files.collect { file -> taskCost(file.parent) }.findAll { row -> row && !row.startsWith('FETCH_COHORT\t') }
+    return ([header] + rows.sort()).join('\n') + '\n'
+}
+
 // The text of --help: every parameter by group, with type, default and range.
 def helpText(schema) {
     def lines = ['Usage: ./nextflow run main.nf -resume --input COHORT.h5ad [--PARAMETER VALUE ...] [-params-file params.json] [-profile PROFILE]', '']
