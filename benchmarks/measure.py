@@ -18,7 +18,11 @@ SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds of a command and all its descendants, wall seconds, and the peak memory (GB) of the largest."""
+    """CPU seconds of a command and all its descendants, wall seconds, the peak memory (GB) of the largest of them.
+
+    The kernel counts from the fork on, so that the peak is never below that of the process that measures. `disk_gb`:
+    the largest size of a folder that was watched.
+    """
 
     cpu_seconds: float
     wall_seconds: float

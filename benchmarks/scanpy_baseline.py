@@ -3,8 +3,8 @@
 
 In: the cohort's h5ad. Out: a folder with `cells.parquet` (cell_id, metrics, doublet score, kept, cluster, UMAP1,
 UMAP2), `genes.txt` (selected genes) and `pseudobulk.h5ad`; and `seconds.json`, CPU seconds of each step. After the
-tutorials "Preprocessing and clustering" and "Pseudobulk" of scanpy 1.11; Harmony by harmonypy itself, as scanpy's wrapper
-does not fit its version 2. Thresholds and numbers are the pipeline's defaults.
+tutorials "Preprocessing and clustering" and "Pseudobulk" of scanpy 1.11; Harmony by harmonypy itself, as scanpy's
+wrapper does not fit its version 2. Thresholds and numbers are the pipeline's defaults.
 """
 
 import argparse

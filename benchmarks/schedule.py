@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """How long a run would take on other numbers of cores: its tasks, as measured, scheduled anew.
 
-In: the trace and the work folder of a run. Each task's inputs are links into the folders of the tasks that made them, so
-that the graph of tasks is read off the disk. Tasks start when their inputs are there and cores are free, those with the
-longest way to the end first. Durations stay as measured, which a task that would use more cores only improves.
+In: the trace and the work folder of a run. Each task's inputs are links into the folders of the tasks that made them,
+so that the graph of tasks is read off the disk. Tasks start when their inputs are there and cores are free, those with
+the longest way to the end first. Durations stay as measured: a task that could use more cores only improves on them.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+
 from measure import read_trace
 
 # FETCH_COHORT hands on a checksum, not a file.

@@ -55,7 +55,7 @@ def starting_positions(embedding: np.ndarray, *, seed: int) -> np.ndarray:
 
 
 def curve_parameters(min_dist: float) -> tuple[float, float]:
-    """a and b of 1 / (1 + a d^2b), fitted to a plateau up to `min_dist` and an exponential fall (umap-learn's fit)."""
+    """A and b of 1 / (1 + a d^2b), fitted to a plateau up to `min_dist` and an exponential fall (umap-learn's fit)."""
     distance = np.linspace(0, 3 * SPREAD, 300)
     wanted = np.where(distance < min_dist, 1.0, np.exp(-(distance - min_dist) / SPREAD))
     (a, b), _ = curve_fit(lambda d, a, b: 1 / (1 + a * d ** (2 * b)), distance, wanted)

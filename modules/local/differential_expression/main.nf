@@ -6,6 +6,7 @@ def quote(text) {
 process DIFFERENTIAL_EXPRESSION {
     tag "$meta.id"
     label 'process_low'
+    memory { (768.MB + 80.B * counts.size()) * 2 ** (task.attempt - 1) }
     container "${task.ext.container}"
 
     input:

@@ -1,6 +1,7 @@
 process MERGE_PSEUDOBULK {
     tag "$meta.id"
     label 'process_low'
+    memory { (768.MB + 20.B * [parts].flatten().sum { file -> file.size() }) * 2 ** (task.attempt - 1) }
     container "${task.ext.container}"
 
     input:

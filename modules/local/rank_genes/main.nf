@@ -1,6 +1,7 @@
 process RANK_GENES {
     tag "$meta.id"
     label 'process_low'
+    memory { (768.MB + 20.B * shard.size()) * 2 ** (task.attempt - 1) }
     container "${task.ext.container}"
 
     input:

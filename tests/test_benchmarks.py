@@ -1,0 +1,77 @@
+"""The benchmarks' own arithmetic: what a trace says, what a command cost, how tasks would be scheduled."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+import measure
+import schedule
+
+
+def test_sizes_and_durations_are_read_as_the_engine_writes_them():
+    assert measure.to_bytes("1.5 GB") == 1.5 * 2**30 and measure.to_bytes("20.4 MB") == 20.4 * 2**20
+    assert measure.to_seconds("2m 12s") == 132 and measure.to_seconds("648ms") == pytest.approx(0.648)
+    assert measure.to_seconds("1h 2m 3s") == 3723
+    assert measure.to_bytes("-") != measure.to_bytes("-")
+
+
+def test_a_command_costs_what_its_descendants_burn_and_the_largest_of_them_holds(tmp_path):
+    burn = "x = bytearray(900 << 20); import time; t = time.process_time()\nwhile time.process_time() - t < 1: pass"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}], check=True)"
+    cost = measure.run([sys.executable, "-c", child], cwd=tmp_path, log=tmp_path / "log.txt")
+    assert 1.0 <= cost.cpu_seconds < 4 and cost.wall_seconds >= 1
+    assert 0.88 <= cost.peak_gb < 1.2
+    small = measure.run([sys.executable, "-c", "pass"], cwd=tmp_path, log=tmp_path / "log.txt")
+    assert small.peak_gb < 0.8, "the peak of an earlier command must not stick"
+
+
+def work_folder(tmp_path):
+    """Two shards, a step that joins them, and the trace of it all."""
+    work = tmp_path / "work"
+    made = {"aa/111111": [], "bb/222222": ["aa/111111"], "cc/333333": ["aa/111111"],
+            "dd/444444": ["bb/222222", "cc/333333"]}  # fmt: skip
+    for name, earlier in made.items():
+        folder = work / f"{name}0000"
+        folder.mkdir(parents=True)
+        (folder / "out.txt").write_text("")
+        for one in earlier:
+            (folder / one.replace("/", "_")).symlink_to(work / f"{one}0000" / "out.txt")
+    lines = ["process\ttag\thash\tstatus\trealtime\t%cpu\tpeak_rss\tmemory\tcpus"]
+    for process, name, seconds, cpus in (
+        ("X:SPLIT", "aa/111111", 10, 1), ("X:QC", "bb/222222", 20, 1), ("X:QC", "cc/333333", 30, 1),
+        ("X:MERGE", "dd/444444", 5, 8),
+    ):  # fmt: skip
+        lines.append(f"{process}\tall\t{name}\tCOMPLETED\t{seconds}s\t50.0%\t1 GB\t2 GB\t{cpus}")
+    (tmp_path / "trace.tsv").write_text("\n".join(lines) + "\n")
+    return work, tmp_path / "trace.tsv"
+
+
+def test_dependencies_are_read_off_the_links_in_the_work_folder(tmp_path):
+    work, trace = work_folder(tmp_path)
+    needs = schedule.dependencies(measure.read_trace(trace), work)
+    assert needs == {"aa/111111": set(), "bb/222222": {"aa/111111"}, "cc/333333": {"aa/111111"},
+                     "dd/444444": {"bb/222222", "cc/333333"}}  # fmt: skip
+
+
+def test_the_schedule_on_one_two_and_many_cores(tmp_path, capsys):
+    work, trace = work_folder(tmp_path)
+    tasks = measure.read_trace(trace)
+    needs = schedule.dependencies(tasks, work)
+    seconds = dict(zip(tasks["hash"], tasks["seconds"], strict=True))
+    cores = dict(zip(tasks["hash"], tasks["cpus"], strict=True))
+    way, following = schedule.way_to_end(seconds, needs)
+    assert way["aa/111111"] == 45 and following["aa/111111"] == "cc/333333"
+    assert [schedule.makespan(seconds, cores, needs, way, n) for n in (1, 2, 64)] == [65, 45, 45]
+    schedule.main(["--trace", str(trace), "--work", str(work)])
+    assert "The critical path, 0.8 minutes" in capsys.readouterr().out
+
+
+def test_cost_by_process_is_summed_over_tasks(tmp_path):
+    _, trace = work_folder(tmp_path)
+    table = measure.by_process(measure.read_trace(trace))
+    assert list(table.index) == ["SPLIT", "QC", "MERGE"]
+    assert table.loc["QC"].to_dict() == {
+        "tasks": 2, "cpu_seconds": 25.0, "longest_seconds": 30.0, "peak_gb": 1.0, "asked_gb": 2.0,
+    }  # fmt: skip
