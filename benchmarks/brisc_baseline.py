@@ -31,7 +31,6 @@ def main(argv: list[str]) -> None:
 
     seconds["start"] = round(last, 1)
     cells = SingleCell(str(args.cohort), num_threads=args.threads)
-    cells = cells.with_columns_var(gene_symbol="feature_name") if "gene_symbol" not in cells.var.columns else cells
     done("read")
     # Its mitochondrial and MALAT1 rules look for symbols in the gene names, where CELLxGENE has Ensembl ids.
     cells = cells.qc(
