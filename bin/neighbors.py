@@ -84,6 +84,22 @@ def recall_of(found: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sum(hits) / truth[:, 1:].size)
 
 
+def narrowest(recall_at: Callable[[int], float], min_recall: float, n_lists: int) -> tuple[int, float]:
+    """The smallest number of lists, within a tenth, whose recall is `min_recall`; all lists where none reaches it.
+
+    The search of a sample costs little, one list too many for all cells costs much: at 1.27 million cells a stop at
+    half as many lists again took 40 % more time than needed.
+    """
+    low, high = 0, min(8, n_lists)
+    while (recall := recall_at(high)) < min_recall and high < n_lists:
+        low, high = high, min(high * 2, n_lists)
+    while high - low > max(1, high // 10):
+        middle = (low + high) // 2
+        found = recall_at(middle)
+        low, high, recall = (low, middle, found) if found >= min_recall else (middle, high, recall)
+    return high, recall
+
+
 def find_neighbors(
     points: np.ndarray, k: int, *, exact_cells: int, min_recall: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray, dict]:
@@ -112,14 +128,14 @@ def find_neighbors(
         sample = np.sort(np.random.default_rng(seed).choice(n_points, min(RECALL_SAMPLE, n_points), replace=False))
         truth, _ = nearest(points, sample, search, k)
         search, set_width, n_lists = inverted_file_search(points, seed=seed)
-        n_probe = 8
-        while True:
+
+        def recall_at(n_probe: int) -> float:
             set_width(n_probe)
             found, distances = nearest(points, sample, search, k)
-            recall = recall_of(found, truth)
-            if (recall >= min_recall and np.isfinite(distances).all()) or n_probe >= n_lists:
-                break
-            n_probe = min(n_probe + n_probe // 2, n_lists)
+            return recall_of(found, truth) if np.isfinite(distances).all() else 0.0
+
+        n_probe, recall = narrowest(recall_at, min_recall, n_lists)
+        set_width(n_probe)
         about = {"method": "inverted file", "recall": recall, "n_lists": n_lists, "n_probe": n_probe}
     indices, distances = np.empty((n_points, k), dtype=np.int32), np.empty((n_points, k), dtype=np.float32)
     progress = Progress(n_points, unit="cells", label="finding neighbours")

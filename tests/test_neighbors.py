@@ -199,3 +199,11 @@ def test_arguments_stay_as_they_are(tmp_path, graph_of_points):
     np.testing.assert_array_equal(points, POINTS)
     np.testing.assert_array_equal(indices, copies[0])
     np.testing.assert_array_equal(distances, copies[1])
+
+
+def test_no_more_lists_are_searched_than_the_recall_needs():
+    curve = lambda n_probe: 1 - 1 / (1 + n_probe)  # noqa: E731
+    n_probe, recall = neighbors.narrowest(curve, 0.99, 1000)
+    assert 99 <= n_probe <= 110 and recall == curve(n_probe) >= 0.99
+    assert neighbors.narrowest(curve, 0.5, 1000) == (1, 0.5)
+    assert neighbors.narrowest(lambda _n_probe: 0.3, 0.99, 20) == (20, 0.3)
