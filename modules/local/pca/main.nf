@@ -1,6 +1,7 @@
 process PCA {
     tag "$meta.id"
     label 'process_medium'
+    memory { (1024.MB + 8.B * [counts].flatten().sum { file -> file.size() }) * 2 ** (task.attempt - 1) }
     container "${task.ext.container}"
 
     input:

@@ -3,6 +3,8 @@ process SPLIT_COHORT {
     // Not by the file's date: meta carries the sha256 of the cohort, so that a touched file re-runs nothing here.
     cache 'lenient'
     label 'process_medium'
+    // A block of the input, the table of cells, and one shard of some 2,000 values a cell.
+    memory { (2.GB + 60.B * cells.size() + 40.KB * (params.cells_per_shard as int)) * 2 ** (task.attempt - 1) }
     container "${task.ext.container}"
 
     input:
