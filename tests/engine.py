@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,6 +21,7 @@ PROJECT = (
     "assets",
     "containers",
 )
+MEASURED = re.compile(rb'<section id="resources">.*?</section>', re.DOTALL)
 
 
 def copy_project(folder: Path) -> Path:
@@ -68,6 +70,15 @@ def tree(folder: Path, *, without: tuple[str, ...] = ()) -> dict[str, bytes]:
     """Content of every file below `folder` by relative path, without paths that begin with one of `without`."""
     files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {name: path.read_bytes() for name, path in files.items() if not name.startswith(without)}
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """Content of every published file, without what describes one run: `pipeline_info`, and in the report the table of
+    time and memory, whose figures were measured and differ when a task runs again."""
+    files = tree(folder, without=("pipeline_info",))
+    report, n_tables = MEASURED.subn(b"", files["report.html"])
+    assert n_tables == 1, "the report's table of time and memory"
+    return files | {"report.html": report}
 
 
 def parameters(path: Path) -> dict:

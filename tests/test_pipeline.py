@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from checkpoints import read_h5ad, read_json, read_parquet, read_tsv, write_h5ad
-from engine import ROOT, copy_project, executed, nextflow, parameters, succeed, trace, tree
+from engine import ROOT, copy_project, executed, nextflow, parameters, results, succeed, trace, tree
 from gene_lists import nuisance_reason
 
 SMALL = {
@@ -45,7 +45,7 @@ class Run:
         shutil.copy(made, self.cohort)
         shutil.rmtree(folder / "work")
         self.resume()
-        self.first, self.results = trace(folder), tree(folder / "results", without=("pipeline_info",))
+        self.first, self.results = trace(folder), results(folder / "results")
         self.checkpoints = self.digests()
 
     def digests(self) -> dict[Path, str]:
@@ -215,7 +215,7 @@ def test_a_touched_but_equal_input_is_only_read_for_its_checksum(run):
 def test_an_edited_script_or_module_re_runs_what_depends_on_it_and_nothing_else(run, script, steps):
     edited(run.project / "bin" / script)
     assert run.resume() == steps
-    assert tree(run.folder / "results", without=("pipeline_info",)) == run.results, "the same bytes after a resume"
+    assert results(run.folder / "results") == run.results, "the same bytes after a resume"
 
 
 def test_an_edited_module_re_runs_each_step_that_shares_it(run):
