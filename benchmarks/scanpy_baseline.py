@@ -7,16 +7,15 @@ tutorials "Preprocessing and clustering" and "Pseudobulk" of scanpy 1.11; Harmon
 wrapper does not fit its version 2. Thresholds and numbers are the pipeline's defaults.
 """
 
-import argparse
-import json
 import sys
-import time
 from pathlib import Path
 
 import harmonypy
 import numpy as np
 import pandas as pd
 import scanpy as sc
+
+from stopwatch import Stopwatch, parser_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bin"))
 from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal, nuisance_reason
@@ -33,23 +32,12 @@ def cohort_filter(obs: pd.DataFrame) -> np.ndarray:
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cohort", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
+    parser = parser_of(__doc__)
     args = parser.parse_args(argv)
-    args.output.mkdir(parents=True, exist_ok=True)
-    seconds, last = {}, time.process_time()
-
-    def done(step: str) -> None:
-        nonlocal last
-        now = time.process_time()
-        seconds[step], last = round(now - last, 1), now
-        print(f"{step}: {seconds[step]} CPU s", file=sys.stderr, flush=True)
-
-    seconds["start"] = round(last, 1)
+    watch = Stopwatch()
     adata = sc.read_h5ad(args.cohort)
     adata = adata[cohort_filter(adata.obs)].copy()
-    done("read")
+    watch.done("read")
 
     symbols = adata.var["feature_name"].astype(str).to_numpy(dtype=object)
     for name, member in (("mt", is_mitochondrial), ("ribo", is_ribosomal), ("hb", is_hemoglobin)):
@@ -60,20 +48,20 @@ def main(argv: list[str]) -> None:
     good &= (obs["pct_counts_mt"] <= 20) & (obs["pct_counts_hb"] <= 5)
     metrics = obs[["n_genes_by_counts", "total_counts", "pct_counts_mt", "pct_counts_ribo", "pct_counts_hb"]].copy()
     adata = adata[good].copy()
-    done("quality control")
+    watch.done("quality control")
 
     sc.pp.scrublet(adata, batch_key="donor_id", expected_doublet_rate=0.06, random_state=0)
     metrics["doublet_score"] = adata.obs["doublet_score"]
     adata = adata[~adata.obs["predicted_doublet"].to_numpy(dtype=bool)].copy()
-    done("doublets")
+    watch.done("doublets")
 
     pseudobulk = sc.get.aggregate(adata, by=["donor_id", "cell_type"], func="sum")
-    done("pseudobulk")
+    watch.done("pseudobulk")
 
     adata.layers["counts"] = adata.X.copy()
     sc.pp.normalize_total(adata, target_sum=1e4)
     sc.pp.log1p(adata)
-    done("normalise")
+    watch.done("normalise")
     # Genes of few counts make loess fail within a donor (scanpy issue 1504).
     counted = np.asarray(adata.layers["counts"].sum(axis=0)).ravel() >= 100
     genes = adata[:, counted].copy()
@@ -82,19 +70,19 @@ def main(argv: list[str]) -> None:
     )
     selected = genes.var["highly_variable"].to_numpy() & (nuisance_reason(symbols[counted]) == "")
     genes = genes[:, selected].copy()
-    done("variable genes")
+    watch.done("variable genes")
 
     sc.pp.pca(genes, n_comps=50)
-    done("PCA")
+    watch.done("PCA")
     harmony = harmonypy.run_harmony(genes.obsm["X_pca"], genes.obs, "donor_id", verbose=False)
     genes.obsm["X_harmony"] = np.asarray(harmony.Z_corr).reshape(len(genes), -1)
-    done("Harmony")
+    watch.done("Harmony")
     sc.pp.neighbors(genes, n_neighbors=30, n_pcs=40, use_rep="X_harmony")
-    done("neighbours")
+    watch.done("neighbours")
     sc.tl.umap(genes)
-    done("UMAP")
+    watch.done("UMAP")
     sc.tl.leiden(genes, resolution=1.0, flavor="igraph", n_iterations=2, directed=False)
-    done("Leiden")
+    watch.done("Leiden")
 
     metrics["kept"] = metrics.index.isin(genes.obs_names)
     metrics["cluster"] = genes.obs["leiden"].astype(str)
@@ -102,8 +90,8 @@ def main(argv: list[str]) -> None:
     metrics.rename_axis("cell_id").reset_index().to_parquet(args.output / "cells.parquet", index=False)
     (args.output / "genes.txt").write_text("\n".join(genes.var_names) + "\n")
     pseudobulk.write_h5ad(args.output / "pseudobulk.h5ad")
-    done("write")
-    (args.output / "seconds.json").write_text(json.dumps(seconds, indent=2) + "\n")
+    watch.done("write")
+    watch.write(args.output / "seconds.json")
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def fast_filters() -> dict:
     """How checkpoints are compressed inside HDF5, as options of h5py's `create_dataset`.
 
     zstd after shuffling: of lzf, gzip, zstd, lz4 and bit shuffling the smallest on counts (1.6 bytes a value; gzip
-    2.2), a fifth of gzip's time to write and to read (docs/benchmarks.md).
+    2.2), a fifth of gzip's time to write and to read (docs/architecture.md).
     """
     import hdf5plugin
 

@@ -87,8 +87,8 @@ def recall_of(found: np.ndarray, truth: np.ndarray) -> float:
 def narrowest(recall_at: Callable[[int], float], min_recall: float, n_lists: int) -> tuple[int, float]:
     """The smallest number of lists, within a tenth, whose recall is `min_recall`; all lists where none reaches it.
 
-    The search of a sample costs little, one list too many for all cells costs much: at 1.27 million cells a stop at
-    half as many lists again took 40 % more time than needed.
+    The search of a sample costs little, each list too many for all cells costs much: doubling alone took half as many
+    lists again at 1.27 million cells as the recall asked for.
     """
     low, high = 0, min(8, n_lists)
     while (recall := recall_at(high)) < min_recall and high < n_lists:

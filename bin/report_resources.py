@@ -3,8 +3,6 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from checkpoints import read_tsv, require_columns
 
 COLUMNS = ("process", "tag", "cpus", "asked_bytes", "peak_kib", "milliseconds", "cpu_percent")
@@ -46,4 +44,4 @@ def resource_rows(path: Path) -> list[dict]:
                 "share": 100 * used / asked if asked else float("nan"),
             }
         )
-    return sorted(pd.DataFrame(rows).to_dict("records"), key=lambda row: (-row["cpu_minutes"], row["step"]))
+    return sorted(rows, key=lambda row: (-row["cpu_minutes"], row["step"]))

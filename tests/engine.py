@@ -73,8 +73,10 @@ def tree(folder: Path, *, without: tuple[str, ...] = ()) -> dict[str, bytes]:
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """Content of every published file, without what describes one run: `pipeline_info`, and in the report the table of
-    time and memory, whose figures were measured and differ when a task runs again."""
+    """Content of every published file that is the same in each run of the same input.
+
+    Left out are `pipeline_info` and, in the report, the table of time and memory: they were measured.
+    """
     files = tree(folder, without=("pipeline_info",))
     report, n_tables = MEASURED.subn(b"", files["report.html"])
     assert n_tables == 1, "the report's table of time and memory"

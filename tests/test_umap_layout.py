@@ -33,7 +33,6 @@ def clouds(cells=500, seed=0):
 POINTS, KIND = clouds()
 INDICES, DISTANCES, _ = find_neighbors(POINTS, 15, exact_cells=10**6, min_recall=1.0, seed=0)
 GRAPH = connectivities(INDICES, DISTANCES)
-OPTIONS = {"n_epochs": 60, "min_dist": 0.5, "seed": 3}
 
 
 def test_an_epoch_is_umap_learns_edge_by_edge():

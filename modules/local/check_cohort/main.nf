@@ -8,7 +8,7 @@ process CHECK_COHORT {
     // Not by the file's date: meta carries the sha256 of the cohort, so that a touched file re-runs nothing here.
     cache 'lenient'
     label 'process_low'
-    memory { (1024.MB + 1.B * (cohort.size() * 0.3 as long)) * 2 ** (task.attempt - 1) }
+    memory { (1024.MB + 1.B * ((cohort.size() * 0.3) as long)) * 2 ** (task.attempt - 1) }
     container "${task.ext.container}"
 
     input:
