@@ -35,6 +35,11 @@ class DonorRanking:
     reason: str = ""
 
 
+def gene_sums(counts: sparse.csr_matrix) -> np.ndarray:
+    """Sum of each gene (cells x genes), as 64-bit floats: exact, counts being integers."""
+    return np.bincount(counts.indices, weights=counts.data, minlength=counts.shape[1])
+
+
 def mean_and_variance(counts: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """Mean and unbiased variance of each gene (cells x genes); the sums are exact, counts being integers."""
     n_cells, n_genes = counts.shape
