@@ -20,7 +20,8 @@ from command_line import BadInput
 
 SAMPLE_VALUES = 200_000
 SAMPLE_PLACES = 10
-BLOCK_VALUES = 20_000_000
+BLOCK_VALUES = 6_000_000
+CHUNK_CACHE = 64 << 20  # bytes a dataset: a chunk that two blocks share is decompressed once
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def open_cohort(path: str | Path) -> h5py.File:
         what = "a zarr store" if (path / ".zgroup").exists() or (path / "zarr.json").exists() else "a folder"
         raise BadInput(f"{path}: is {what}, but an .h5ad file is needed; write one with adata.write_h5ad")
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE)
     except OSError as error:
         size = path.stat().st_size if path.exists() else 0
         raise BadInput(

@@ -1,20 +1,23 @@
 #!/usr/bin/env python3
-"""Reads a shard donor by donor: its cells are sorted by donor, so that memory follows one donor, not the shard.
+"""A shard of raw counts, written block by block and read donor by donor: memory follows neither shard nor cohort.
 
-Through h5py rather than anndata, which would read the whole matrix first and takes a second of CPU to import.
+The file is an h5ad; its cells are sorted by donor. Through h5py rather than anndata, which would hold the whole
+matrix and takes a second of CPU to import.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
-from checkpoints import check_same_cells, read_parquet
+from checkpoints import atomic_path, check_same_cells, fast_filters, read_parquet
 from cohort_file import index_name
 from command_line import BadInput
+from h5ad_stream import append, categorical, encode, frame, growing, text
 
 
 @dataclass(frozen=True)
@@ -75,3 +78,41 @@ def read_kept(shard: Shard, path: Path) -> np.ndarray:
     cells = read_parquet(path, ["cell_id", "kept"])
     check_same_cells(shard.cell_ids, cells["cell_id"], shard.path, path)
     return cells["kept"].to_numpy(dtype=bool)
+
+
+def write_shard(path: Path, blocks: Iterable[sparse.csr_matrix], cells: pd.DataFrame, genes: pd.DataFrame) -> None:
+    """Write a shard from blocks of its rows in order, all of one integer type.
+
+    Parameters
+    ----------
+    blocks
+        Cells x genes, raw counts with sorted indices.
+    cells
+        cell_id, donor_id, cell_type; sorted by donor.
+    genes
+        gene_id, symbol.
+    """
+    filters = fast_filters()
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        encode(file, "anndata", "0.1.0")
+        obs = frame(file.create_group("obs"), "cell_id", ["donor_id", "cell_type"])
+        text(obs, "cell_id", cells["cell_id"], filters=filters)
+        for column in ("donor_id", "cell_type"):
+            values = sorted(set(cells[column]))
+            append(categorical(obs, column, values), pd.Categorical(cells[column], categories=values).codes)
+        var = frame(file.create_group("var"), "gene_id", ["symbol"])
+        for column in ("gene_id", "symbol"):
+            text(var, column, genes[column], filters=filters)
+        for empty in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
+            encode(file.create_group(empty), "dict", "0.1.0")
+        matrix = encode(file.create_group("X"), "csr_matrix", "0.1.0")
+        matrix.attrs["shape"] = np.array([len(cells), len(genes)], dtype=np.int64)
+        lengths = [np.zeros(1, dtype=np.int64)]
+        for block in blocks:
+            if "data" not in matrix:
+                for name, dtype in (("data", block.dtype), ("indices", np.int32)):
+                    growing(matrix, name, dtype, filters=filters)
+            append(matrix["data"], block.data)
+            append(matrix["indices"], block.indices)
+            lengths.append(np.diff(block.indptr).astype(np.int64))
+        matrix.create_dataset("indptr", data=np.cumsum(np.concatenate(lengths)), **filters)
