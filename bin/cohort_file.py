@@ -144,6 +144,25 @@ def not_counts(values: np.ndarray) -> str:
     return ""
 
 
+def prove_counts(block: sparse.csr_matrix, *, where: str) -> sparse.csr_matrix:
+    """The block as unsigned integers, genes sorted, entries given twice added up, no stored zeros.
+
+    `BadInput` unless each value is a count.
+    """
+    if reason := not_counts(block.data):
+        raise BadInput(f"{where} {reason}; give raw counts with --counts_layer")
+    if block.nnz and block.data.max() > np.iinfo(np.uint32).max:
+        raise BadInput(
+            f"{where} holds {block.data.max():g}, too large for a count; give raw counts with --counts_layer"
+        )
+    counts = sparse.csr_matrix((block.data.astype(np.uint32), block.indices, block.indptr), shape=block.shape)
+    if not (counts.has_canonical_format and counts.data.all()):
+        counts = counts.copy()  # the indices are still the caller's
+        counts.sum_duplicates()
+        counts.eliminate_zeros()
+    return counts
+
+
 def find_counts(file: h5py.File, path: str | Path, *, counts_layer: str) -> tuple[str, Counts]:
     """Which matrix holds raw counts.
 

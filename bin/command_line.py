@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-
 # Where a library looks for the size of its pool when it is loaded.
 POOL_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 

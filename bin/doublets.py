@@ -111,9 +111,7 @@ def variable_genes(counts: sparse.csc_matrix, totals: np.ndarray) -> np.ndarray:
     return expressed[positive & enough & (score >= least)]
 
 
-def standardized(
-    genes_by_cells: np.ndarray, totals: np.ndarray, mean: np.ndarray, sd: np.ndarray
-) -> np.ndarray:
+def standardized(genes_by_cells: np.ndarray, totals: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
     """Normalised counts in SDs from each gene's mean, cells x genes.
 
     The layout in memory (by gene) and the order of operations are the package's: another order changes last digits,
@@ -221,7 +219,7 @@ def score_doublets(counts: sparse.csr_matrix, *, expected_rate: float, seed: int
     parents = np.random.RandomState(seed).randint(0, n_cells, size=(n_simulated, 2))
     points = embed(by_gene[:, genes], totals, parents, n_components=fitting[0], seed=seed)
     ratio = n_simulated / n_cells
-    k = int(round(int(round(0.5 * np.sqrt(n_cells))) * (1 + ratio)))
+    k = round(round(0.5 * np.sqrt(n_cells)) * (1 + ratio))
     near = simulated_neighbors(points, n_cells, k)
     scores = doublet_score(near, k, ratio=ratio, expected_rate=expected_rate)
     return DoubletScores(scores[:n_cells], scores[n_cells:], threshold_between_modes(scores[n_cells:]))

@@ -41,7 +41,7 @@ class Thresholds:
 
 
 def gene_classes(symbols: np.ndarray) -> pd.DataFrame | None:
-    """Which genes are mitochondrial, ribosomal and hemoglobin: booleans, genes x mito, ribo, hb; None without symbols."""
+    """Which genes are mitochondrial, ribosomal, hemoglobin: booleans, genes x mito, ribo, hb; None without symbols."""
     if not (symbols != "").any():
         return None
     return pd.DataFrame(

@@ -14,7 +14,7 @@ import pandas as pd
 
 from checkpoints import write_json, write_parquet, write_versions
 from command_line import Progress, limit_threads, run
-from seurat_v3 import gene_sums, rank_donor
+from seurat_v3 import rank_donor
 from shard_file import donor_counts, read_kept, read_shard
 
 
@@ -36,9 +36,8 @@ def main(argv: list[str]) -> None:
     with limit_threads(args.threads):
         for donor, rows, counts in donor_counts(shard):
             if kept[rows].any():
-                counts = counts[kept[rows]]
-                rankings[donor] = rank_donor(counts, span=args.span)
-                n_counts += gene_sums(counts).astype(np.int64)
+                rankings[donor] = rank_donor(counts[kept[rows]], span=args.span)
+                n_counts += rankings[donor].sums.astype(np.int64)
             progress.advance(rows.stop - rows.start)
     progress.close()
     columns = {"gene_id": shard.gene_ids, "symbol": shard.symbols, "n_counts": n_counts}

@@ -5,8 +5,8 @@ In: the cohort's h5ad, the kept cells with their shard (FILTER_COHORT), the gene
 as CSR of unsigned integers; rows sorted by donor, then barcode; genes that no kept cell expresses left out) and
 `genes.json` with their count. Every value is proved to be a count on the way.
 
-Memory: one block of the input while reading, a shard's genes and counts while writing. Blocks are spooled to disk by shard, because
-cells of a donor lie anywhere in the file and a CSC file yields genes, not cells.
+Memory: one block of the input while reading, a shard's genes and counts while writing. Blocks are spooled to disk by
+shard, because cells of a donor lie anywhere in the file and a CSC file yields genes, not cells.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import sparse
 
 from checkpoints import fast_filters, read_json, read_parquet, write_json, write_versions
-from cohort_file import Counts, not_counts, open_cohort, read_blocks
+from cohort_file import Counts, open_cohort, prove_counts, read_blocks
 from command_line import BadInput, Progress, run
 from h5ad_stream import append, growing
 from shard_file import write_shard
@@ -82,25 +82,6 @@ class Spool:
                 shape=(stop - start, int(columns.max()) + 1),
             )
             start = stop
-
-
-def prove_counts(block: sparse.csr_matrix, *, where: str) -> sparse.csr_matrix:
-    """The block as unsigned integers, genes sorted, entries given twice added up, no stored zeros.
-
-    `BadInput` unless each value is a count.
-    """
-    if reason := not_counts(block.data):
-        raise BadInput(f"{where} {reason}; give raw counts with --counts_layer")
-    if block.nnz and block.data.max() > np.iinfo(np.uint32).max:
-        raise BadInput(
-            f"{where} holds {block.data.max():g}, too large for a count; give raw counts with --counts_layer"
-        )
-    counts = sparse.csr_matrix((block.data.astype(np.uint32), block.indices, block.indptr), shape=block.shape)
-    if not (counts.has_canonical_format and counts.data.all()):
-        counts = counts.copy()  # the indices are still the caller's
-        counts.sum_duplicates()
-        counts.eliminate_zeros()
-    return counts
 
 
 def canonical_order(cells: pd.DataFrame) -> pd.DataFrame:
