@@ -64,7 +64,8 @@ def test_some_of_these_thresholds_exist_and_one_mode_has_none():
     random = np.random.default_rng(0)
     two = np.concatenate([random.beta(2, 30, 400), random.beta(20, 30, 300)])
     assert 0.1 < doublets.threshold_between_modes(two) < 0.4
-    assert doublets.threshold_between_modes(np.linspace(0, 1, 10_001) ** 2) is None
+    falling = np.repeat(np.linspace(0, 1, doublets.HISTOGRAM_BINS), np.arange(doublets.HISTOGRAM_BINS, 0, -1))
+    assert doublets.threshold_between_modes(falling) is None
 
 
 def test_doublets_of_two_types_score_higher_than_their_parents():
