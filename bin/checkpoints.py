@@ -20,6 +20,9 @@ from command_line import BadInput
 MISSING = "NA"
 FLOAT_FORMAT = "%.6g"
 
+# Column of donors.parquet and of pseudobulk samples: which of the cohort's columns vary within the donor, a JSON list.
+VARYING = "varies_within_donor"
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
