@@ -27,7 +27,7 @@ class Cohort:
 
     donors: int
     donors_per_pool: int = 8
-    genes: int = 1000
+    genes: int = 800
     women: float = 0.57
     outliers: float = 0.03
     doublets: float = 0.02

@@ -54,6 +54,7 @@ for (folder in list.dirs(arguments[1], recursive = FALSE)) {
   coefficient <- as.integer(readLines(path("coefficient.txt")))
   block <- if (file.exists(path("block.txt"))) factor(readLines(path("block.txt")))
   for (engine in strsplit(arguments[2], ",")[[1]]) {
+    if (engine == "limma_random" && is.null(block)) next
     begin <- proc.time()[1]
     result <- suppressWarnings(get(engine)(counts, design, coefficient, block, size_factors))
     colnames(result) <- c("log2_fold_change", "stat", "p_value", "padj")

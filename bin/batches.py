@@ -3,7 +3,8 @@
 
 A pool that is left out adds its variance to the noise and, with few pools, moves the p values of a whole cell type up
 or down together; a pool that enters costs a degree of freedom. So it enters where samples are enough, in pools of
-enough samples, and where the tested term varies within pools (docs/methods.md has the measurements).
+enough samples, and where the tested term varies within pools; elsewhere voom alone takes it as a random effect
+(docs/methods.md has the measurements).
 """
 
 import json
@@ -21,8 +22,10 @@ AUTO, NONE = "auto", "none"
 # What cohorts call their pools, the first that is there counts.
 POOL_NAMES = ("pool", "pool_number", "pool_id", "batch", "batch_id", "library", "library_id", "experiment")
 EFFECTS = ("auto", "fixed", "random", "none")
-MIN_SAMPLES = 60  # at 25 donors a fixed pool costs a quarter of the power, from 60 on none
+MIN_SAMPLES = 45  # at 25 donors a fixed pool costs up to a quarter of the power, at 50 about 3 %
 MIN_SAMPLES_PER_POOL = 5
+MIN_SAMPLES_PER_BLOCK = 1.5  # pools of one donor tell nothing of a correlation
+MAX_RANDOM_SAMPLES = 100  # the correlation costs samples cubed for each gene
 MAX_POOLS = 30  # a negative binomial fit costs pools squared: with 75 pools of 982 donors twenty minutes a cell type
 MIN_KEPT = 0.5  # share of the tested term's information that must be left within pools
 
@@ -102,7 +105,7 @@ def choose_batches(
     column
         Donor column, 'auto' (the first of `POOL_NAMES` that is there) or 'none'.
     effect
-        'fixed', 'random' and 'none' are obeyed; 'auto' decides between 'fixed' and 'none'.
+        'fixed', 'random' and 'none' are obeyed; 'auto' decides between them.
 
     Raises
     ------
@@ -127,27 +130,31 @@ def choose_batches(
     if found not in samples:
         return Batches(found, "none", f"'{found}' varies within donors")
 
-    def left_out(reason: str) -> Batches:
-        return Batches(found, "none", reason)
-
     labels = as_labels(samples[found])
-    n_pools = labels.nunique()
+    n_samples, n_pools = len(labels), labels.nunique()
     if labels.isna().any():
-        return left_out(f"'{found}' is unknown for {int(labels.isna().sum())} of {len(labels)} samples")
+        return Batches(found, "none", f"'{found}' is unknown for {int(labels.isna().sum())} of {n_samples} samples")
     if n_pools < 2:
-        return left_out(f"all samples are of one '{found}'")
-    if len(labels) < MIN_SAMPLES:
-        return left_out(f"{len(labels)} samples, fewer than {MIN_SAMPLES}: {n_pools} levels would cost power")
-    if len(labels) < MIN_SAMPLES_PER_POOL * n_pools:
-        return left_out(f"{len(labels)} samples in {n_pools} levels, fewer than {MIN_SAMPLES_PER_POOL} a level")
-    if n_pools > MAX_POOLS:
-        return left_out(f"{n_pools} levels, more than {MAX_POOLS}: each fit would cost too much, and matter little")
-    try:
-        options = {"formula": formula, "test_term": test_term, "contrast": contrast}
-        kept = information_kept(build_design(samples, **options), build_design(samples, **options, batch=found))
-    except CannotFit as reason:
-        return left_out(f"confounded: {reason}")
-    if kept < MIN_KEPT:
-        return left_out(f"confounded: only {100 * kept:.0f} % of the variance of '{test_term}' is within '{found}'")
-    return Batches(found, "fixed", f"{len(labels)} samples in {n_pools} levels, {100 * kept:.0f} % of the variance of "
-                   f"'{test_term}' within them")  # fmt: skip
+        return Batches(found, "none", f"all samples are of one '{found}'")
+    size = f"{n_samples} samples in {n_pools} levels"
+    obstacle = ""
+    if n_samples < MIN_SAMPLES:
+        obstacle = f"{size}: with fewer than {MIN_SAMPLES} samples a fixed term costs power"
+    elif n_samples < MIN_SAMPLES_PER_POOL * n_pools:
+        obstacle = f"{size}: with fewer than {MIN_SAMPLES_PER_POOL} samples a level a fixed term costs power"
+    elif n_pools > MAX_POOLS:
+        obstacle = f"{size}: with more than {MAX_POOLS} levels each fit would cost too much, and matter little"
+    else:
+        try:
+            options = {"formula": formula, "test_term": test_term, "contrast": contrast}
+            kept = information_kept(build_design(samples, **options), build_design(samples, **options, batch=found))
+        except CannotFit as reason:
+            obstacle = f"confounded: {reason}"
+        else:
+            size += f", {100 * kept:.0f} % of the variance of '{test_term}' within them"
+            if kept < MIN_KEPT:
+                obstacle = f"confounded: {size}"
+    if not obstacle:
+        return Batches(found, "fixed", size)
+    correlated = n_samples <= MAX_RANDOM_SAMPLES and n_samples >= MIN_SAMPLES_PER_BLOCK * n_pools
+    return Batches(found, "random" if correlated else "none", obstacle)

@@ -10,7 +10,8 @@ several levels also gives `de_contrasts.tsv`, every contrast one after another.
 
 import argparse
 import warnings
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,14 @@ from count_tests import (
     COOKS,
     DEFAULTS,
     MIN_COUNT,
+    OUTLIER_RATIO,
+    REFERENCES,
     DeseqOptions,
+    are_outliers,
     expressed_genes,
     fit_pydeseq2,
     fit_voom,
+    residual_ratios,
     size_factor_method,
 )
 from designs import DEFAULT_DESIGN, Contrast, Design, as_labels, build_design
@@ -49,6 +54,34 @@ def refuse_empty_samples(counts: np.ndarray, samples: pd.Index, where: str) -> N
     empty = samples[counts.sum(axis=1) == 0]
     if len(empty):
         raise CannotFit(f"sample '{empty[0]}' has no counts{where}")
+
+
+def without_outliers(table: CellTypeSamples, design: Design) -> tuple[CellTypeSamples, list[dict]]:
+    """The samples without those that do not belong with the others.
+
+    Parameters
+    ----------
+    design
+        Of (some of) these samples, without batches.
+
+    Returns
+    -------
+    The table, and what was left out: sample_id, donor_id and how many times larger its residuals are.
+    """
+    counts = table.counts[table.samples.index.get_indexer(design.matrix.index)]
+    if (counts.sum(axis=1) > 0).all():
+        counts = counts[:, expressed_genes(counts, design.matrix)]
+    if counts.shape[1] < 2 or (counts.sum(axis=1) == 0).any():
+        return table, []  # a cell type that will be skipped, with this reason
+    ratios = residual_ratios(counts, design.matrix)
+    bad = are_outliers(ratios)
+    names = design.matrix.index[bad]
+    left_out = [
+        {"sample_id": str(name), "donor_id": str(table.samples.loc[name, "donor_id"]), "residuals": float(ratio)}
+        for name, ratio in zip(names, ratios[bad], strict=True)
+    ]
+    kept = ~table.samples.index.isin(names)
+    return replace(table, counts=table.counts[kept], samples=table.samples[kept]), left_out
 
 
 def merge_engines(first: pd.DataFrame, second: pd.DataFrame, *, design: Design, contrast: Contrast) -> pd.DataFrame:
@@ -145,13 +178,14 @@ def compare_genes(
         part = part.reindex(columns=columns).sort_values(["p_value", "gene_id"], kind="stable", ignore_index=True)
         parts.append(part.assign(contrast=contrast.name))
     leading = parts[0]
-    correlation = fits["voom"][0].attrs["correlation"]
+    correlation, df = fits["voom"][0].attrs["correlation"], fits["pydeseq2"][0].attrs["df"]
     numbers = {
         "method": method,
         "companion": companion,
         "size_factors": size_factor_method(counts),
         "cooks": options.cooks,
         "independent_filtering": options.independent_filtering,
+        "reference": f"t with {df:.1f} degrees of freedom" if np.isfinite(df) else "normal",
         "n_samples": len(design.matrix),
         "n_coefficients": design.matrix.shape[1],
         "n_genes_in": len(tested),
@@ -214,9 +248,15 @@ def batch_note(batches: Batches) -> str:
     return f"{use[batches.use]}: {batches.reason}"
 
 
-def cautions(design: Design, batches: Batches) -> list[str]:
+def cautions(design: Design, batches: Batches, left_out: Sequence[Mapping[str, object]] = ()) -> list[str]:
     """What a reader must know of these samples before trusting the calls."""
     notes = list(design.notes)
+    if left_out:
+        worst = max(left_out, key=lambda one: one["residuals"])
+        notes.append(
+            f"{len(left_out)} samples left out as outliers: their residuals are at least {OUTLIER_RATIO} times those "
+            f"of the median sample (donor '{worst['donor_id']}': {worst['residuals']:.1f} times)"
+        )
     if len(design.matrix) < CALIBRATED_FROM_SAMPLES:
         notes.append(
             f"{len(design.matrix)} samples: under {CALIBRATED_FROM_SAMPLES} PyDESeq2's false discovery rate "
@@ -237,7 +277,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--contrast", default="", help="'LEVEL vs REFERENCE' of a categorical term")
     parser.add_argument("--pool-column", default=AUTO, help="donor column of batches, auto or none")
     parser.add_argument("--pool-effect", default="auto", choices=EFFECTS, help="how it enters (default: %(default)s)")
+    parser.add_argument("--keep-outliers", action="store_true", help="keep samples that do not belong with the others")
     parser.add_argument("--cooks", default="deseq2", choices=COOKS, help="PyDESeq2's outliers (default: %(default)s)")
+    parser.add_argument(
+        "--reference", default="auto", choices=REFERENCES, help="PyDESeq2's null distribution (default: %(default)s)"
+    )
     parser.add_argument("--no-independent-filtering", action="store_true", help="adjust over all tested genes")
     parser.add_argument("--shrink", action="store_true", help="add lfc_shrunken, PyDESeq2's apeGLM estimate")
     parser.add_argument("--min-samples", type=int, default=10, help="fewer samples are skipped (default: %(default)s)")
@@ -255,13 +299,22 @@ def main(argv: list[str]) -> None:
     terms = {"formula": args.design, "test_term": args.test_term, "contrast": args.contrast}
     columns = [*COLUMNS, *(["lfc_shrunken"] if args.shrink else [])]
     try:
+        if not args.keep_outliers:
+            plain = build_design(table.samples, **terms, min_samples=args.min_samples)
+            with limit_threads(1):
+                table, facts["outlier_samples"] = without_outliers(table, plain)
         batches = choose_batches(table.samples, **terms, column=args.pool_column, effect=args.pool_effect)
         facts["batches"] = asdict(batches)
         fixed = batches.column if batches.use == "fixed" else ""
         design = build_design(table.samples, **terms, batch=fixed, min_samples=args.min_samples)
         facts |= design_facts(design, batches)
         block = random_blocks(table.samples.loc[design.matrix.index], batches)
-        options = DeseqOptions(args.cooks, not args.no_independent_filtering, args.shrink)
+        options = DeseqOptions(
+            cooks=args.cooks,
+            independent_filtering=not args.no_independent_filtering,
+            reference=args.reference,
+            shrink=args.shrink,
+        )
         with limit_threads(1):  # a fit is many small problems: more BLAS threads cost time and change last digits
             result, numbers = compare_genes(table, design, method=args.method, options=options, block=block)
     except CannotFit as reason:
@@ -271,9 +324,8 @@ def main(argv: list[str]) -> None:
         write_tsv(result.loc[leading, columns], args.output)
         if len(design.contrasts) > 1:
             write_tsv(result[["contrast", *columns]], args.output.with_name("de_contrasts.tsv"))
-        write_json(
-            {"status": "done", "reason": "", **facts, **numbers, "warnings": cautions(design, batches)}, args.summary
-        )
+        facts |= {**numbers, "warnings": cautions(design, batches, facts.get("outlier_samples", ()))}
+        write_json({"status": "done", "reason": "", **facts}, args.summary)
     write_versions(
         "differential_expression",
         ["edgepython", "formulaic", "numpy", "pydeseq2", "pylimma", "scipy"],

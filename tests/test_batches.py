@@ -41,23 +41,21 @@ def test_known_names_are_found_and_none_is_none():
 
 
 @pytest.mark.parametrize(
-    ("table", "reason"),
+    ("table", "use", "reason"),
     [
-        (samples(40, 5), "40 samples, fewer than 60"),
-        (samples(80, 20), "80 samples in 20 levels, fewer than 5 a level"),
-        (samples(200, 40), "40 levels, more than 30"),
-        (samples(80, 1), "all samples are of one 'pool'"),
-        (samples().assign(pool=[None] * 3 + ["a", "b", "c"] * 25 + ["a"] * 2), "unknown for 3 of 80"),
-        (samples().assign(pool=samples()["sex"] + "s"), "confounded: design '~ sex .* 'pool' follows"),
-        (
-            samples().assign(pool=(samples()["age_years"] // 10).astype(str)),
-            "confounded: only .* 'age' is within 'pool'",
-        ),
+        (samples(40, 5), "random", "40 samples in 5 levels: with fewer than 45"),
+        (samples(40, 29), "none", "40 samples in 29 levels: with fewer than 45"),
+        (samples(80, 20), "random", "80 samples in 20 levels: with fewer than 5 samples a level"),
+        (samples(200, 40), "none", "200 samples in 40 levels: with more than 30 levels"),
+        (samples(80, 1), "none", "all samples are of one 'pool'"),
+        (samples().assign(pool=[None] * 3 + ["a", "b", "c"] * 25 + ["a"] * 2), "none", "unknown for 3 of 80"),
+        (samples().assign(pool=samples()["sex"] + "s"), "random", "confounded: design '~ sex .* 'pool' follows"),
+        (samples().assign(pool=(samples()["age_years"] // 10).astype(str)), "random", "confounded: .* of 'age' within"),
     ],
 )
-def test_a_pool_that_would_do_harm_stays_out_with_the_reason(table, reason):
+def test_a_pool_that_would_do_harm_is_no_fixed_term_and_the_reason_is_said(table, use, reason):
     found = choose_batches(table, **DEFAULT)
-    assert (found.column, found.use) == ("pool", "none")
+    assert (found.column, found.use) == ("pool", use)
     assert re.search(reason, found.reason), found.reason
 
 

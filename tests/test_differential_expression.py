@@ -16,9 +16,12 @@ from command_line import BadInput, limit_threads
 from conftest import ROOT
 from count_tests import (
     DeseqOptions,
+    are_outliers,
     expressed_genes,
     fit_pydeseq2,
     fit_voom,
+    moderated_df,
+    residual_ratios,
     size_factor_method,
     weighted_fits,
     whitening,
@@ -257,6 +260,81 @@ def test_the_effect_is_given_per_sd_per_unit_and_per_decade(planted):
     sd = adata.obs["age_years"].std()
     np.testing.assert_allclose(table["lfc_per_unit"] * sd, table["log2_fold_change"], rtol=1e-4)
     np.testing.assert_allclose(table["lfc_per_unit"] * 10, table["lfc_per_decade"], rtol=1e-4)
+
+
+def r_reference(engine: str) -> tuple[np.ndarray, pd.DataFrame, np.ndarray, pd.DataFrame]:
+    """The stored table, its design and pools, and what R says (`tests/inputs/r_reference.py` made them)."""
+    folder = ROOT / "tests/inputs/r_reference"
+    design = pd.read_csv(folder / "design.tsv", sep="\t")
+    design.index = design.index.astype(str)
+    pools = np.array((folder / "block.txt").read_text().split())
+    counts = np.loadtxt(folder / "counts.tsv", dtype=int, delimiter="\t").T
+    return counts, design, pools, pd.read_csv(folder / f"{engine}.tsv", sep="\t")
+
+
+def test_pydeseq2_gives_what_r_deseq2_gives():
+    counts, design, _, theirs = r_reference("deseq2")
+    ours = fit_pydeseq2(counts, design, [AGE], options=DeseqOptions(reference="normal"))[0]
+    assert np.corrcoef(ours["log2_fold_change"], theirs["log2_fold_change"])[0, 1] > 0.9999
+    np.testing.assert_allclose(ours["log2_fold_change"], theirs["log2_fold_change"], atol=0.01)
+    np.testing.assert_array_equal(ours["padj"] < 0.05, theirs["padj"] < 0.05)
+    assert (theirs["padj"] < 0.05).sum() > 40
+
+
+@pytest.mark.parametrize("engine", ["limma_voom", "limma_random"])
+def test_voom_gives_what_r_limma_gives(engine):
+    counts, design, pools, theirs = r_reference(engine)
+    ours = fit_voom(counts, design, [AGE], block=pools if engine == "limma_random" else None)[0]
+    for name in ("log2_fold_change", "stat", "p_value", "padj"):
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5, err_msg=name)
+
+
+def test_a_t_reference_has_the_residual_and_the_priors_degrees_of_freedom():
+    from scipy.special import polygamma
+    from scipy.stats import t
+
+    assert moderated_df(float(polygamma(1, 20)) + float(polygamma(1, 3)), 43, 3) == pytest.approx(40 + 6)
+    assert moderated_df(float(polygamma(1, 20)), 43, 3) == np.inf, "no scatter between genes: the prior knows it all"
+    counts, design, _, _ = r_reference("deseq2")
+    results = {
+        one: fit_pydeseq2(counts, design, [AGE], options=DeseqOptions(reference=one))[0] for one in ("normal", "t")
+    }
+    np.testing.assert_allclose(results["t"]["stat"], results["normal"]["stat"])
+    df = results["t"].attrs["df"]
+    assert 21 < df < 60
+    np.testing.assert_allclose(results["t"]["p_value"], 2 * t.sf(np.abs(results["t"]["stat"]), df))
+
+
+def test_the_t_reference_is_used_from_45_samples_on(planted, tmp_path):
+    assert planted[4]["reference"] == "normal"
+    _, summary = run_step(tmp_path, simulate_samples(n_genes=120, n_donors=45)[0])
+    assert summary["reference"].startswith("t with ")
+
+
+def test_a_sample_that_does_not_belong_is_left_out_and_counted(planted, tmp_path):
+    adata = planted[1].copy()
+    counts = dense(adata)
+    counts[7] = counts[7][np.random.default_rng(0).permutation(counts.shape[1])]
+    adata.X = counts
+    table, summary = run_step(tmp_path, adata)
+    (one,) = summary["outlier_samples"]
+    assert (one["sample_id"], one["donor_id"]) == ("donor 007_t", "donor 007") and one["residuals"] > 1.5
+    assert (summary["n_samples_in"], summary["n_samples"]) == (40, 39)
+    assert any("1 samples left out as outliers" in note and "'donor 007'" in note for note in summary["warnings"])
+    assert table["robust"].sum() >= 2 * SET_SIZE
+
+    _, kept = run_step(tmp_path, adata, "--keep-outliers")
+    assert kept["n_samples"] == 40 and "outlier_samples" not in kept
+    assert planted[4]["outlier_samples"] == [], "no sample of an even cohort is one"
+
+
+def test_low_depth_or_an_extreme_age_makes_no_outlier():
+    adata, _ = simulate_samples(n_donors=60)
+    counts = dense(adata)[:, :360]
+    counts[5] = np.random.default_rng(1).binomial(counts[5].astype(int), 0.1)
+    obs = adata.obs.copy()
+    obs.loc[obs.index[9], "age_years"] = 120.0
+    assert not are_outliers(residual_ratios(counts, build_design(obs).matrix)).any()
 
 
 def test_least_squares_of_all_genes_at_once_are_pylimmas():

@@ -29,7 +29,8 @@ process DIFFERENTIAL_EXPRESSION {
         --contrast ${quote(params.contrast)} \\
         --pool-column ${quote(params.pool_column)} \\
         --pool-effect '${params.pool_effect}' \\
-        --method '${params.de_method}' \\
+        --method '${params.de_method}' ${params.drop_outlier_samples ? '' : '--keep-outliers'} \\
+        --reference '${params.de_reference}' \\
         --cooks '${params.de_cooks}' ${params.de_shrink_lfc ? '--shrink' : ''} ${params.independent_filtering ? '' : '--no-independent-filtering'} \\
         --min-samples ${params.min_samples_per_type} ${params.strict ? '--strict' : ''} \\
         --output 'published/cell_types/${meta.id}/de.tsv' \\
