@@ -15,10 +15,18 @@ from scipy import sparse
 
 from check_cohort import donor_table, plain, repeated
 from checkpoints import unique_slugs, write_tsv, write_versions
-from cohort_file import column_names, find_counts, nearest, open_cohort, read_blocks, read_table, symbols_of
+from cohort_file import (
+    column_names,
+    find_counts,
+    nearest,
+    open_cohort,
+    prove_counts,
+    read_blocks,
+    read_table,
+    symbols_of,
+)
 from command_line import BadInput, run
 from pseudobulk_table import sample_table, write_pseudobulk
-from split_cohort import prove_counts
 
 
 def cell_type_table(samples: pd.DataFrame, *, min_cells: int, min_samples: int) -> pd.DataFrame:

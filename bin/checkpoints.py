@@ -138,7 +138,8 @@ def write_h5ad(adata, path: str | Path, *, portable: bool = False) -> None:
     own = anndata.AnnData(X=adata.X, obs=adata.obs.copy(), var=adata.var.copy(), **parts)
     filters = {"compression": "gzip"} if portable else fast_filters()
     with atomic_path(path) as temporary:
-        anndata.io.write_h5ad(temporary, own, dataset_kwargs=filters)
+        # Sorting the names of all genes into categories takes as long as writing a shard's counts.
+        anndata.io.write_h5ad(temporary, own, convert_strings_to_categoricals=portable, dataset_kwargs=filters)
         if adata.uns:  # apart, because HDF5 takes no filter for the single values that it holds
             with h5py.File(temporary, "a") as file:
                 anndata.io.write_elem(file, "uns", dict(adata.uns))

@@ -20,7 +20,8 @@ from command_line import BadInput
 
 SAMPLE_VALUES = 200_000
 SAMPLE_PLACES = 10
-BLOCK_VALUES = 20_000_000
+BLOCK_VALUES = 6_000_000
+CHUNK_CACHE = 64 << 20  # bytes a dataset: a chunk that two blocks share is decompressed once
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def open_cohort(path: str | Path) -> h5py.File:
         what = "a zarr store" if (path / ".zgroup").exists() or (path / "zarr.json").exists() else "a folder"
         raise BadInput(f"{path}: is {what}, but an .h5ad file is needed; write one with adata.write_h5ad")
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE)
     except OSError as error:
         size = path.stat().st_size if path.exists() else 0
         raise BadInput(
@@ -141,6 +142,25 @@ def not_counts(values: np.ndarray) -> str:
     if values.dtype.kind == "f" and (values != np.rint(values)).any():
         return f"holds fractions ({values[values != np.rint(values)][0]:g}), so it is normalised"
     return ""
+
+
+def prove_counts(block: sparse.csr_matrix, *, where: str) -> sparse.csr_matrix:
+    """The block as unsigned integers, genes sorted, entries given twice added up, no stored zeros.
+
+    `BadInput` unless each value is a count.
+    """
+    if reason := not_counts(block.data):
+        raise BadInput(f"{where} {reason}; give raw counts with --counts_layer")
+    if block.nnz and block.data.max() > np.iinfo(np.uint32).max:
+        raise BadInput(
+            f"{where} holds {block.data.max():g}, too large for a count; give raw counts with --counts_layer"
+        )
+    counts = sparse.csr_matrix((block.data.astype(np.uint32), block.indices, block.indptr), shape=block.shape)
+    if not (counts.has_canonical_format and counts.data.all()):
+        counts = counts.copy()  # the indices are still the caller's
+        counts.sum_duplicates()
+        counts.eliminate_zeros()
+    return counts
 
 
 def find_counts(file: h5py.File, path: str | Path, *, counts_layer: str) -> tuple[str, Counts]:

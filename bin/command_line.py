@@ -7,6 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+# Where a library looks for the size of its pool when it is loaded.
+POOL_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
 
 class BadInput(Exception):
     """The user's input is wrong. The message is one line that names file, field, value and remedy."""
@@ -36,7 +39,8 @@ def available_cores() -> int:
 def limit_threads(threads: int) -> Iterator[int]:
     """Pin the BLAS, OpenMP and numba pools to `threads`, or to what the machine has if that is less.
 
-    Unpinned pools fight over the cores: `eigh` took 3 s with one thread and 18 s with two under load.
+    Unpinned pools fight over the cores: `eigh` took 3 s with one thread and 18 s with two under load. Libraries that
+    are loaded inside, whose pools nothing could pin yet, read the variables of the environment.
 
     Yields
     ------
@@ -46,12 +50,19 @@ def limit_threads(threads: int) -> Iterator[int]:
 
     threads = max(1, min(threads, available_cores()))
     numba = sys.modules.get("numba")
-    if numba is None:
-        os.environ["NUMBA_NUM_THREADS"] = str(threads)
-    else:
+    if numba is not None:
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    with threadpool_limits(limits=threads):
-        yield threads
+    before = {name: os.environ.get(name) for name in POOL_VARIABLES}
+    os.environ.update(dict.fromkeys(POOL_VARIABLES, str(threads)))
+    try:
+        with threadpool_limits(limits=threads):
+            yield threads
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def list_of(convert: Callable[[str], object]) -> Callable[[str], list]:

@@ -15,11 +15,10 @@ def encode(item, kind: str, version: str):
     return item
 
 
-def growing(group: h5py.Group, name: str, dtype) -> h5py.Dataset:
-    """An empty dataset that can grow, compressed by gzip as CELLxGENE's files are."""
-    return group.create_dataset(
-        name, (0,), dtype=dtype, maxshape=(None,), chunks=(H5_CHUNK,), compression="gzip", compression_opts=4
-    )
+def growing(group: h5py.Group, name: str, dtype, *, chunk: int = H5_CHUNK, filters: dict | None = None) -> h5py.Dataset:
+    """An empty dataset that can grow; without `filters` compressed by gzip as CELLxGENE's files are."""
+    filters = filters or {"compression": "gzip", "compression_opts": 4}
+    return group.create_dataset(name, (0,), dtype=dtype, maxshape=(None,), chunks=(chunk,), **filters)
 
 
 def append(dataset: h5py.Dataset, values: np.ndarray) -> None:
@@ -29,10 +28,11 @@ def append(dataset: h5py.Dataset, values: np.ndarray) -> None:
     dataset[start:] = values
 
 
-def text(group: h5py.Group, name: str, values) -> None:
+def text(group: h5py.Group, name: str, values, *, filters: dict | None = None) -> None:
     """Write an array of text."""
     data = np.array(list(values), dtype=object)
-    encode(group.create_dataset(name, data=data, dtype=h5py.string_dtype()), "string-array", "0.2.0")
+    item = group.create_dataset(name, data=data, dtype=h5py.string_dtype(), **(filters or {}))
+    encode(item, "string-array", "0.2.0")
 
 
 def frame(group: h5py.Group, index: str, columns: list[str]) -> h5py.Group:

@@ -11,18 +11,12 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
-from checkpoints import (
-    check_same_cells,
-    read_h5ad,
-    read_parquet,
-    read_tsv,
-    require_columns,
-    write_h5ad,
-    write_versions,
-)
+from checkpoints import read_tsv, require_columns, write_h5ad, write_versions
 from command_line import BadInput, run
+from shard_file import donor_counts, read_kept, read_shard
 
 
 def log_normalize(counts: sparse.csr_matrix, selected: np.ndarray, *, target_sum: float) -> sparse.csr_matrix:
@@ -56,18 +50,24 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    shard, cells = read_h5ad(args.shard), read_parquet(args.cells, ["cell_id", "kept"])
-    check_same_cells(shard.obs_names, cells["cell_id"], args.shard, args.cells)
+    shard = read_shard(args.shard)
+    kept = read_kept(shard, args.cells)
     genes = read_tsv(args.genes, dtype={"gene_id": str, "symbol": str})
     require_columns(genes, ["gene_id", "selected"], args.genes)
-    if list(genes["gene_id"]) != list(shard.var_names):
+    if not np.array_equal(genes["gene_id"], shard.gene_ids):
         raise BadInput(
             f"{args.genes}: column 'gene_id' differs from the genes of {args.shard}; select genes of this cohort anew"
         )
-    kept, selected = cells["kept"].to_numpy(), genes["selected"].to_numpy(dtype=bool)
-    normalized = log_normalize(shard.X[kept], selected, target_sum=args.target_sum)
-    obs = shard.obs.loc[kept, ["donor_id", "cell_type"]]
-    write_h5ad(anndata.AnnData(X=normalized, obs=obs, var=shard.var.loc[selected, ["symbol"]]), args.output)
+    selected = genes["selected"].to_numpy(dtype=bool)
+    parts = [sparse.csr_matrix((0, selected.sum()), dtype=np.float32)]
+    for _, rows, counts in donor_counts(shard):
+        parts.append(log_normalize(counts[kept[rows]], selected, target_sum=args.target_sum))
+    obs = pd.DataFrame(
+        {"donor_id": pd.Categorical(shard.donors[kept]), "cell_type": pd.Categorical(shard.cell_types[kept])},
+        index=pd.Index(shard.cell_ids[kept], name="cell_id"),
+    )
+    var = pd.DataFrame({"symbol": shard.symbols[selected]}, index=pd.Index(shard.gene_ids[selected], name="gene_id"))
+    write_h5ad(anndata.AnnData(X=sparse.vstack(parts, format="csr"), obs=obs, var=var), args.output)
     write_versions("normalize", ["anndata", "numpy", "scipy"], args.versions)
 
 

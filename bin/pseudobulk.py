@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from checkpoints import check_same_cells, read_h5ad, read_parquet, write_h5ad, write_versions
+from checkpoints import write_h5ad, write_versions
 from command_line import run
+from shard_file import donor_counts, read_kept, read_shard
 
 
 def sum_by_sample(
@@ -58,14 +59,19 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    shard, cells = read_h5ad(args.shard), read_parquet(args.cells, ["cell_id", "donor_id", "cell_type", "kept"])
-    check_same_cells(shard.obs_names, cells["cell_id"], args.shard, args.cells)
-    kept = cells["kept"].to_numpy()
-    samples, sums = sum_by_sample(
-        shard.X[kept], cells.loc[kept, "donor_id"].to_numpy(), cells.loc[kept, "cell_type"].to_numpy()
-    )
-    obs = samples.set_index(samples.index.astype(str))
-    write_h5ad(anndata.AnnData(X=sums, obs=obs, var=shard.var), args.output)
+    shard = read_shard(args.shard)
+    kept = read_kept(shard, args.cells)
+    samples, sums = [], [sparse.csr_matrix((0, len(shard.gene_ids)), dtype=np.int64)]
+    for _, rows, counts in donor_counts(shard):
+        here = kept[rows]
+        of_donor, summed = sum_by_sample(counts[here], shard.donors[rows][here], shard.cell_types[rows][here])
+        samples.append(of_donor)
+        sums.append(summed)
+    table, sums = pd.concat(samples, ignore_index=True), sparse.vstack(sums, format="csr")
+    order = table.sort_values(["cell_type", "donor_id"], kind="stable").index
+    obs = table.loc[order].set_index(pd.RangeIndex(len(table)).astype(str))
+    var = pd.DataFrame({"symbol": shard.symbols}, index=pd.Index(shard.gene_ids, name="gene_id"))
+    write_h5ad(anndata.AnnData(X=sums[order.to_numpy()], obs=obs, var=var), args.output)
     write_versions("pseudobulk", ["anndata", "scipy"], args.versions)
 
 

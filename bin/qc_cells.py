@@ -10,9 +10,6 @@ depend on no other donor.
 """
 
 import argparse
-import contextlib
-import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +17,13 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from checkpoints import read_h5ad, write_json, write_parquet, write_versions
+from checkpoints import write_json, write_parquet, write_versions
 from command_line import Progress, limit_threads, run
+from doublets import score_doublets
 from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal
+from shard_file import donor_counts, read_shard
 
 MIN_CELLS_FOR_SCRUBLET = 100
-# Scrublet's own defaults (scrublet 0.2.3, `Scrublet.scrub_doublets`).
-SCRUBLET_DEFAULTS = {"min_counts": 3, "min_cells": 3, "min_gene_variability_pctl": 85, "n_prin_comps": 30}
-FEWER_COMPONENTS = (SCRUBLET_DEFAULTS["n_prin_comps"], 20, 10)
 # A threshold found between two modes that are not there calls a large part of the donor, or next to nothing of it.
 PLAUSIBLE_CALLS = (0.2, 3.0)
 
@@ -44,28 +40,39 @@ class Thresholds:
     max_pct_hb: float = 5.0
 
 
-def qc_metrics(counts: sparse.csr_matrix, symbols: np.ndarray) -> pd.DataFrame:
+def gene_classes(symbols: np.ndarray) -> pd.DataFrame | None:
+    """Which genes are mitochondrial, ribosomal, hemoglobin: booleans, genes x mito, ribo, hb; None without symbols."""
+    if not (symbols != "").any():
+        return None
+    return pd.DataFrame(
+        {"mito": is_mitochondrial(symbols), "ribo": is_ribosomal(symbols), "hb": is_hemoglobin(symbols)}
+    )
+
+
+def qc_metrics(counts: sparse.csr_matrix, classes: pd.DataFrame | None) -> pd.DataFrame:
     """QC metrics of cells, as `scanpy.pp.calculate_qc_metrics` defines them.
 
     Parameters
     ----------
     counts
         Cells x genes, raw counts.
-    symbols
-        Gene symbols, '' where unknown.
+    classes
+        `gene_classes` of the genes.
 
     Returns
     -------
     n_genes, n_counts and pct_mito, pct_ribo, pct_hb (0-100; NaN where no gene has a symbol; 0 in an empty cell).
     """
-    ones = np.ones(counts.shape[1], dtype=np.float64)
-    totals = (counts @ ones).astype(np.int64)
+    n_genes = counts.shape[1]
+    member = np.ones((n_genes, 1)) if classes is None else np.column_stack([np.ones(n_genes), classes.to_numpy(float)])
+    sums = counts.astype(np.float64) @ member
+    totals = sums[:, 0].astype(np.int64)
     metrics = pd.DataFrame({"n_genes": np.diff(counts.indptr).astype(np.int64), "n_counts": totals})
-    known = (symbols != "").any()
-    for name, member in (("mito", is_mitochondrial), ("ribo", is_ribosomal), ("hb", is_hemoglobin)):
-        part = counts @ member(symbols).astype(np.float64)
-        share = np.divide(100 * part, totals, out=np.zeros(len(totals)), where=totals > 0)
-        metrics[f"pct_{name}"] = share if known else np.nan
+    for column, name in enumerate(("mito", "ribo", "hb"), start=1):
+        share = np.full(len(totals), np.nan)
+        if classes is not None:
+            share = np.divide(100 * sums[:, column], totals, out=np.zeros(len(totals)), where=totals > 0)
+        metrics[f"pct_{name}"] = share
     return metrics
 
 
@@ -104,58 +111,25 @@ def call_doublets(scores: np.ndarray, found: np.ndarray | None, *, expected_rate
     return scores > np.quantile(scores, 1 - expected_rate), "expected rate"
 
 
-def score_doublets(
-    counts: sparse.csr_matrix, *, expected_rate: float, seed: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Scrublet's doublet scores of one donor's cells, and its calls (None where it finds no threshold).
-
-    Parameters
-    ----------
-    counts
-        Cells of one donor x all genes, raw counts.
-    """
-    import scrublet
-
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        counts = sparse.csc_matrix(counts.astype(np.float64))
-        scrub = scrublet.Scrublet(counts, expected_doublet_rate=expected_rate, random_state=seed)
-        for components in FEWER_COMPONENTS:
-            options = SCRUBLET_DEFAULTS | {"n_prin_comps": components}
-            try:
-                scores, found = scrub.scrub_doublets(use_approx_neighbors=False, verbose=False, **options)
-                break
-            except ValueError as error:
-                # Raised where Scrublet's own gene filter leaves fewer variable genes than components.
-                if "n_components" not in str(error) or components == FEWER_COMPONENTS[-1]:
-                    raise
-    return scores, found
-
-
-def doublets_by_donor(
-    counts: sparse.csr_matrix, donors: np.ndarray, passing: np.ndarray, *, expected_rate: float, seed: int
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Score and call the doublets of each donor among the cells that pass the thresholds.
+def doublets_of_donor(
+    counts: sparse.csr_matrix, passing: np.ndarray, *, expected_rate: float, seed: int
+) -> tuple[pd.DataFrame, str]:
+    """Score and call the doublets of one donor among the cells that pass the thresholds.
 
     Returns
     -------
-    doublet_score (NaN where not scored) and is_doublet by cell, and by donor how it was called or why it was not.
+    doublet_score (NaN where not scored) and is_doublet by cell, and how they were called or why they were not.
     """
-    score, called = np.full(len(donors), np.nan), np.zeros(len(donors), dtype=bool)
-    how = {}
-    progress = Progress(len(donors), unit="cells", label="doublets")
-    for donor in np.unique(donors):
-        rows = np.flatnonzero((donors == donor) & passing)
-        if len(rows) < MIN_CELLS_FOR_SCRUBLET:
-            how[donor] = f"not scored: fewer than {MIN_CELLS_FOR_SCRUBLET} cells"
-        else:
-            try:
-                score[rows], found = score_doublets(counts[rows], expected_rate=expected_rate, seed=seed)
-                called[rows], how[donor] = call_doublets(score[rows], found, expected_rate=expected_rate)
-            except (ValueError, np.linalg.LinAlgError) as error:
-                how[donor] = f"not scored: {' '.join(str(error).split())}"
-        progress.advance(int((donors == donor).sum()))
-    progress.close()
+    score, called = np.full(len(passing), np.nan), np.zeros(len(passing), dtype=bool)
+    if passing.sum() < MIN_CELLS_FOR_SCRUBLET:
+        how = f"not scored: fewer than {MIN_CELLS_FOR_SCRUBLET} cells"
+    else:
+        try:
+            found = score_doublets(counts[passing], expected_rate=expected_rate, seed=seed)
+            score[passing] = found.cells
+            called[passing], how = call_doublets(found.cells, found.calls, expected_rate=expected_rate)
+        except (ValueError, np.linalg.LinAlgError) as error:
+            how = f"not scored: {' '.join(str(error).split())}"
     return pd.DataFrame({"doublet_score": score, "is_doublet": called}), how
 
 
@@ -180,38 +154,37 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     thresholds = Thresholds(**{name: getattr(args, name) for name in vars(Thresholds())})
-    shard = read_h5ad(args.shard)
-    symbols, donors = shard.var["symbol"].to_numpy(dtype=object), shard.obs["donor_id"].to_numpy(dtype=object)
-    metrics = qc_metrics(shard.X, symbols)
-    rules = broken_rules(metrics, thresholds)
-    passing = ~np.logical_or.reduce(list(rules.values()))
+    shard = read_shard(args.shard)
+    classes = gene_classes(shard.symbols)
+    tables, how = [], {}
+    progress = Progress(len(shard.cell_ids), unit="cells", label="quality control")
     # One thread: with two, BLAS adds up in another order and scores change in their last digits. Shards run in
     # parallel instead.
     with limit_threads(1):
-        doublets, how = doublets_by_donor(
-            shard.X, donors, passing, expected_rate=args.expected_doublet_rate, seed=args.seed
-        )
-    rules["doublet"] = doublets["is_doublet"].to_numpy()
-    table = pd.DataFrame(
-        {
-            "cell_id": shard.obs_names.to_numpy(dtype=object),
-            "donor_id": donors,
-            "cell_type": shard.obs["cell_type"].to_numpy(dtype=object),
-        }
-    )
-    reason = reasons_of(rules)
-    table = pd.concat([table, metrics, doublets], axis=1).assign(kept=reason == "", reason=reason)
-    write_parquet(table, args.output)
+        for donor, rows, counts in donor_counts(shard):
+            metrics = qc_metrics(counts, classes)
+            rules = broken_rules(metrics, thresholds)
+            passing = ~np.logical_or.reduce(list(rules.values()))
+            doublets, how[donor] = doublets_of_donor(
+                counts, passing, expected_rate=args.expected_doublet_rate, seed=args.seed
+            )
+            rules["doublet"] = doublets["is_doublet"].to_numpy()
+            reason = reasons_of(rules)
+            tables.append(pd.concat([metrics, doublets], axis=1).assign(kept=reason == "", reason=reason))
+            progress.advance(rows.stop - rows.start)
+    progress.close()
+    cells = pd.DataFrame({"cell_id": shard.cell_ids, "donor_id": shard.donors, "cell_type": shard.cell_types})
+    write_parquet(pd.concat([cells, pd.concat(tables, ignore_index=True)], axis=1), args.output)
 
     notes = []
-    if not (symbols != "").any():
+    if classes is None:
         notes.append("no gene symbols: mitochondrial, ribosomal and hemoglobin shares are unknown and were not judged")
     else:
-        for name, member in (("mitochondrial", is_mitochondrial), ("hemoglobin", is_hemoglobin)):
-            if not member(symbols).any():
+        for name, column in (("mitochondrial", "mito"), ("hemoglobin", "hb")):
+            if not classes[column].any():
                 notes.append(f"no {name} gene in the cohort: its share is 0 in every cell")
     write_json({"donors": how, "notes": notes}, args.output_summary)
-    write_versions("qc_cells", ["numpy", "scipy", "scrublet"], args.versions)
+    write_versions("qc_cells", ["h5py", "numpy", "scikit-learn", "scipy"], args.versions)
 
 
 if __name__ == "__main__":

@@ -11,32 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
-from checkpoints import check_same_cells, read_h5ad, read_parquet, write_json, write_parquet, write_versions
+from checkpoints import write_json, write_parquet, write_versions
 from command_line import Progress, limit_threads, run
-from seurat_v3 import DonorRanking, rank_donor
-
-
-def rank_donors(counts: sparse.csr_matrix, donors: np.ndarray, *, span: float) -> dict[str, DonorRanking]:
-    """Rank the genes within each donor, in the order of donor ids.
-
-    Parameters
-    ----------
-    counts
-        Cells x genes, raw counts.
-    donors
-        Donor id of each cell.
-    span
-        Share of the genes that each local regression sees.
-    """
-    rankings = {}
-    names = np.unique(donors)
-    progress = Progress(len(names), unit="donors", label="ranking genes")
-    for donor in names:
-        rankings[donor] = rank_donor(counts[donors == donor], span=span)
-        progress.advance(1)
-    return rankings
+from seurat_v3 import rank_donor
+from shard_file import donor_counts, read_kept, read_shard
 
 
 def main(argv: list[str]) -> None:
@@ -50,17 +29,18 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    shard, cells = read_h5ad(args.shard), read_parquet(args.cells, ["cell_id", "donor_id", "kept"])
-    check_same_cells(shard.obs_names, cells["cell_id"], args.shard, args.cells)
-    kept = cells["kept"].to_numpy()
-    counts, donors = shard.X[kept], cells.loc[kept, "donor_id"].to_numpy(dtype=object).astype(str)
+    shard = read_shard(args.shard)
+    kept = read_kept(shard, args.cells)
+    rankings, n_counts = {}, np.zeros(len(shard.gene_ids), dtype=np.int64)
+    progress = Progress(len(shard.cell_ids), unit="cells", label="ranking genes")
     with limit_threads(args.threads):
-        rankings = rank_donors(counts, donors, span=args.span)
-    columns = {
-        "gene_id": shard.var_names.to_numpy(dtype=object),
-        "symbol": shard.var["symbol"].to_numpy(dtype=object),
-        "n_counts": np.asarray(counts.sum(axis=0, dtype=np.int64)).ravel(),
-    }
+        for donor, rows, counts in donor_counts(shard):
+            if kept[rows].any():
+                rankings[donor] = rank_donor(counts[kept[rows]], span=args.span)
+                n_counts += rankings[donor].sums.astype(np.int64)
+            progress.advance(rows.stop - rows.start)
+    progress.close()
+    columns = {"gene_id": shard.gene_ids, "symbol": shard.symbols, "n_counts": n_counts}
     columns |= {f"donor:{name}": of.variance_norm for name, of in rankings.items() if of.variance_norm is not None}
     write_parquet(pd.DataFrame(columns), args.output)
     write_json(
@@ -72,7 +52,7 @@ def main(argv: list[str]) -> None:
         },
         args.output_summary,
     )
-    write_versions("rank_genes", ["anndata", "numpy", "scikit-misc", "scipy"], args.versions)
+    write_versions("rank_genes", ["h5py", "numpy", "scikit-misc", "scipy"], args.versions)
 
 
 if __name__ == "__main__":

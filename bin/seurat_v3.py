@@ -27,21 +27,28 @@ MAX_OVERSHOOT = 1.0  # a fit without jitter stays within one decade of the range
 
 @dataclass(frozen=True)
 class DonorRanking:
-    """What one donor says about its genes: normalised variances, or None and the reason it was left out."""
+    """What one donor says about its genes: their counts, normalised variances, or None and the reason for it."""
 
     n_cells: int
+    sums: np.ndarray
     variance_norm: np.ndarray | None
     jitter: float = 0.0
     reason: str = ""
 
 
-def mean_and_variance(counts: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and unbiased variance of each gene (cells x genes); the sums are exact, counts being integers."""
-    n_cells, n_genes = counts.shape
+def sums_and_squares(counts: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and sum of squares of each gene (cells x genes); exact, counts being integers."""
     values = counts.data.astype(np.float64)
-    mean = np.bincount(counts.indices, weights=values, minlength=n_genes) / n_cells
-    variance = np.bincount(counts.indices, weights=values * values, minlength=n_genes) / n_cells - mean**2
-    return mean, variance * (n_cells / (n_cells - 1))
+    return (
+        np.bincount(counts.indices, weights=values, minlength=counts.shape[1]),
+        np.bincount(counts.indices, weights=values * values, minlength=counts.shape[1]),
+    )
+
+
+def mean_and_variance(sums: np.ndarray, squares: np.ndarray, n_cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and unbiased variance of each gene from its sum and sum of squares over the cells."""
+    mean = sums / n_cells
+    return mean, (squares / n_cells - mean**2) * (n_cells / (n_cells - 1))
 
 
 def _loess_or_none(x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray | None:
@@ -80,23 +87,22 @@ def fit_loess(x: np.ndarray, y: np.ndarray, *, span: float) -> tuple[np.ndarray,
     raise ValueError("loess finds no stable fit")
 
 
-def clipped_sums(counts: sparse.csr_matrix, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def clipped_sums(
+    counts: sparse.csr_matrix, limit: np.ndarray, sums: np.ndarray, squares: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Sum and sum of squares of each gene's counts, each count at most the gene's `limit`.
 
-    Only genes with a count above their limit are added up again, entry by entry in the order of the cells.
+    Only genes with a count above their limit are added up again, entry by entry in the order of the cells; the others'
+    are those of `sums` and `squares`, which `sums_and_squares` found.
     """
-    n_genes = counts.shape[1]
-    values, genes = counts.data.astype(np.float64), counts.indices
-    sums = np.bincount(genes, weights=values, minlength=n_genes)
-    squares = np.bincount(genes, weights=values * values, minlength=n_genes)
-    touched = np.zeros(n_genes, dtype=bool)
-    touched[genes[values > limit[genes]]] = True
-    entries = touched[genes]
-    genes = genes[entries]
-    values = np.minimum(values[entries], limit[genes])
-    sums[touched] = np.bincount(genes, weights=values, minlength=n_genes)[touched]
-    squares[touched] = np.bincount(genes, weights=values * values, minlength=n_genes)[touched]
-    return sums, squares
+    touched = np.zeros(counts.shape[1], dtype=bool)
+    touched[counts.indices[counts.data > limit[counts.indices]]] = True
+    entries = touched[counts.indices]
+    genes = counts.indices[entries]
+    values = np.minimum(counts.data[entries].astype(np.float64), limit[genes])
+    again = np.bincount(genes, weights=values, minlength=len(touched))
+    again_squares = np.bincount(genes, weights=values * values, minlength=len(touched))
+    return np.where(touched, again, sums), np.where(touched, again_squares, squares)
 
 
 def rank_donor(counts: sparse.csr_matrix, *, span: float) -> DonorRanking:
@@ -110,24 +116,25 @@ def rank_donor(counts: sparse.csr_matrix, *, span: float) -> DonorRanking:
         Share of the genes that each local regression sees.
     """
     n_cells = counts.shape[0]
+    sums, squares = sums_and_squares(counts)
     if n_cells < MIN_CELLS:
-        return DonorRanking(n_cells, None, reason=f"fewer than {MIN_CELLS} cells")
-    mean, variance = mean_and_variance(counts)
+        return DonorRanking(n_cells, sums, None, reason=f"fewer than {MIN_CELLS} cells")
+    mean, variance = mean_and_variance(sums, squares, n_cells)
     variable = variance > 0
     if variable.sum() < MIN_VARIABLE_GENES:
-        return DonorRanking(n_cells, None, reason=f"fewer than {MIN_VARIABLE_GENES} variable genes")
+        return DonorRanking(n_cells, sums, None, reason=f"fewer than {MIN_VARIABLE_GENES} variable genes")
     expected = np.zeros(len(mean))
     try:
         expected[variable], jitter = fit_loess(np.log10(mean[variable]), np.log10(variance[variable]), span=span)
     except ValueError as error:
-        return DonorRanking(n_cells, None, reason=str(error))
+        return DonorRanking(n_cells, sums, None, reason=str(error))
     expected_sd = np.sqrt(10**expected)
-    sums, squares = clipped_sums(counts, expected_sd * np.sqrt(n_cells) + mean)
+    clipped, clipped_squares = clipped_sums(counts, expected_sd * np.sqrt(n_cells) + mean, sums, squares)
     # The order of operations is scanpy's: another order changes last digits, and with them ranks.
     variance_norm = (1 / ((n_cells - 1) * np.square(expected_sd))) * (
-        n_cells * np.square(mean) + squares - 2 * sums * mean
+        n_cells * np.square(mean) + clipped_squares - 2 * clipped * mean
     )
-    return DonorRanking(n_cells, variance_norm, jitter)
+    return DonorRanking(n_cells, sums, variance_norm, jitter)
 
 
 def top_ranks(variance_norm: np.ndarray, n_top_genes: int) -> np.ndarray:

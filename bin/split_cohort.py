@@ -5,71 +5,83 @@ In: the cohort's h5ad, the kept cells with their shard (FILTER_COHORT), the gene
 as CSR of unsigned integers; rows sorted by donor, then barcode; genes that no kept cell expresses left out) and
 `genes.json` with their count. Every value is proved to be a count on the way.
 
-Memory: one block of the input while reading, one shard while writing. Blocks are spooled to disk by shard, because
-cells of a donor lie anywhere in the file and a CSC file yields genes, not cells.
+Memory: one block of the input while reading, a shard's genes and counts while writing. Blocks are spooled to disk by
+shard, because cells of a donor lie anywhere in the file and a CSC file yields genes, not cells.
 """
 
 import argparse
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-import anndata
 import h5py
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from checkpoints import fast_filters, read_json, read_parquet, write_h5ad, write_json, write_versions
-from cohort_file import Counts, not_counts, open_cohort, read_blocks
+from checkpoints import fast_filters, read_json, read_parquet, write_json, write_versions
+from cohort_file import Counts, open_cohort, prove_counts, read_blocks
 from command_line import BadInput, Progress, run
+from h5ad_stream import append, growing
+from shard_file import write_shard
 
-SPOOL_CHUNK = 1 << 18
+SPOOL_CHUNK = 1 << 16  # values; small, because what a shard gets of a block must be some chunks
+SHARD_BLOCK_VALUES = 4_000_000
 
 
 class Spool:
-    """Blocks of sparse rows of one shard, appended to a scratch file and read back as one matrix."""
+    """Rows of one shard, or pieces of them, as they come from the file; appended to a scratch file, read back in order.
+
+    A row comes in one piece from a file by cells, in several, with ever larger genes, from a file by genes.
+    """
 
     def __init__(self, path: Path, *, n_genes: int):
-        self._path, self._file = path, h5py.File(path, "w")
+        self._path, self._file, self._largest = path, h5py.File(path, "w"), 0
         gene = np.uint16 if n_genes <= np.iinfo(np.uint16).max + 1 else np.uint32
         for name, dtype in (("row", np.uint32), ("length", np.uint32), ("gene", gene), ("count", np.uint32)):
-            self._file.create_dataset(
-                name, shape=(0,), maxshape=(None,), chunks=(SPOOL_CHUNK,), dtype=dtype, **fast_filters()
-            )
+            growing(self._file, name, dtype, chunk=SPOOL_CHUNK, filters=fast_filters())
 
     def append(self, rows: np.ndarray, block: sparse.csr_matrix, first_gene: int) -> None:
         """Add `block`, whose rows stand at `rows` of the shard and whose columns begin at `first_gene`."""
         values = {"row": rows, "length": np.diff(block.indptr), "gene": block.indices + first_gene, "count": block.data}
         for name, new in values.items():
-            dataset = self._file[name]
-            old = dataset.shape[0]
-            dataset.resize((old + len(new),))
-            dataset[old:] = new
+            append(self._file[name], new)
+        self._largest = max(self._largest, int(block.data.max(initial=0)))
 
-    def take_matrix(self, shape: tuple[int, int]) -> sparse.csr_matrix:
-        """The shard's counts (cells x genes), sorted indices, entries given twice added up; the file is deleted."""
-        rows = np.repeat(self._file["row"][:], self._file["length"][:])
-        matrix = sparse.csr_matrix((self._file["count"][:], (rows, self._file["gene"][:])), shape=shape)
-        matrix.sum_duplicates()
+    def take_blocks(self, n_rows: int, columns: np.ndarray, *, block_values: int) -> Iterator[sparse.csr_matrix]:
+        """The shard's rows in order, block by block; the file is deleted.
+
+        Parameters
+        ----------
+        columns
+            The column of each gene, -1 for one that has no counts.
+
+        Yields
+        ------
+        Cells x columns, in the smallest unsigned type that holds all counts of the shard, 16 or 32 bits.
+        """
+        small = self._largest <= np.iinfo(np.uint16).max
+        lengths, rows = self._file["length"][:].astype(np.int64), self._file["row"][:]
+        genes, counts = self._file["gene"][:], self._file["count"].astype(np.uint16 if small else np.uint32)[:]
         self._file.close()
         self._path.unlink()
-        return matrix
-
-
-def prove_counts(block: sparse.csr_matrix, *, where: str) -> sparse.csr_matrix:
-    """The block as unsigned integers without stored zeros; `BadInput` unless each value is a count."""
-    if reason := not_counts(block.data):
-        raise BadInput(f"{where} {reason}; give raw counts with --counts_layer")
-    if block.nnz and block.data.max() > np.iinfo(np.uint32).max:
-        raise BadInput(
-            f"{where} holds {block.data.max():g}, too large for a count; give raw counts with --counts_layer"
-        )
-    counts = sparse.csr_matrix((block.data.astype(np.uint32), block.indices, block.indptr), shape=block.shape)
-    if not counts.data.all():
-        counts = counts.copy()  # the indices are still the caller's
-        counts.eliminate_zeros()
-    return counts
+        pieces = np.argsort(rows, kind="stable")
+        begins = (np.cumsum(lengths) - lengths)[pieces]
+        lengths = lengths[pieces]
+        first = np.searchsorted(rows[pieces], np.arange(n_rows + 1))  # the first piece of each row
+        ends = np.append(0, np.cumsum(lengths))[first]  # where each row begins among the sorted values
+        start = 0
+        while start < n_rows:
+            stop = max(start + 1, int(np.searchsorted(ends, ends[start] + block_values, side="right")) - 1)
+            here = slice(first[start], first[stop])
+            offset = begins[here] - (np.cumsum(lengths[here]) - lengths[here])
+            order = np.arange(ends[stop] - ends[start]) + np.repeat(offset, lengths[here])
+            yield sparse.csr_matrix(
+                (counts[order], columns[genes[order]], ends[start : stop + 1] - ends[start]),
+                shape=(stop - start, int(columns.max()) + 1),
+            )
+            start = stop
 
 
 def canonical_order(cells: pd.DataFrame) -> pd.DataFrame:
@@ -109,23 +121,6 @@ def spool_counts(
     return spools, totals
 
 
-def write_shard(matrix: sparse.csr_matrix, cells: pd.DataFrame, genes: pd.DataFrame, path: Path) -> None:
-    """Write one shard; counts in the smallest unsigned type that holds all of them, 16 or 32 bits."""
-    small = matrix.nnz == 0 or matrix.data.max() <= np.iinfo(np.uint16).max
-    matrix = sparse.csr_matrix(
-        (matrix.data.astype(np.uint16 if small else np.uint32), matrix.indices.astype(np.int32), matrix.indptr),
-        shape=matrix.shape,
-    )
-    obs = pd.DataFrame(
-        {column: pd.Categorical(cells[column]) for column in ("donor_id", "cell_type")},
-    ).set_index(pd.Index(cells["cell_id"].to_numpy(dtype=object), name="cell_id"))
-    var = pd.DataFrame(
-        {"symbol": genes["symbol"].to_numpy(dtype=object)},
-        index=pd.Index(genes["gene_id"].to_numpy(dtype=object), name="gene_id"),
-    )
-    write_h5ad(anndata.AnnData(X=matrix, obs=obs, var=var), path)
-
-
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cohort", type=Path, required=True)
@@ -149,12 +144,12 @@ def main(argv: list[str]) -> None:
             raise BadInput(
                 f"cohort: {check['counts_layer']} holds no count in any kept cell; give raw counts with --counts_layer"
             )
-        shards = dict(list(cells.groupby("shard")))
+        columns = np.where(expressed, np.cumsum(expressed) - 1, -1).astype(np.int32)
         for shard, spool in enumerate(spools):
-            matrix = spool.take_matrix((len(shards[shard]), counts.n_genes))[:, expressed]
-            write_shard(
-                matrix, shards[shard], genes[expressed], Path(f"{args.prefix}_shard-{shard:03d}_step-split_counts.h5ad")
-            )
+            here = cells[cells["shard"] == shard]
+            blocks = spool.take_blocks(len(here), columns, block_values=SHARD_BLOCK_VALUES)
+            path = Path(f"{args.prefix}_shard-{shard:03d}_step-split_counts.h5ad")
+            write_shard(path, blocks, here, genes[expressed])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     write_json(
@@ -170,7 +165,7 @@ def main(argv: list[str]) -> None:
         },
         args.output_summary,
     )
-    write_versions("split_cohort", ["anndata", "h5py", "scipy"], args.versions)
+    write_versions("split_cohort", ["h5py", "scipy"], args.versions)
 
 
 if __name__ == "__main__":

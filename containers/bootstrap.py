@@ -39,6 +39,7 @@ JVM_OPTIONS = [
     "-Djava.awt.headless=true",
     "-XX:+TieredCompilation",
     "-XX:TieredStopAtLevel=1",  # the engine lives for minutes: start fast rather than compile hard
+    "-XX:+UseSerialGC",  # 300 MB instead of 540, and half a second of CPU less for each run
 ]
 
 

@@ -16,10 +16,15 @@ from command_line import BadInput
 from inputs.embedding_inputs import embedding_cohort, write_shard, write_shards
 
 
+def rank_donors(counts, donors):
+    """The rankings of all donors, in the order of their ids."""
+    return {donor: seurat_v3.rank_donor(counts[donors == donor], span=0.8) for donor in np.unique(donors)}
+
+
 def test_variances_ranks_and_genes_equal_scanpys_to_the_last_bit():
     counts, obs, var = embedding_cohort(donors=8, cells_per_donor=90, genes=500)
     donors = obs["donor_id"].to_numpy()
-    rankings = rank_genes.rank_donors(counts, donors, span=0.8)
+    rankings = rank_donors(counts, donors)
     cohort = anndata.AnnData(counts.astype(np.float32), obs=obs.set_index("cell_id"), var=var.set_index("gene_id"))
     for n_top_genes in (1, 40, 200, 499):
         ours = seurat_v3.merge_donors([of.variance_norm for of in rankings.values()], n_top_genes=n_top_genes)
@@ -37,7 +42,7 @@ def test_variances_ranks_and_genes_equal_scanpys_to_the_last_bit():
 def test_mean_and_variance_are_those_of_the_dense_matrix():
     counts, _, _ = embedding_cohort(donors=2, cells_per_donor=30, genes=80)
     dense = counts.toarray().astype(float)
-    mean, variance = seurat_v3.mean_and_variance(counts)
+    mean, variance = seurat_v3.mean_and_variance(*seurat_v3.sums_and_squares(counts), counts.shape[0])
     np.testing.assert_allclose(mean, dense.mean(axis=0), rtol=1e-13)
     np.testing.assert_allclose(variance, dense.var(axis=0, ddof=1), rtol=1e-10, atol=1e-12)
 
@@ -48,7 +53,8 @@ def test_clipped_sums_are_those_of_the_dense_clipped_matrix(seed, largest):
     random = np.random.default_rng(seed)
     dense = random.poisson(2, (20, 7))
     limit = random.uniform(0, largest, 7)
-    sums, squares = seurat_v3.clipped_sums(sparse.csr_matrix(dense.astype(np.uint16)), limit)
+    counts = sparse.csr_matrix(dense.astype(np.uint16))
+    sums, squares = seurat_v3.clipped_sums(counts, limit, *seurat_v3.sums_and_squares(counts))
     clipped = np.where(dense > 0, np.minimum(dense, limit), 0)
     np.testing.assert_allclose(sums, clipped.sum(axis=0), rtol=1e-12)
     np.testing.assert_allclose(squares, (clipped**2).sum(axis=0), rtol=1e-12)
@@ -154,7 +160,7 @@ def test_arguments_stay_as_they_are():
     counts, obs, _ = embedding_cohort(donors=2)
     before, donors = counts.copy(), obs["donor_id"].to_numpy()
     labels = donors.copy()
-    rankings = rank_genes.rank_donors(counts, donors, span=0.8)
+    rankings = rank_donors(counts, donors)
     values = [of.variance_norm for of in rankings.values()]
     copies = [value.copy() for value in values]
     seurat_v3.merge_donors(values, n_top_genes=20)

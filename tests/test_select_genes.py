@@ -16,10 +16,10 @@ import seurat_v3
 from checkpoints import read_json, read_tsv, write_json, write_parquet
 from command_line import BadInput
 from inputs.embedding_inputs import NUISANCE, embedding_cohort
-from rank_genes import rank_donors
+from test_rank_genes import rank_donors
 
 COUNTS, OBS, VAR = embedding_cohort()
-RANKINGS = {name: of.variance_norm for name, of in rank_donors(COUNTS, OBS["donor_id"].to_numpy(), span=0.8).items()}
+RANKINGS = {name: of.variance_norm for name, of in rank_donors(COUNTS, OBS["donor_id"].to_numpy()).items()}
 
 
 def write_ranks(folder: Path, groups: list[list[str]], var: pd.DataFrame = VAR, **lost: str) -> list[str]:

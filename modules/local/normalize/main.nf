@@ -13,7 +13,7 @@ process NORMALIZE {
 
     script:
     """
-    # uses: checkpoints.py command_line.py
+    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py shard_file.py
     # environment: ${task.ext.environment}
     normalize.py \\
         --shard '${shard}' \\

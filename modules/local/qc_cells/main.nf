@@ -14,7 +14,7 @@ process QC_CELLS {
 
     script:
     """
-    # uses: checkpoints.py command_line.py gene_lists.py
+    # uses: checkpoints.py cohort_file.py command_line.py doublets.py gene_lists.py h5ad_stream.py shard_file.py
     # environment: ${task.ext.environment}
     qc_cells.py \\
         --shard '${shard}' \\

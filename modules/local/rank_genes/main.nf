@@ -14,7 +14,7 @@ process RANK_GENES {
 
     script:
     """
-    # uses: checkpoints.py command_line.py seurat_v3.py
+    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py seurat_v3.py shard_file.py
     # environment: ${task.ext.environment}
     rank_genes.py \\
         --shard '${shard}' \\

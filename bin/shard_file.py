@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""A shard of raw counts, written block by block and read donor by donor: memory follows neither shard nor cohort.
+
+The file is an h5ad; its cells are sorted by donor. Through h5py rather than anndata, which would hold the whole
+matrix and takes a second of CPU to import.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from checkpoints import atomic_path, check_same_cells, fast_filters, read_parquet
+from cohort_file import index_name
+from command_line import BadInput
+from h5ad_stream import append, categorical, encode, frame, growing, text
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a shard says of its cells and genes; the counts stay in the file.
+
+    `cell_ids`, `donors`, `cell_types` by cell; `gene_ids`, `symbols` ('' where unknown) by gene.
+    """
+
+    path: Path
+    cell_ids: np.ndarray
+    donors: np.ndarray
+    cell_types: np.ndarray
+    gene_ids: np.ndarray
+    symbols: np.ndarray
+
+
+def _text(item: h5py.Group | h5py.Dataset) -> np.ndarray:
+    """A column of text or categories, as an array of str."""
+    if isinstance(item, h5py.Group):
+        return item["categories"].asstr()[:].astype(object)[item["codes"][:]]
+    return item.asstr()[:].astype(object)
+
+
+def read_shard(path: Path) -> Shard:
+    """Everything but the counts of a shard that SPLIT_COHORT wrote; `BadInput` for anything else."""
+    try:
+        with h5py.File(path, "r") as file:
+            obs, var = file["obs"], file["var"]
+            return Shard(
+                path, _text(obs[index_name(obs)]), _text(obs["donor_id"]), _text(obs["cell_type"]),
+                _text(var[index_name(var)]), _text(var["symbol"]),
+            )  # fmt: skip
+    except (OSError, KeyError) as error:
+        raise BadInput(f"{path}: cannot be read as a shard of counts: {error}; run SPLIT_COHORT anew") from error
+
+
+def donor_counts(shard: Shard) -> Iterator[tuple[str, slice, sparse.csr_matrix]]:
+    """Read the counts once, donor by donor.
+
+    Yields
+    ------
+    The donor, its rows in the shard, its counts (cells x genes, unsigned integers).
+    """
+    starts = np.flatnonzero(np.append(True, shard.donors[1:] != shard.donors[:-1])) if len(shard.donors) else []
+    with h5py.File(shard.path, "r") as file:
+        matrix = file["X"]
+        indptr = matrix["indptr"][:]
+        for start, stop in zip(starts, [*starts[1:], len(shard.donors)], strict=True):
+            stored = slice(indptr[start], indptr[stop])
+            arrays = matrix["data"][stored], matrix["indices"][stored], indptr[start : stop + 1] - indptr[start]
+            shape = (stop - start, len(shard.gene_ids))
+            yield shard.donors[start], slice(start, stop), sparse.csr_matrix(arrays, shape=shape)
+
+
+def read_kept(shard: Shard, path: Path) -> np.ndarray:
+    """Which cells quality control kept; `BadInput` unless its table at `path` is of this shard."""
+    cells = read_parquet(path, ["cell_id", "kept"])
+    check_same_cells(shard.cell_ids, cells["cell_id"], shard.path, path)
+    return cells["kept"].to_numpy(dtype=bool)
+
+
+def write_shard(path: Path, blocks: Iterable[sparse.csr_matrix], cells: pd.DataFrame, genes: pd.DataFrame) -> None:
+    """Write a shard from blocks of its rows in order, all of one integer type.
+
+    Parameters
+    ----------
+    blocks
+        Cells x genes, raw counts with sorted indices.
+    cells
+        cell_id, donor_id, cell_type; sorted by donor.
+    genes
+        gene_id, symbol.
+    """
+    filters = fast_filters()
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        encode(file, "anndata", "0.1.0")
+        obs = frame(file.create_group("obs"), "cell_id", ["donor_id", "cell_type"])
+        text(obs, "cell_id", cells["cell_id"], filters=filters)
+        for column in ("donor_id", "cell_type"):
+            values = sorted(set(cells[column]))
+            append(categorical(obs, column, values), pd.Categorical(cells[column], categories=values).codes)
+        var = frame(file.create_group("var"), "gene_id", ["symbol"])
+        for column in ("gene_id", "symbol"):
+            text(var, column, genes[column], filters=filters)
+        for empty in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
+            encode(file.create_group(empty), "dict", "0.1.0")
+        matrix = encode(file.create_group("X"), "csr_matrix", "0.1.0")
+        matrix.attrs["shape"] = np.array([len(cells), len(genes)], dtype=np.int64)
+        lengths = [np.zeros(1, dtype=np.int64)]
+        for block in blocks:
+            if "data" not in matrix:
+                for name, dtype in (("data", block.dtype), ("indices", np.int32)):
+                    growing(matrix, name, dtype, filters=filters)
+            append(matrix["data"], block.data)
+            append(matrix["indices"], block.indices)
+            lengths.append(np.diff(block.indptr).astype(np.int64))
+        matrix.create_dataset("indptr", data=np.cumsum(np.concatenate(lengths)), **filters)
