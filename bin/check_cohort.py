@@ -8,13 +8,14 @@ reported at once.
 """
 
 import argparse
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from checkpoints import write_json, write_parquet, write_versions
+from checkpoints import VARYING, write_json, write_parquet, write_versions
 from cohort_file import column_names, find_counts, nearest, open_cohort, read_table, symbols_of
 from command_line import BadInput, run
 
@@ -24,6 +25,7 @@ _YEARS = re.compile(
 )
 _MONTHS = re.compile(r"(\d+(?:\.\d+)?)[\s-]*months?[\s-]*old(?:\s+human)?(?:\s+stage)?", re.IGNORECASE)
 OLDEST_YEARS = 130
+OWN_COLUMNS = ("donor_id", "age_years", "sex", "age_text", VARYING)  # of donors.parquet; the cohort's own give way
 
 
 def age_in_years(value: object) -> float:
@@ -45,15 +47,14 @@ def age_in_years(value: object) -> float:
     return years if 0 <= years <= OLDEST_YEARS else float("nan")
 
 
-def constant_columns(obs: pd.DataFrame, donors: pd.Series) -> list[str]:
-    """Columns of `obs` with one value (or none) within each donor."""
-    constant = []
+def varies_within_donors(obs: pd.DataFrame, donors: pd.Series) -> pd.DataFrame:
+    """Which columns of `obs` have more than one value (missing is one) within each donor: donors x columns, sorted."""
+    varies = {}
     for column in obs.columns:
-        codes = pd.factorize(obs[column])[0]
-        spread = pd.Series(np.where(codes < 0, -1, codes)).groupby(donors.to_numpy()).agg(["min", "max"])
-        if (spread["min"] == spread["max"]).all():
-            constant.append(column)
-    return constant
+        codes = pd.Series(pd.factorize(obs[column])[0])  # -1 where missing
+        spread = codes.groupby(donors.to_numpy()).agg(["min", "max"])
+        varies[column] = spread["min"] != spread["max"]
+    return pd.DataFrame(varies)
 
 
 def plain(column: pd.Series) -> pd.Series:
@@ -77,7 +78,8 @@ def donor_table(
 
     Returns
     -------
-    The table (donor_id, age_years, sex, age_text and every column constant within donors), and the problems found.
+    The table (donor_id, age_years, sex, age_text, every column constant within donors, and in `varies_within_donor`
+    the names of those that are not constant within this donor, as a JSON list), and the problems found.
     """
     obs = obs[obs[donor].notna()]
     donors = obs[donor].astype(str)
@@ -87,14 +89,15 @@ def donor_table(
         for name, n in n_values[n_values > 1].head(3).items():
             values = ", ".join(map(repr, sorted(obs.loc[donors == name, column].dropna().astype(str).unique())[:3]))
             problems.append(f"column '{column}': donor '{name}' has {n} values ({values}); a donor must have one")
-    keep = [
-        column for column in constant_columns(obs, donors) if column not in ("donor_id", "age_years", "sex", "age_text")
-    ]
+    varies = varies_within_donors(obs, donors)
+    keep = [column for column in obs.columns if not varies[column].any() and column not in OWN_COLUMNS]
     first = obs.assign(__donor=donors).drop_duplicates("__donor")
     table = pd.DataFrame({"donor_id": first["__donor"].to_numpy(dtype=object)})
     table["age_years"] = [age_in_years(value) for value in first[age]]
     table["sex"] = [value if pd.isna(value) else str(value) for value in first[sex]]
     table["age_text"] = [value if pd.isna(value) else str(value) for value in first[age]]
+    names = varies.columns.astype(str)
+    table[VARYING] = [json.dumps(names[row].tolist()) for row in varies.loc[table["donor_id"]].to_numpy(dtype=bool)]
     extra = pd.DataFrame({column: plain(first[column].reset_index(drop=True)) for column in keep})
     table = pd.concat([table, extra], axis=1)
     return table.sort_values("donor_id", kind="stable", ignore_index=True), problems

@@ -4,139 +4,49 @@
 In: the cell type's pseudobulk table (raw count sums, one sample a donor). Out: `de.tsv`, one row a tested
 gene, and `de_summary.json`, which counts what was left out and why. One engine is the primary, the other its
 companion: a gene is `robust` where both call it with the same sign. The calls of both hold their false
-discovery rate at any number of samples, those of PyDESeq2 alone only from about 60 on.
+discovery rate at any number of samples, those of PyDESeq2 alone only from about 60 on. A categorical term with
+several levels also gives `de_contrasts.tsv`, every contrast one after another.
 """
 
 import argparse
 import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from batches import AUTO, EFFECTS, Batches, choose_batches
 from cell_type_samples import CellTypeSamples, read_samples
 from checkpoints import write_json, write_tsv, write_versions
 from command_line import BadInput, limit_threads, run
-from designs import DEFAULT_DESIGN, Design, build_design
+from count_tests import (
+    ALPHA,
+    COOKS,
+    DEFAULTS,
+    MIN_COUNT,
+    OUTLIER_RATIO,
+    REFERENCES,
+    DeseqOptions,
+    are_outliers,
+    expressed_genes,
+    fit_pydeseq2,
+    fit_voom,
+    residual_ratios,
+    size_factor_method,
+)
+from designs import DEFAULT_DESIGN, Contrast, Design, as_labels, build_design
 from skipped import CannotFit, write_skipped
 
 METHODS = ("pydeseq2", "voom")
 COLUMNS = (
     "gene_id", "symbol", "base_mean", "log2_fold_change", "lfc_se", "stat", "p_value", "padj",
-    "lfc_per_decade", "log2_fold_change_companion", "p_value_companion", "padj_companion", "robust",
+    "lfc_per_unit", "lfc_per_decade", "log2_fold_change_companion", "p_value_companion", "padj_companion", "robust",
 )  # fmt: skip
-ALPHA = 0.05
-# filterByExpr's own 10 costs 40 % of the true hits at 60 donors and gains nothing in false ones.
-MIN_COUNT = 5
 # Under this number PyDESeq2's false discovery rate was measured at .02 to .10, depending on the genes'
 # variances.
 CALIBRATED_FROM_SAMPLES = 60
-# The median of ratios stands on the genes without a zero. With fewer than this, or half of a small table,
-# all genes are used.
-MIN_GENES_WITHOUT_ZERO = 100
-
-
-def expressed_genes(counts: np.ndarray, design: pd.DataFrame) -> np.ndarray:
-    """Genes with enough counts to test, by edgeR's filterByExpr with `MIN_COUNT`.
-
-    Parameters
-    ----------
-    counts
-        Samples x genes, raw.
-    design
-        Samples x coefficients.
-
-    Returns
-    -------
-    Boolean mask of genes.
-
-    References
-    ----------
-    Chen, Lun, Smyth (2016), F1000Research 5:1438.
-    """
-    from edgepython import filter_by_expr
-
-    return filter_by_expr(counts.T.astype(float), design=design.to_numpy(), min_count=MIN_COUNT)
-
-
-def size_factor_method(counts: np.ndarray) -> str:
-    """DESeq2's median of ratios, or its variant for sparse tables where too few genes are without a zero."""
-    needed = min(MIN_GENES_WITHOUT_ZERO, counts.shape[1] / 2)
-    return "ratio" if (counts > 0).all(axis=0).sum() >= needed else "poscounts"
-
-
-def fit_pydeseq2(counts: np.ndarray, design: pd.DataFrame, coefficient: str) -> pd.DataFrame:
-    """DESeq2's negative binomial Wald test of one coefficient, in this process alone.
-
-    Worker processes are not used: with eight on two cores their start and their BLAS threads took 94 % of the
-    time.
-
-    Returns
-    -------
-    Per gene: base_mean, log2_fold_change, lfc_se, stat, p_value, padj (NaN where independent filtering or
-    Cook's distance leaves a gene out).
-
-    References
-    ----------
-    Love, Huber, Anders (2014), Genome Biology 15:550; Muzellec et al. (2023), Bioinformatics 39:btad547.
-    """
-    from pydeseq2.dds import DeseqDataSet
-    from pydeseq2.default_inference import DefaultInference
-    from pydeseq2.ds import DeseqStats
-
-    inference = DefaultInference(n_cpus=1)
-    dataset = DeseqDataSet(
-        counts=pd.DataFrame(counts, index=design.index, columns=[f"g{i}" for i in range(counts.shape[1])]),
-        metadata=design[[]].copy(),
-        design=design.copy(),
-        size_factors_fit_type=size_factor_method(counts),
-        inference=inference,
-        quiet=True,
-    )
-    dataset.deseq2()
-    contrast = (design.columns == coefficient).astype(float)
-    result = DeseqStats(dataset, contrast=contrast, alpha=ALPHA, inference=inference, quiet=True)
-    result.summary()
-    names = ["base_mean", "log2_fold_change", "lfc_se", "stat", "p_value", "padj"]
-    return result.results_df.set_axis(names, axis=1).reset_index(drop=True)
-
-
-def fit_voom(counts: np.ndarray, design: pd.DataFrame, coefficient: str) -> pd.DataFrame:
-    """Test one coefficient by limma's moderated t on voom-weighted log-CPM, with TMM library sizes.
-
-    Returns
-    -------
-    The columns of `fit_pydeseq2`; base_mean is the mean count at the mean effective library size.
-
-    References
-    ----------
-    Law, Chen, Shi, Smyth (2014), Genome Biology 15:R29; Robinson, Oshlack (2010), Genome Biology 11:R25;
-    Phipson, Lee, Majewski, Alexander, Smyth (2016), Annals of Applied Statistics 10:946.
-    """
-    import pylimma
-    from edgepython import calc_norm_factors, make_dgelist
-    from scipy.stats import false_discovery_control
-
-    genes_by_samples = counts.T.astype(float)
-    tmm = calc_norm_factors(make_dgelist(genes_by_samples))["samples"]["norm.factors"].to_numpy()
-    library = genes_by_samples.sum(axis=0) * tmm
-    matrix = design.to_numpy()
-    fit = pylimma.e_bayes(pylimma.lm_fit(pylimma.voom(genes_by_samples, matrix, lib_size=library), matrix), robust=True)
-    column = list(design.columns).index(coefficient)
-    p_value = fit["p_value"][:, column]
-    return pd.DataFrame(
-        {
-            "base_mean": (counts / (library / library.mean())[:, None]).mean(axis=0),
-            "log2_fold_change": fit["coefficients"][:, column],
-            "lfc_se": fit["stdev_unscaled"][:, column] * np.sqrt(fit["s2_post"]),
-            "stat": fit["t"][:, column],
-            "p_value": p_value,
-            "padj": false_discovery_control(p_value, method="bh"),
-        }
-    )
-
-
-ENGINES = {"pydeseq2": fit_pydeseq2, "voom": fit_voom}
 
 
 def refuse_empty_samples(counts: np.ndarray, samples: pd.Index, where: str) -> None:
@@ -146,7 +56,77 @@ def refuse_empty_samples(counts: np.ndarray, samples: pd.Index, where: str) -> N
         raise CannotFit(f"sample '{empty[0]}' has no counts{where}")
 
 
-def compare_genes(table: CellTypeSamples, design: Design, *, method: str = "pydeseq2") -> tuple[pd.DataFrame, dict]:
+def without_outliers(table: CellTypeSamples, design: Design) -> tuple[CellTypeSamples, list[dict]]:
+    """The samples without those that do not belong with the others.
+
+    Parameters
+    ----------
+    design
+        Of (some of) these samples, without batches.
+
+    Returns
+    -------
+    The table, and what was left out: sample_id, donor_id and how many times larger its residuals are.
+    """
+    counts = table.counts[table.samples.index.get_indexer(design.matrix.index)]
+    if (counts.sum(axis=1) > 0).all():
+        counts = counts[:, expressed_genes(counts, design.matrix)]
+    if counts.shape[1] < 2 or (counts.sum(axis=1) == 0).any():
+        return table, []  # a cell type that will be skipped, with this reason
+    ratios = residual_ratios(counts, design.matrix)
+    bad = are_outliers(ratios)
+    names = design.matrix.index[bad]
+    left_out = [
+        {"sample_id": str(name), "donor_id": str(table.samples.loc[name, "donor_id"]), "residuals": float(ratio)}
+        for name, ratio in zip(names, ratios[bad], strict=True)
+    ]
+    kept = ~table.samples.index.isin(names)
+    return replace(table, counts=table.counts[kept], samples=table.samples[kept]), left_out
+
+
+def merge_engines(first: pd.DataFrame, second: pd.DataFrame, *, design: Design, contrast: Contrast) -> pd.DataFrame:
+    """One contrast's table by gene from its two engines, in the genes' own order.
+
+    Parameters
+    ----------
+    first, second
+        `RESULT_COLUMNS` of the primary engine and of its companion, the same genes.
+    """
+    effect = first["log2_fold_change"]
+    result = first.assign(
+        lfc_per_unit=np.nan if contrast.level else effect / design.sd,
+        lfc_per_decade=effect / design.sd * 10 if design.test_term == "age" and not contrast.level else np.nan,
+        log2_fold_change_companion=second["log2_fold_change"],
+        p_value_companion=second["p_value"],
+        padj_companion=second["padj"],
+    )
+    result["robust"] = (
+        (result["padj"] < ALPHA)
+        & (result["padj_companion"] < ALPHA)
+        & (np.sign(effect) == np.sign(result["log2_fold_change_companion"]))
+    )
+    return result
+
+
+def count_calls(result: pd.DataFrame) -> dict[str, int]:
+    """Numbers of calls of one contrast."""
+    called = result["padj"] < ALPHA
+    return {
+        "n_up": int((called & (result["log2_fold_change"] > 0)).sum()),
+        "n_down": int((called & (result["log2_fold_change"] < 0)).sum()),
+        "n_companion": int((result["padj_companion"] < ALPHA).sum()),
+        "n_robust": int(result["robust"].sum()),
+    }
+
+
+def compare_genes(
+    table: CellTypeSamples,
+    design: Design,
+    *,
+    method: str = "pydeseq2",
+    options: DeseqOptions = DEFAULTS,
+    block: pd.Series | None = None,
+) -> tuple[pd.DataFrame, dict]:
     """Test every gene with enough counts by both engines.
 
     Parameters
@@ -157,10 +137,13 @@ def compare_genes(table: CellTypeSamples, design: Design, *, method: str = "pyde
         Of (some of) these samples.
     method
         The primary engine; the other is the companion.
+    block
+        Batch of each sample, for voom's correlation within batches; None for none.
 
     Returns
     -------
-    de.tsv, sorted by p and gene id, and the numbers of the summary.
+    The contrasts one after another (column `contrast`), each sorted by p and gene id, and the numbers of the
+    summary, of the leading contrast where there are several.
 
     Raises
     ------
@@ -175,68 +158,112 @@ def compare_genes(table: CellTypeSamples, design: Design, *, method: str = "pyde
     counts = counts[:, tested]
     refuse_empty_samples(counts, design.matrix.index, " in the tested genes")
     companion = next(name for name in METHODS if name != method)
+    weights = [contrast.weights for contrast in design.contrasts]
+    blocks = None if block is None else block.reindex(design.matrix.index).to_numpy(dtype=str)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.simplefilter("ignore", category=FutureWarning)
         warnings.simplefilter("ignore", category=DeprecationWarning)
-        first = ENGINES[method](counts, design.matrix, design.coefficient)
-        second = ENGINES[companion](counts, design.matrix, design.coefficient)
-    result = first.assign(
-        gene_id=table.gene_ids[tested],
-        symbol=table.symbols.to_numpy()[tested],
-        lfc_per_decade=first["log2_fold_change"] / design.sd * 10 if design.test_term == "age" else np.nan,
-        log2_fold_change_companion=second["log2_fold_change"],
-        p_value_companion=second["p_value"],
-        padj_companion=second["padj"],
-    )
-    result["robust"] = (
-        (result["padj"] < ALPHA)
-        & (result["padj_companion"] < ALPHA)
-        & (np.sign(result["log2_fold_change"]) == np.sign(result["log2_fold_change_companion"]))
-    )
-    result = result[list(COLUMNS)].sort_values(["p_value", "gene_id"], kind="stable", ignore_index=True)
-    called = result["padj"] < ALPHA
-    messages = sorted({" ".join(str(w.message).split()) for w in caught})
+        fits = {
+            "pydeseq2": fit_pydeseq2(counts, design.matrix, weights, options=options),
+            "voom": fit_voom(counts, design.matrix, weights, block=blocks),
+        }
+    columns = [*COLUMNS, *(["lfc_shrunken"] if options.shrink else [])]
+    parts = []
+    for number, contrast in enumerate(design.contrasts):
+        part = merge_engines(fits[method][number], fits[companion][number], design=design, contrast=contrast)
+        part = part.assign(gene_id=table.gene_ids[tested], symbol=table.symbols.to_numpy()[tested])
+        if options.shrink and number == 0:
+            part["lfc_shrunken"] = fits["pydeseq2"][0]["lfc_shrunken"]
+        part = part.reindex(columns=columns).sort_values(["p_value", "gene_id"], kind="stable", ignore_index=True)
+        parts.append(part.assign(contrast=contrast.name))
+    leading = parts[0]
+    correlation, df = fits["voom"][0].attrs["correlation"], fits["pydeseq2"][0].attrs["df"]
     numbers = {
         "method": method,
         "companion": companion,
         "size_factors": size_factor_method(counts),
+        "cooks": options.cooks,
+        "independent_filtering": options.independent_filtering,
+        "reference": f"t with {df:.1f} degrees of freedom" if np.isfinite(df) else "normal",
         "n_samples": len(design.matrix),
+        "n_coefficients": design.matrix.shape[1],
         "n_genes_in": len(tested),
         "n_tested": int(tested.sum()),
         "n_low_count": int((~tested).sum()),
         "low_count_rule": f"edgeR filterByExpr with the design, min.count {MIN_COUNT}",
-        "n_padj_missing": int(result["padj"].isna().sum()),
-        "n_up": int((called & (result["log2_fold_change"] > 0)).sum()),
-        "n_down": int((called & (result["log2_fold_change"] < 0)).sum()),
-        "n_companion": int((result["padj_companion"] < ALPHA).sum()),
-        "n_robust": int(result["robust"].sum()),
-        "engine_messages": messages,
+        "n_padj_missing": int(leading["padj"].isna().sum()),
+        **count_calls(leading),
+        "engine_messages": sorted({" ".join(str(w.message).split()) for w in caught}),
     }
-    return result, numbers
+    if len(parts) > 1:
+        numbers["contrasts"] = [
+            {"contrast": contrast.name, **count_calls(part)}
+            for contrast, part in zip(design.contrasts, parts, strict=True)
+        ]
+    if correlation is not None:
+        numbers["correlation_within_batches"] = correlation
+    return pd.concat(parts, ignore_index=True), numbers
 
 
-def design_facts(design: Design) -> dict:
+def random_blocks(samples: pd.DataFrame, batches: Batches) -> pd.Series | None:
+    """The batch of each sample where it is a random effect.
+
+    Raises
+    ------
+    CannotFit
+        A sample has none, or there is nothing to estimate a correlation from.
+    """
+    if batches.use != "random":
+        return None
+    labels = as_labels(samples[batches.column])
+    if labels.isna().any():
+        raise CannotFit(f"'{batches.column}' is unknown for {int(labels.isna().sum())} of {len(labels)} samples")
+    if not 2 <= labels.nunique() < len(labels):
+        raise CannotFit(f"'{batches.column}' has {labels.nunique()} levels in {len(labels)} samples: no random effect")
+    return labels
+
+
+def design_facts(design: Design, batches: Batches) -> dict:
     """What the summary says of the design."""
-    contrast = f"{design.level} against {design.reference}" if design.level else "per SD"
     return {
         "design": design.formula,
         "test_term": design.test_term,
-        "contrast": contrast,
+        "contrast": design.contrasts[0].name,
         "test_term_mean": design.mean,
         "test_term_sd": design.sd,
+        "batches": asdict(batches),
     }
 
 
-def cautions(design: Design) -> list[str]:
+def batch_note(batches: Batches) -> str:
+    """What a reader must know of the batch; '' where the cohort has none."""
+    if not batches.column:
+        return ""
+    use = {
+        "fixed": f"'{batches.column}' is a term of the design",
+        "random": f"'{batches.column}' is a random effect in voom and left out of PyDESeq2",
+        "none": f"'{batches.column}' was not added to the design",
+    }
+    return f"{use[batches.use]}: {batches.reason}"
+
+
+def cautions(design: Design, batches: Batches, left_out: Sequence[Mapping[str, object]] = ()) -> list[str]:
     """What a reader must know of these samples before trusting the calls."""
     notes = list(design.notes)
+    if left_out:
+        worst = max(left_out, key=lambda one: one["residuals"])
+        notes.append(
+            f"{len(left_out)} samples left out as outliers: their residuals are at least {OUTLIER_RATIO} times those "
+            f"of the median sample (donor '{worst['donor_id']}': {worst['residuals']:.1f} times)"
+        )
     if len(design.matrix) < CALIBRATED_FROM_SAMPLES:
         notes.append(
             f"{len(design.matrix)} samples: under {CALIBRATED_FROM_SAMPLES} PyDESeq2's false discovery rate "
             "can reach twice its nominal level; rely on the robust calls"
         )
-    return notes
+    note = batch_note(batches)
+    return [*notes, note] if note else notes
 
 
 def main(argv: list[str]) -> None:
@@ -247,6 +274,16 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--method", default="pydeseq2", choices=METHODS, help="the primary engine (default: %(default)s)"
     )
+    parser.add_argument("--contrast", default="", help="'LEVEL vs REFERENCE' of a categorical term")
+    parser.add_argument("--pool-column", default=AUTO, help="donor column of batches, auto or none")
+    parser.add_argument("--pool-effect", default="auto", choices=EFFECTS, help="how it enters (default: %(default)s)")
+    parser.add_argument("--keep-outliers", action="store_true", help="keep samples that do not belong with the others")
+    parser.add_argument("--cooks", default="deseq2", choices=COOKS, help="PyDESeq2's outliers (default: %(default)s)")
+    parser.add_argument(
+        "--reference", default="auto", choices=REFERENCES, help="PyDESeq2's null distribution (default: %(default)s)"
+    )
+    parser.add_argument("--no-independent-filtering", action="store_true", help="adjust over all tested genes")
+    parser.add_argument("--shrink", action="store_true", help="add lfc_shrunken, PyDESeq2's apeGLM estimate")
     parser.add_argument("--min-samples", type=int, default=10, help="fewer samples are skipped (default: %(default)s)")
     parser.add_argument("--strict", action="store_true", help="a cell type that cannot be fitted is an error")
     parser.add_argument("--output", type=Path, required=True, help="de.tsv")
@@ -259,18 +296,36 @@ def main(argv: list[str]) -> None:
     table = read_samples(args.pseudobulk)
     facts = {"cell_type": table.cell_type, "n_samples_in": len(table.samples)}
     facts |= {"design": args.design, "test_term": args.test_term}
+    terms = {"formula": args.design, "test_term": args.test_term, "contrast": args.contrast}
+    columns = [*COLUMNS, *(["lfc_shrunken"] if args.shrink else [])]
     try:
-        design = build_design(
-            table.samples, formula=args.design, test_term=args.test_term, min_samples=args.min_samples
+        if not args.keep_outliers:
+            plain = build_design(table.samples, **terms, min_samples=args.min_samples)
+            with limit_threads(1):
+                table, facts["outlier_samples"] = without_outliers(table, plain)
+        batches = choose_batches(table.samples, **terms, column=args.pool_column, effect=args.pool_effect)
+        facts["batches"] = asdict(batches)
+        fixed = batches.column if batches.use == "fixed" else ""
+        design = build_design(table.samples, **terms, batch=fixed, min_samples=args.min_samples)
+        facts |= design_facts(design, batches)
+        block = random_blocks(table.samples.loc[design.matrix.index], batches)
+        options = DeseqOptions(
+            cooks=args.cooks,
+            independent_filtering=not args.no_independent_filtering,
+            reference=args.reference,
+            shrink=args.shrink,
         )
-        facts |= design_facts(design)
         with limit_threads(1):  # a fit is many small problems: more BLAS threads cost time and change last digits
-            result, numbers = compare_genes(table, design, method=args.method)
+            result, numbers = compare_genes(table, design, method=args.method, options=options, block=block)
     except CannotFit as reason:
-        write_skipped(str(reason), tables={args.output: COLUMNS}, summary=args.summary, strict=args.strict, facts=facts)
+        write_skipped(str(reason), tables={args.output: columns}, summary=args.summary, strict=args.strict, facts=facts)
     else:
-        write_tsv(result, args.output)
-        write_json({"status": "done", "reason": "", **facts, **numbers, "warnings": cautions(design)}, args.summary)
+        leading = result["contrast"] == design.contrasts[0].name
+        write_tsv(result.loc[leading, columns], args.output)
+        if len(design.contrasts) > 1:
+            write_tsv(result[["contrast", *columns]], args.output.with_name("de_contrasts.tsv"))
+        facts |= {**numbers, "warnings": cautions(design, batches, facts.get("outlier_samples", ()))}
+        write_json({"status": "done", "reason": "", **facts}, args.summary)
     write_versions(
         "differential_expression",
         ["edgepython", "formulaic", "numpy", "pydeseq2", "pylimma", "scipy"],

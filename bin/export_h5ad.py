@@ -17,7 +17,7 @@ import pandas as pd
 from anndata.io import write_elem
 from scipy import sparse
 
-from checkpoints import atomic_path, check_same_cells, read_h5ad, read_json, read_parquet, write_versions
+from checkpoints import VARYING, atomic_path, check_same_cells, read_h5ad, read_json, read_parquet, write_versions
 from command_line import BadInput, Progress, run
 from h5ad_stream import append, encode, growing
 
@@ -86,7 +86,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     cells = read_parquet(find(args.published, "qc/cells.parquet"))
-    donors = read_parquet(args.donors).drop(columns=["cell_type", "n_cells"], errors="ignore")
+    donors = read_parquet(args.donors).drop(columns=["cell_type", "n_cells", VARYING], errors="ignore")
     obs = cells.merge(donors, on="donor_id", how="left", validate="many_to_one")
     for column in obs.columns:
         if obs[column].dtype == object and column != "cell_id":

@@ -63,8 +63,9 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "/de.tsv",
         "Differential expression was tested in each cell type with {de_method} and the design {design}, "
         "numeric covariates scaled to mean 0 and SD 1 "
-        "within the cell type; the tested term is {test_term}. DESeq2 (PyDESeq2) and limma-voom were fitted "
-        "side by side, and genes that both call at an adjusted "
+        "within the cell type; the tested term is {test_term}. Whether a batch entered, "
+        "and which samples were left out as outliers, is said with each cell type. "
+        "DESeq2 (PyDESeq2) and limma-voom were fitted side by side, and genes that both call at an adjusted "
         "p below 0.05 with the same sign are named robust.",
         ("deseq2", "pydeseq2", "voom"),
     ),

@@ -3,11 +3,14 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+import de_cohorts
 import measure
 import schedule
+import truth_de
 
 
 def test_sizes_and_durations_are_read_as_the_engine_writes_them():
@@ -75,3 +78,28 @@ def test_cost_by_process_is_summed_over_tasks(tmp_path):
     assert table.loc["QC"].to_dict() == {
         "tasks": 2, "cpu_seconds": 25.0, "longest_seconds": 30.0, "peak_gb": 1.0, "asked_gb": 2.0,
     }  # fmt: skip
+
+
+def test_simulated_pseudobulk_has_the_truth_that_it_says():
+    cohort = de_cohorts.Cohort(400, genes=200, outliers=0.0, doublets=0.0, gene_spread=0.0, lfc=(0.5, 0.6))
+    one, again = (de_cohorts.draw_cohort(cohort, seed=1)[0] for _ in range(2))
+    np.testing.assert_array_equal(one.counts, again.counts)
+    assert one.counts.shape == (len(one.samples), 200) and (one.samples["n_cells"] >= 10).all()
+    age = one.samples["age_years"]
+    log_share = np.log2((one.counts + 0.5) / one.counts.sum(axis=1, keepdims=True))
+    slope = ((age - age.mean()) / age.std()).to_numpy() @ log_share / len(age)
+    deep = one.counts.mean(axis=0) > 50
+    assert np.abs(slope - one.truth)[deep].max() < 0.12
+    assert 4 < (one.truth != 0).sum() < 32
+    assert not de_cohorts.draw_cohort(de_cohorts.Cohort(20, genes=50, true_share=0.0), seed=1)[1].truth.any()
+
+
+def test_without_r_the_comparison_is_no_pass(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert truth_de.run_r(tmp_path, "deseq2") == ""
+
+
+def test_the_false_discovery_proportion_is_that_of_the_calls():
+    result = truth_de.Result(0, "type 0", None, np.array([True, True, False, False]), {})
+    assert result.rate(np.array([True, False, True, False])) == 0.5
+    assert result.rate(np.zeros(4, dtype=bool)) == 0

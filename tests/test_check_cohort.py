@@ -1,5 +1,7 @@
 """What a cohort must bring is checked at once, and what it brings is written down as it is."""
 
+import json
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -57,6 +59,8 @@ def test_a_good_cohort_is_described(tmp_path):
     assert found["donors"]["age_years"].tolist() == [30 + 5 * d for d in range(8)]
     assert found["donors"]["pool"].tolist() == ["pool0"] * 4 + ["pool1"] * 4
     assert "barcode_number" not in found["donors"], "a column that varies within donors is no donor column"
+    listed = [json.loads(names) for names in found["donors"]["varies_within_donor"]]
+    assert all("barcode_number" in names and "pool" not in names for names in listed)
     assert found["genes"]["symbol"].tolist() == cohort.var["feature_name"].tolist()
     assert found["check"]["counts_layer"] == "X" and found["check"]["n_donors"] == 8
 
@@ -173,6 +177,17 @@ def test_files_that_are_no_h5ad_are_refused(tmp_path):
     }.items():
         with pytest.raises(BadInput, match=message):
             check(tmp_path / f"{name}.h5ad", tmp_path)
+
+
+def test_a_column_is_said_to_vary_only_in_the_donors_in_which_it_does():
+    obs = pd.DataFrame(
+        {"donor": list("bbaa"), "age": 50, "sex": "f", "visit": ["v1", "v1", "v1", None], "site": ["x", "x", "y", "y"]}
+    )
+    table, problems = check_cohort.donor_table(obs, donor="donor", age="age", sex="sex", path="x")
+    assert problems == []
+    assert table["donor_id"].tolist() == ["a", "b"]
+    assert table["varies_within_donor"].tolist() == ['["visit"]', "[]"]
+    assert table["site"].tolist() == ["y", "x"]
 
 
 def test_donor_table_does_not_change_its_argument():

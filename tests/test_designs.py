@@ -60,12 +60,14 @@ def test_a_design_of_the_users_own_loses_nothing_silently():
     ("change", "formula", "reason"),
     [
         ({"age_years": 50.0}, "~ sex + age", "'age' has one value"),
-        ({}, "~ pool + pool2 + age", "not of full rank"),
+        ({}, "~ pool + pool2 + age", "not of full rank: in these samples 'pool2' follows"),
+        ({}, "~ `body mass` + half + age", "not of full rank: in these samples 'half' follows"),
         ({}, "~ donor_id + age", "20 samples for 21 coefficients"),
     ],
 )
 def test_what_the_samples_cannot_carry_is_said_before_fitting(change, formula, reason):
     table = samples().assign(**change)
+    table["half"] = table["body mass"] / 2 - 7
     table["pool2"] = table["pool"].map({"p0": "a", "p1": "b", "p2": "c", "p3": "d"})
     with pytest.raises(CannotFit, match=reason):
         build_design(table, formula=formula)
@@ -96,12 +98,70 @@ def test_a_wrong_formula_is_bad_input_of_one_line(formula, term, message):
     assert "\n" not in str(error.value) and "\x1b" not in str(error.value)
 
 
-def test_two_levels_are_compared_and_three_are_not():
+def test_two_levels_are_one_contrast():
     design = build_design(samples(), formula="~ age + smoker", test_term="smoker")
-    assert (design.coefficient, design.reference, design.level) == ("smoker[T.True]", "False", "True")
+    (only,) = design.contrasts
+    assert (only.name, only.level, only.reference) == ("True against False", "True", "False")
+    assert design.coefficient == "smoker[T.True]"
+    np.testing.assert_array_equal(only.weights, design.matrix.columns == "smoker[T.True]")
     assert np.isnan(design.sd)
-    with pytest.raises(CannotFit, match="4 levels"):
-        build_design(samples(), formula="~ age + pool", test_term="pool")
+
+
+def test_every_further_level_is_compared_with_the_first_and_the_first_contrast_leads():
+    design = build_design(samples(), formula="~ age + pool", test_term="pool")
+    assert [one.name for one in design.contrasts] == [f"p{i} against p0" for i in (1, 2, 3)]
+    assert "de.tsv holds p1 against p0" in design.notes[0]
+
+
+@pytest.mark.parametrize("contrast", ["p3 vs p1", "p0 vs p2", "p2 vs p0"])
+def test_a_named_contrast_is_the_difference_of_two_levels(contrast):
+    design = build_design(samples(), formula="~ age + pool", test_term="pool", contrast=contrast)
+    level, reference = contrast.split(" vs ")
+    table = samples()
+    y = table["pool"].map({"p0": 1.0, "p1": 5.0, "p2": 7.0, "p3": 2.0})
+    beta = np.linalg.lstsq(design.matrix.to_numpy(), y, rcond=None)[0]
+    (only,) = design.contrasts
+    assert only.weights @ beta == pytest.approx(
+        y[table["pool"] == level].iloc[0] - y[table["pool"] == reference].iloc[0]
+    )
+    assert design.notes == ()
+
+
+def test_a_contrast_of_a_level_that_no_sample_has_skips_the_cell_type():
+    with pytest.raises(CannotFit, match="'pool' has no 'p9'"):
+        build_design(samples(), formula="~ age + pool", test_term="pool", contrast="p9 vs p0")
+
+
+@pytest.mark.parametrize(
+    ("term", "contrast", "message"),
+    [("pool", "p1-p0", "write it 'LEVEL vs REFERENCE'"), ("age", "90 vs 20", "'age' is a number")],
+)
+def test_a_contrast_that_makes_no_sense_is_bad_input(term, contrast, message):
+    with pytest.raises(BadInput, match=message):
+        build_design(samples(), formula="~ age + pool", test_term=term, contrast=contrast)
+
+
+def test_a_column_that_varies_within_a_donor_skips_the_cell_type_with_the_donors_name():
+    table = samples()
+    table["varies_within_donor"] = ["[]"] * 7 + ['["visit", "n_counts"]'] + [None] * 12
+    assert build_design(table).notes == (), "columns that the design does not ask for may vary"
+    with pytest.raises(CannotFit, match="'visit' of the design varies within donor 's07'"):
+        build_design(table, formula="~ visit + age")
+
+
+def test_a_batch_is_a_factor_whatever_its_type():
+    table = samples().assign(pool=[float(i % 4) for i in range(20)])
+    table.loc["s02", "pool"] = np.nan
+    design = build_design(table, batch="pool")
+    assert list(design.matrix.columns) == ["Intercept", "sex[T.male]", "age", "pool[T.1]", "pool[T.2]", "pool[T.3]"]
+    assert design.formula == "~ sex + age + pool"
+    assert len(design.matrix) == 19
+    spaced = build_design(table.rename(columns={"pool": "my pool"}), batch="my pool")
+    assert spaced.formula == "~ sex + age + `my pool`"
+
+
+def test_the_default_design_loses_sex_with_a_batch_too():
+    assert build_design(samples().assign(sex="female"), batch="pool").formula == "~ age + pool"
 
 
 def test_a_sample_without_a_value_is_left_out_and_counted():

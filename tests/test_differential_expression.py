@@ -14,22 +14,29 @@ from cell_type_samples import read_samples
 from checkpoints import read_json, read_tsv, write_h5ad
 from command_line import BadInput, limit_threads
 from conftest import ROOT
-from designs import build_design
-from differential_expression import (
-    COLUMNS,
-    compare_genes,
+from count_tests import (
+    DeseqOptions,
+    are_outliers,
     expressed_genes,
     fit_pydeseq2,
     fit_voom,
-    main,
+    moderated_df,
+    residual_ratios,
     size_factor_method,
+    weighted_fits,
+    whitening,
 )
+from designs import build_design
+from differential_expression import COLUMNS, compare_genes, main
 from inputs.statistics_inputs import CELL_TYPE, SET_SIZE, simulate_samples
 from skipped import CannotFit
+
+AGE = np.array([0.0, 0.0, 1.0])  # the tested coefficient of ~ sex + age
 
 
 def run_step(folder: Path, adata: anndata.AnnData, *options: str) -> tuple[pd.DataFrame, dict]:
     """Run the script on a table; its de.tsv and summary."""
+    folder.mkdir(exist_ok=True)
     write_h5ad(adata, folder / "counts.h5ad")
     files = ["--output", str(folder / "de.tsv"), "--summary", str(folder / "de_summary.json")]
     main(["--pseudobulk", str(folder / "counts.h5ad"), *files, "--versions", str(folder / "v.json"), *options])
@@ -97,7 +104,7 @@ def test_pydeseq2_agrees_with_a_negative_binomial_glm_of_another_library():
     adata, _ = simulate_samples(n_genes=120, n_donors=40)
     counts = dense(adata)[:, :80]
     design = build_design(adata.obs)
-    ours = fit_pydeseq2(counts, design.matrix, design.coefficient)
+    ours = fit_pydeseq2(counts, design.matrix, [AGE])[0]
     positive = (counts > 0).all(axis=0)
     logs = np.log(counts[:, positive])
     size = np.exp(np.median(logs - logs.mean(axis=0), axis=1))
@@ -123,7 +130,7 @@ def test_voom_agrees_with_weighted_least_squares_and_a_plain_t_test_of_log_cpm()
     adata, _ = simulate_samples(n_donors=60)
     counts = dense(adata)[:, :360]
     design = build_design(adata.obs)
-    ours = fit_voom(counts, design.matrix, design.coefficient)
+    ours = fit_voom(counts, design.matrix, [AGE])[0]
     log_cpm = np.log2((counts + 0.5) / (counts.sum(axis=1, keepdims=True) + 1) * 1e6)
     plain = [sm.OLS(log_cpm[:, gene], design.matrix).fit() for gene in range(counts.shape[1])]
     assert np.corrcoef(ours["log2_fold_change"], [fit.params["age"] for fit in plain])[0, 1] > 0.995
@@ -165,8 +172,8 @@ def test_false_discoveries_stay_at_their_rate_and_null_p_values_are_uniform():
         design = build_design(samples.obs)
         true = truth.set_index("gene_id")["lfc_per_sd"] != 0
         with limit_threads(1):
-            first = fit_pydeseq2(dense(samples), design.matrix, "age")
-            second = fit_voom(dense(samples), design.matrix, "age").add_suffix("_companion")
+            first = fit_pydeseq2(dense(samples), design.matrix, [AGE])[0]
+            second = fit_voom(dense(samples), design.matrix, [AGE])[0].add_suffix("_companion")
         table = pd.concat([first, second], axis=1).set_index(samples.var_names)
         robust = table.index[(table["padj"] < 0.05) & (table["padj_companion"] < 0.05)]
         called += len(robust)
@@ -222,6 +229,178 @@ def test_a_sex_difference_can_be_tested(planted, tmp_path):
     assert found["log2_fold_change"].mean() == pytest.approx(1, abs=0.1)
     assert summary["contrast"] == "male against female"
     assert table["lfc_per_decade"].isna().all()
+
+
+def test_every_level_of_a_categorical_term_is_compared_and_one_named_contrast_leads(tmp_path):
+    adata, _ = simulate_samples(n_genes=120, n_donors=60)
+    counts = dense(adata)
+    counts[adata.obs["pool"] == "pool2", :10] *= 4
+    adata.X = counts
+    terms = ["--design", "~ age + pool", "--test-term", "pool"]
+    table, summary = run_step(tmp_path, adata, *terms)
+    every = read_tsv(tmp_path / "de_contrasts.tsv")
+    names = [f"pool{i} against pool0" for i in (1, 2, 3)]
+    assert list(dict.fromkeys(every["contrast"])) == [one["contrast"] for one in summary["contrasts"]] == names
+    pd.testing.assert_frame_equal(every[every["contrast"] == names[0]].drop(columns="contrast"), table)
+    second = every[every["contrast"] == names[1]].set_index("symbol")["log2_fold_change"]
+    assert second[[f"SYM{i}" for i in range(10)]].mean() == pytest.approx(2, abs=0.15)
+    assert table[["lfc_per_unit", "lfc_per_decade"]].isna().all(axis=None)
+
+    named, summary = run_step(tmp_path / "named", adata, *terms, "--contrast", "pool1 vs pool2")
+    assert summary["contrast"] == "pool1 against pool2"
+    assert not (tmp_path / "named/de_contrasts.tsv").exists()
+    both = [every[every["contrast"] == one].set_index("gene_id")["log2_fold_change"] for one in names[:2]]
+    found = named.set_index("gene_id")["log2_fold_change"]
+    np.testing.assert_allclose(found, (both[0] - both[1])[found.index], atol=2e-3)
+    assert named.loc[named["robust"], "symbol"].isin([f"SYM{i}" for i in range(10)]).sum() == 10
+
+
+def test_the_effect_is_given_per_sd_per_unit_and_per_decade(planted):
+    _, adata, _, table, _ = planted
+    sd = adata.obs["age_years"].std()
+    np.testing.assert_allclose(table["lfc_per_unit"] * sd, table["log2_fold_change"], rtol=1e-4)
+    np.testing.assert_allclose(table["lfc_per_unit"] * 10, table["lfc_per_decade"], rtol=1e-4)
+
+
+def r_reference(engine: str) -> tuple[np.ndarray, pd.DataFrame, np.ndarray, pd.DataFrame]:
+    """The stored table, its design and pools, and what R says (`tests/inputs/r_reference.py` made them)."""
+    folder = ROOT / "tests/inputs/r_reference"
+    design = pd.read_csv(folder / "design.tsv", sep="\t")
+    design.index = design.index.astype(str)
+    pools = np.array((folder / "block.txt").read_text().split())
+    counts = np.loadtxt(folder / "counts.tsv", dtype=int, delimiter="\t").T
+    return counts, design, pools, pd.read_csv(folder / f"{engine}.tsv", sep="\t")
+
+
+def test_pydeseq2_gives_what_r_deseq2_gives():
+    counts, design, _, theirs = r_reference("deseq2")
+    ours = fit_pydeseq2(counts, design, [AGE], options=DeseqOptions(reference="normal"))[0]
+    assert np.corrcoef(ours["log2_fold_change"], theirs["log2_fold_change"])[0, 1] > 0.9999
+    np.testing.assert_allclose(ours["log2_fold_change"], theirs["log2_fold_change"], atol=0.01)
+    np.testing.assert_array_equal(ours["padj"] < 0.05, theirs["padj"] < 0.05)
+    assert (theirs["padj"] < 0.05).sum() > 40
+
+
+@pytest.mark.parametrize("engine", ["limma_voom", "limma_random"])
+def test_voom_gives_what_r_limma_gives(engine):
+    counts, design, pools, theirs = r_reference(engine)
+    ours = fit_voom(counts, design, [AGE], block=pools if engine == "limma_random" else None)[0]
+    for name in ("log2_fold_change", "stat", "p_value", "padj"):
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5, err_msg=name)
+
+
+def test_a_t_reference_has_the_residual_and_the_priors_degrees_of_freedom():
+    from scipy.special import polygamma
+    from scipy.stats import t
+
+    assert moderated_df(float(polygamma(1, 20)) + float(polygamma(1, 3)), 43, 3) == pytest.approx(40 + 6)
+    assert moderated_df(float(polygamma(1, 20)), 43, 3) == np.inf, "no scatter between genes: the prior knows it all"
+    counts, design, _, _ = r_reference("deseq2")
+    results = {
+        one: fit_pydeseq2(counts, design, [AGE], options=DeseqOptions(reference=one))[0] for one in ("normal", "t")
+    }
+    np.testing.assert_allclose(results["t"]["stat"], results["normal"]["stat"])
+    df = results["t"].attrs["df"]
+    assert 21 < df < 60
+    np.testing.assert_allclose(results["t"]["p_value"], 2 * t.sf(np.abs(results["t"]["stat"]), df))
+
+
+def test_the_t_reference_is_used_from_45_samples_on(planted, tmp_path):
+    assert planted[4]["reference"] == "normal"
+    _, summary = run_step(tmp_path, simulate_samples(n_genes=120, n_donors=45)[0])
+    assert summary["reference"].startswith("t with ")
+
+
+def test_a_sample_that_does_not_belong_is_left_out_and_counted(planted, tmp_path):
+    adata = planted[1].copy()
+    counts = dense(adata)
+    counts[7] = counts[7][np.random.default_rng(0).permutation(counts.shape[1])]
+    adata.X = counts
+    table, summary = run_step(tmp_path, adata)
+    (one,) = summary["outlier_samples"]
+    assert (one["sample_id"], one["donor_id"]) == ("donor 007_t", "donor 007") and one["residuals"] > 1.5
+    assert (summary["n_samples_in"], summary["n_samples"]) == (40, 39)
+    assert any("1 samples left out as outliers" in note and "'donor 007'" in note for note in summary["warnings"])
+    assert table["robust"].sum() >= 2 * SET_SIZE
+
+    _, kept = run_step(tmp_path, adata, "--keep-outliers")
+    assert kept["n_samples"] == 40 and "outlier_samples" not in kept
+    assert planted[4]["outlier_samples"] == [], "no sample of an even cohort is one"
+
+
+def test_low_depth_or_an_extreme_age_makes_no_outlier():
+    adata, _ = simulate_samples(n_donors=60)
+    counts = dense(adata)[:, :360]
+    counts[5] = np.random.default_rng(1).binomial(counts[5].astype(int), 0.1)
+    obs = adata.obs.copy()
+    obs.loc[obs.index[9], "age_years"] = 120.0
+    assert not are_outliers(residual_ratios(counts, build_design(obs).matrix)).any()
+
+
+def test_least_squares_of_all_genes_at_once_are_pylimmas():
+    import pylimma
+
+    rng = np.random.default_rng(0)
+    expression, weights = rng.normal(size=(300, 20)), rng.uniform(0.5, 3, (300, 20))
+    matrix = np.column_stack([np.ones(20), rng.integers(0, 2, 20), rng.normal(size=20)])
+    block = np.repeat(["a", "b", "c", "d"], 5)
+    for options, whiten in (({}, None), ({"block": block, "correlation": 0.3}, whitening(block, 0.3))):
+        theirs = pylimma.lm_fit({"E": expression, "weights": weights}, matrix, **options)
+        ours = weighted_fits(expression, weights, matrix, whiten=whiten)
+        for name in ("coefficients", "stdev_unscaled", "sigma", "df_residual"):
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-9, err_msg=name)
+
+
+def test_pools_as_a_random_effect_are_told_of_and_find_the_planted_genes(planted, tmp_path):
+    table, summary = run_step(tmp_path, planted[1], "--pool-effect", "random")
+    assert summary["batches"] == {"column": "pool", "use": "random", "reason": "pool_effect is random"}
+    assert -0.2 < summary["correlation_within_batches"] < 0.2, "no pool effect was simulated"
+    assert summary["design"] == "~ sex + age"
+    assert table["robust"].sum() >= 2 * SET_SIZE
+    assert any("random effect in voom and left out of PyDESeq2" in note for note in summary["warnings"])
+
+
+def test_a_pool_enters_the_default_design_of_a_large_cohort_and_the_summary_says_why(tmp_path):
+    adata, _ = simulate_samples(n_genes=120, n_donors=80)
+    _, summary = run_step(tmp_path, adata)
+    assert summary["design"] == "~ sex + age + pool"
+    assert summary["batches"]["use"] == "fixed" and "80 samples in 4 levels" in summary["batches"]["reason"]
+    assert any(note.startswith("'pool' is a term of the design") for note in summary["warnings"])
+
+
+def test_shrinkage_adds_a_column_and_moves_no_p_value(planted, tmp_path):
+    _, adata, truth, table, _ = planted
+    shrunken, _ = run_step(tmp_path, adata, "--shrink")
+    assert list(shrunken.columns) == [*COLUMNS, "lfc_shrunken"]
+    pd.testing.assert_frame_equal(shrunken[list(COLUMNS)], table)
+    full, less = table["log2_fold_change"], shrunken["lfc_shrunken"]
+    assert (less.abs() <= full.abs() + 1e-3).all()
+    assert (np.sign(less) == np.sign(full))[full.abs() > 0.01].all()
+    still = shrunken["gene_id"].map(truth) == 0
+    assert less[still].abs().sum() / full[still].abs().sum() < 0.92
+    assert less[~still].abs().sum() / full[~still].abs().sum() > 0.95, "large and sure effects stay"
+
+
+def test_one_outlying_count_is_left_out_only_by_the_rule_for_all_designs():
+    counts = dense(simulate_samples(n_genes=120)[0])[:, :80].copy()
+    counts[0, 79] = 100 * counts[:, 79].max()
+    design = build_design(simulate_samples(n_genes=120)[0].obs)
+    found = {
+        rule: fit_pydeseq2(counts, design.matrix, [AGE], options=DeseqOptions(cooks=rule))[0]["p_value"].isna()
+        for rule in ("deseq2", "all", "off")
+    }
+    assert found["all"][79] and found["all"].sum() <= 2
+    assert not found["deseq2"].any() and not found["off"].any()
+
+
+def test_without_independent_filtering_every_gene_is_adjusted_over_all():
+    from statsmodels.stats.multitest import multipletests
+
+    counts = dense(simulate_samples(n_genes=120, depth=6)[0])[:, :80]
+    design = build_design(simulate_samples(n_genes=120)[0].obs)
+    options = DeseqOptions(independent_filtering=False)
+    found = fit_pydeseq2(counts, design.matrix, [AGE], options=options)[0]
+    np.testing.assert_allclose(found["padj"], multipletests(found["p_value"], method="fdr_bh")[1], rtol=1e-6)
 
 
 def test_a_design_with_batches_is_used(planted, tmp_path):

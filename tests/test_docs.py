@@ -257,6 +257,7 @@ def written(tmp_path_factory) -> dict[str, Path]:
 
 CONSTANTS = {
     "cell_types/ID/de.tsv": differential_expression.COLUMNS,
+    "cell_types/ID/de_contrasts.tsv": ("contrast", *differential_expression.COLUMNS),
     "cell_types/ID/gsea.tsv": gsea.COLUMNS,
     "cell_types/ID/ora_up.tsv": overrepresentation.COLUMNS,
     "cell_types/ID/ora_down.tsv": overrepresentation.COLUMNS,

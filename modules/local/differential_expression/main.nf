@@ -20,13 +20,18 @@ process DIFFERENTIAL_EXPRESSION {
 
     script:
     """
-    # uses: cell_type_samples.py checkpoints.py command_line.py designs.py skipped.py
+    # uses: batches.py cell_type_samples.py checkpoints.py command_line.py count_tests.py designs.py skipped.py
     # environment: ${task.ext.environment}
     differential_expression.py \\
         --pseudobulk '${counts}' \\
         --design ${quote(params.design)} \\
         --test-term ${quote(params.test_term)} \\
-        --method '${params.de_method}' \\
+        --contrast ${quote(params.contrast)} \\
+        --pool-column ${quote(params.pool_column)} \\
+        --pool-effect '${params.pool_effect}' \\
+        --method '${params.de_method}' ${params.drop_outlier_samples ? '' : '--keep-outliers'} \\
+        --reference '${params.de_reference}' \\
+        --cooks '${params.de_cooks}' ${params.de_shrink_lfc ? '--shrink' : ''} ${params.independent_filtering ? '' : '--no-independent-filtering'} \\
         --min-samples ${params.min_samples_per_type} ${params.strict ? '--strict' : ''} \\
         --output 'published/cell_types/${meta.id}/de.tsv' \\
         --summary 'published/cell_types/${meta.id}/de_summary.json'
