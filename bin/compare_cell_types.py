@@ -7,6 +7,7 @@ cell type would show; and a summary.
 """
 
 import argparse
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -63,10 +64,10 @@ def measured(files: Mapping[str, Path]) -> tuple[dict[str, pd.DataFrame], dict[s
     """
     tables, summaries, left_out = {}, {}, {}
     for name in sorted(files):
-        folder = name.removesuffix("/de.tsv")
-        if folder == name:
+        found = re.fullmatch(r"(cell_types/([^/]+))/de\.tsv", name)
+        if not found:
             continue
-        identifier = folder.rsplit("/", 1)[-1]
+        folder, identifier = found.groups()
         table = table_of(files, name, DE_COLUMNS)
         summary = summary_of(files, f"{folder}/de_summary.json")
         if table is None:
@@ -221,8 +222,9 @@ def enrichment_matrix(files: Mapping[str, Path]) -> pd.DataFrame:
     """gsea_nes.tsv: one row a set; NES and q of each cell type, NaN where the set was not tested there."""
     scores, chances = {}, {}
     for name in sorted(files):
-        if name.endswith("/gsea.tsv") and (table := table_of(files, name, ["gene_set", "nes", "q_value"])) is not None:
-            identifier = name.split("/")[-2]
+        found = re.fullmatch(r"cell_types/([^/]+)/gsea\.tsv", name)
+        if found and (table := table_of(files, name, ["gene_set", "nes", "q_value"])) is not None:
+            identifier = found[1]
             scores[identifier] = table.set_index("gene_set")["nes"]
             chances[identifier] = table.set_index("gene_set")["q_value"]
     nes, q = pd.DataFrame(scores), pd.DataFrame(chances)
@@ -250,9 +252,9 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     files = merge_trees(args.published)
-    if not any(name.endswith("/de.tsv") for name in files):
-        raise BadInput(f"--published {args.published[0]}: holds no de.tsv; give what DIFFERENTIAL_EXPRESSION publishes")
     tables, summaries, left_out = measured(files)
+    if not tables and not left_out:
+        raise BadInput(f"--published {args.published[0]}: holds no de.tsv; give what DIFFERENTIAL_EXPRESSION publishes")
     names = {name: str(summary.get("cell_type", name)) for name, summary in summaries.items()}
     sds = {name: float(summary.get("test_term_sd") or np.nan) for name, summary in summaries.items()}
     samples = {name: int(summary.get("n_samples", 0)) for name, summary in summaries.items()}

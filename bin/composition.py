@@ -238,7 +238,7 @@ def compare_donors(
     numbers = {
         "design": design.formula,
         "test_term": test_term,
-        "contrast": f"{design.level} against {design.reference}" if design.level else "per SD",
+        "contrast": "per SD" if np.isfinite(design.sd) else design.coefficient,
         "test_term_mean": design.mean,
         "test_term_sd": design.sd,
         "n_donors_in": len(counts),
