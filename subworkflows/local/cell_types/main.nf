@@ -21,7 +21,7 @@ def geneSets(source) {
 workflow CELL_TYPES {
     take:
     counts          // [ [id: 'all'], [ counts.h5ad a cell type ] ]
-    table           // [ [id: 'all'], pseudobulk.h5ad of all samples ]
+    all_samples     // [ [id: 'all'], pseudobulk.h5ad of all samples ]
     cell_types      // [ [id: 'all'], cell_types.tsv ]
 
     main:
@@ -42,7 +42,7 @@ workflow CELL_TYPES {
     GSEA(DIFFERENTIAL_EXPRESSION.out.de.combine(gene_sets))
     OVERREPRESENTATION(DIFFERENTIAL_EXPRESSION.out.de.combine(gene_sets))
 
-    COMPOSITION(table.join(cell_types))
+    COMPOSITION(all_samples.join(cell_types))
     COMPARE_CELL_TYPES(
         DIFFERENTIAL_EXPRESSION.out.published.mix(GSEA.out.published)
             .map { _meta, files -> publishedFolder(files) }
