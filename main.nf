@@ -28,6 +28,7 @@ workflow {
     if (params.pseudobulk) {
         CHECK_PSEUDOBULK(channel.of([[id: 'all'], file(params.pseudobulk, checkIfExists: true)]))
         samples    = CHECK_PSEUDOBULK.out.samples
+        table      = CHECK_PSEUDOBULK.out.table
         counts     = CHECK_PSEUDOBULK.out.counts
         cell_types = CHECK_PSEUDOBULK.out.cell_types
         published  = published.mix(CHECK_PSEUDOBULK.out.published)
@@ -49,6 +50,7 @@ workflow {
     if (!params.pseudobulk && !params.check_only) {
         CELLS(COHORT.out.shards, COHORT.out.cell_types, COHORT.out.donors, COHORT.out.donors_table, COHORT.out.filtering)
         samples    = CELLS.out.samples
+        table      = CELLS.out.table
         counts     = CELLS.out.counts
         cell_types = CELLS.out.cell_types
         published  = published.mix(CELLS.out.published)
@@ -78,7 +80,7 @@ workflow {
         versions  = versions.mix(PLOT_PSEUDOBULK.out.versions)
     }
     if (reaches(params, 'statistics') && !params.check_only) {
-        CELL_TYPES(counts, cell_types)
+        CELL_TYPES(counts, table, cell_types)
         published = published.mix(CELL_TYPES.out.published)
         versions  = versions.mix(CELL_TYPES.out.versions)
     }

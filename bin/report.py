@@ -16,6 +16,7 @@ import pandas as pd
 from checkpoints import atomic_path, read_json, write_json, write_versions
 from command_line import BadInput, run
 from published_tree import merge_trees, summary_of, table_of
+from report_comparison import comparison_part, composition_part
 from report_figures import Picture, embed, in_folder
 from report_funnel import breaks, funnel
 from report_methods import methods, shown
@@ -37,6 +38,8 @@ PARTS = (
     ("Gene set enrichment", "/gsea.tsv"),
     ("Over-representation", "/ora_up.tsv"),
     ("Age prediction", "/predictions.tsv"),
+    ("Composition", "composition/composition.tsv"),
+    ("Comparison of cell types", "comparison/power.tsv"),
 )
 COHORT_FIGURES = ("cells_per_donor", "age_sex", "cell_types")
 QC_FIGURES = ("violins", "counts_and_genes", "cells_lost")
@@ -273,6 +276,8 @@ def content_of(
         "missing": [part for part, path in PARTS if not any(path in name for name in files)],
         "stop_after": values.get("stop_after"),
         "cell_types": cell_type_sections(files, pictures),
+        "composition": composition_part(files, pictures),
+        "comparison": comparison_part(files, pictures),
         "funnel": stages,
         "breaks": breaks(stages),
         "notes": list(dict.fromkeys(cohort_notes)),

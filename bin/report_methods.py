@@ -83,6 +83,19 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         (),
     ),
     (
+        "composition/composition.tsv",
+        "Changes of the composition were tested on log-ratios of each cell type's cells to those of the cell types "
+        "that keep still, with the design {design} and moderated t tests.",
+        ("propeller", "linda"),
+    ),
+    (
+        "comparison/shared_ageing.tsv",
+        "Effects of a gene were averaged over cell types by precision, with the correlation of errors between cell "
+        "types of the same donors; a gene is named shared where the hypothesis that at most one cell type changes is "
+        "rejected (adjusted p below 0.05).",
+        ("correlated", "conjunction"),
+    ),
+    (
         "/predictions.tsv",
         "Age was predicted from log2 counts per million and sex with {prediction_models} (penalties "
         "{ridge_alphas}) in repeated 5-fold "
@@ -106,6 +119,12 @@ REFERENCES = {
     "deseq2": "Love MI, Huber W, Anders S. DESeq2. Genome Biology 15:550 (2014). doi:10.1186/s13059-014-0550-8",
     "pydeseq2": "Muzellec B et al. PyDESeq2. Bioinformatics 39:btad547 (2023). doi:10.1093/bioinformatics/btad547",
     "voom": "Law CW et al. voom. Genome Biology 15:R29 (2014). doi:10.1186/gb-2014-15-2-r29",
+    "propeller": "Phipson B et al. propeller. Bioinformatics 38:4720-4726 (2022). doi:10.1093/bioinformatics/btac582",
+    "linda": "Zhou H, He K, Chen J, Zhang X. LinDA. Genome Biology 23:95 (2022). doi:10.1186/s13059-022-02655-5",
+    "correlated": "Lin DY, Sullivan PF. Meta-analysis of genome-wide association studies with overlapping subjects. "
+    "Am J Hum Genet 85:862-872 (2009). doi:10.1016/j.ajhg.2009.11.001",
+    "conjunction": "Benjamini Y, Heller R. Screening for partial conjunction hypotheses. Biometrics 64:1215-1222 "
+    "(2008). doi:10.1111/j.1541-0420.2007.00984.x",
     "gsea": "Subramanian A et al. Gene set enrichment analysis. PNAS 102:15545-15550 (2005). "
     "doi:10.1073/pnas.0506580102",
     "gseapy": "Fang Z, Liu X, Peltz G. GSEApy. Bioinformatics 39:btac757 (2023). doi:10.1093/bioinformatics/btac757",

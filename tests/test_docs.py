@@ -12,6 +12,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+import compare_cell_types
+import composition
 import differential_expression
 import gsea
 import merge_pseudobulk
@@ -26,7 +28,7 @@ OUTPUTS = (ROOT / "docs/outputs.md").read_text()
 SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())
 PARAMETERS = {name for group in SCHEMA["$defs"].values() for name in group["properties"]}
 PREDICTION = "cell_types/ID/prediction/model-M_alpha-A"
-FOLDERS = r"(?:cohort|qc|embedding|clusters|pseudobulk|cell_types|pipeline_info)"
+FOLDERS = r"(?:cohort|qc|embedding|clusters|pseudobulk|cell_types|composition|comparison|pipeline_info)"
 # Options of the engine, of Java and of scripts, and the placeholder for a parameter; all others are in the schema.
 OTHER_OPTIONS = {"--add-opens", "--threads", "--name"}
 
@@ -265,6 +267,11 @@ CONSTANTS = {
     f"{PREDICTION}/metrics.tsv": predict_age.METRICS,
     f"{PREDICTION}/coefficients.tsv": predict_age.COEFFICIENTS,
     "prediction_summary.tsv": summarize_predictions.COLUMNS,
+    "composition/composition.tsv": composition.COLUMNS,
+    "composition/proportions.tsv": composition.PROPORTIONS,
+    "comparison/shared_ageing.tsv": (*compare_cell_types.SHARED, "lfc_ID"),
+    "comparison/gsea_nes.tsv": (*compare_cell_types.SETS, "nes_ID", "q_ID"),
+    "comparison/power.tsv": compare_cell_types.POWER,
 }
 
 

@@ -166,6 +166,22 @@ def test_the_service_gets_genes_and_background_and_its_answer_has_our_columns(tm
     assert len(down) == 2
 
 
+def test_a_service_that_is_busy_is_asked_again(monkeypatch):
+    monkeypatch.setattr("urllib3.util.Retry.get_backoff_time", lambda _self: 0)
+    busy = iter([(503, "busy"), (429, "slower"), (502, "gone")])  # once in each of the three calls
+
+    def answer(path: str, body: str) -> tuple[int, str]:
+        failed = asked.setdefault(path, 0)
+        asked[path] = failed + 1
+        return next(busy) if not failed else enrichr(path, body)
+
+    asked: dict[str, int] = {}
+    with served(answer) as (url, requests):
+        result = enrich_by_service(["SYM2", "SYM1", "SYM3"], "Lib_2024", ["SYM1", "SYM2", "SYM3"], url=url)
+    assert result["gene_set"].tolist() == ["Set 1", "Set 2"]
+    assert len(requests) == 6 and set(asked.values()) == {2}
+
+
 @pytest.mark.parametrize(
     ("answer", "tries"),
     [((503, "busy"), 4), ((200, "<html>"), 1), ((404, "no"), 1), ((200, "{}"), 1)],

@@ -22,6 +22,7 @@ SMALL = {
 }  # fmt: skip
 # What follows from each step: a change re-runs these and no others.
 FIGURES_AND_REPORT = {"REPORT"}
+COMPARISON = {"COMPARE_CELL_TYPES", "PLOT_COMPARISON"}
 AFTER_CELL_TYPES = {"SUMMARIZE_PREDICTIONS", "PLOT_CELL_TYPE", *FIGURES_AND_REPORT}
 EVERY_STEP = {path.parent.name.upper() for path in ROOT.glob("modules/local/*/main.nf")}
 
@@ -93,6 +94,8 @@ def test_results_lie_where_the_documentation_says(run):
         "report.html", "cohort/donors.tsv", "cohort/cell_types.tsv", "cohort/filtering.json", "qc/cells.parquet", "qc/summary.tsv",
         "embedding/genes.tsv", "embedding/pca.parquet", "embedding/harmony.parquet", "embedding/umap.parquet",
         "clusters/resolution-1.0/clusters.parquet", "pseudobulk/pseudobulk.h5ad", "pseudobulk/samples.tsv", "prediction_summary.tsv",
+        "composition/composition.tsv", "composition/proportions.tsv", "composition/figures/effects.png",
+        "comparison/shared_ageing.tsv", "comparison/gsea_nes.tsv", "comparison/power.tsv", "comparison/figures/power.png",
     ]  # fmt: skip
     types = read_tsv(run.folder / "results/cohort/cell_types.tsv")
     for name in types.loc[types["kept"], "id"]:
@@ -206,7 +209,7 @@ def test_a_touched_but_equal_input_is_only_read_for_its_checksum(run):
 @pytest.mark.parametrize(
     ("script", "steps"),
     [
-        ("gsea.py", {"GSEA", "PLOT_CELL_TYPE", *FIGURES_AND_REPORT}),
+        ("gsea.py", {"GSEA", "PLOT_CELL_TYPE", *COMPARISON, *FIGURES_AND_REPORT}),
         ("plot_qc.py", {"PLOT_QC", *FIGURES_AND_REPORT}),
         ("summarize_predictions.py", {"SUMMARIZE_PREDICTIONS", *FIGURES_AND_REPORT}),
         ("graph_file.py", {"NEIGHBORS", "UMAP", "CLUSTER", "PLOT_EMBEDDING", *FIGURES_AND_REPORT}),
@@ -220,7 +223,8 @@ def test_an_edited_script_or_module_re_runs_what_depends_on_it_and_nothing_else(
 
 def test_an_edited_module_re_runs_each_step_that_shares_it(run):
     edited(run.project / "bin/skipped.py")
-    steps = {"DIFFERENTIAL_EXPRESSION", "GSEA", "OVERREPRESENTATION", "PREDICT_AGE", *AFTER_CELL_TYPES}
+    steps = {"DIFFERENTIAL_EXPRESSION", "GSEA", "OVERREPRESENTATION", "PREDICT_AGE", "COMPOSITION", *AFTER_CELL_TYPES}
+    steps |= COMPARISON
     assert run.resume() == steps
 
 
@@ -241,7 +245,7 @@ def test_an_added_resolution_runs_only_its_own_task(run):
 
 
 def test_a_changed_parameter_re_runs_what_depends_on_it_and_nothing_else(run):
-    assert run.resume(gsea_permutations=100) == {"GSEA", "PLOT_CELL_TYPE", *FIGURES_AND_REPORT}
+    assert run.resume(gsea_permutations=100) == {"GSEA", "PLOT_CELL_TYPE", *COMPARISON, *FIGURES_AND_REPORT}
     hvg = {
         "SELECT_GENES",
         "NORMALIZE",
@@ -290,7 +294,9 @@ def test_a_run_from_the_pseudobulk_table_gives_the_same_statistics(run):
     ran = set(trace(run.folder, "from_table")["process"])
     assert "CHECK_PSEUDOBULK" in ran and not ran & {"FETCH_COHORT", "QC_CELLS", "PCA"}
     ours = {
-        name: data for name, data in run.results.items() if name.startswith("cell_types/") and name.endswith(".tsv")
+        name: data
+        for name, data in run.results.items()
+        if name.startswith(("cell_types/", "composition/", "comparison/")) and name.endswith(".tsv")
     }
     theirs = tree(run.folder / "from_table")
     assert {name: theirs.get(name) for name in ours} == ours

@@ -17,6 +17,7 @@ from inputs.report_inputs import SCRIPT_NAME, SLUGS, UNFITTED, write_inputs
 from plotting import new_figure, save_figure
 from published_tree import merge_trees, table_of
 from report import best_prediction, changed, main, number, top_sets, version_rows
+from report_comparison import comparison_part, composition_part
 from report_figures import embed, in_folder
 from report_funnel import breaks, funnel
 from report_methods import methods, shown
@@ -175,6 +176,28 @@ def test_findings_are_those_of_the_tables(page, inputs):
         assert rows[name][8] == f"{best['baseline_mae']:.3g}"
 
 
+def test_composition_and_comparison_are_those_of_the_tables(html, inputs):
+    text = " ".join(" ".join(Page(html).words).split())
+    table = read_tsv(inputs / "composition/published/composition/composition.tsv")
+    for row in table.itertuples():
+        assert f"{row.cell_type} {number(100 * row.mean_proportion)} %" in text
+    patterns = read_json(inputs / "compare_cell_types/published/comparison/comparison_summary.json")["patterns"]
+    assert f"{number(patterns['shared'])} age alike in two or more (shared)" in text
+    assert f"{number(patterns['opposed'])} rise in one and fall in another (opposed)" in text
+    power = read_tsv(inputs / "compare_cell_types/published/comparison/power.tsv").query("expression == 'all'")
+    for row in power.itertuples():
+        assert f"{number(row.smallest_lfc, 2)} in {row.cell_type}" in text
+
+
+def test_cell_types_called_are_named_by_direction(tmp_path):
+    columns = {"mean_proportion": 0.2, "ci_low": -1.0, "ci_high": 1.0, "share_padj": 1.0}
+    table = pd.DataFrame({"id": list("abc"), "cell_type": ["A", "B", "C"], "log2_fold_change": [0.5, -0.5, 0.5]})
+    write_tsv(table.assign(padj=[0.01, 0.02, 0.5], **columns), tmp_path / "composition.tsv")
+    part = composition_part({"composition/composition.tsv": tmp_path / "composition.tsv"}, {})
+    assert (part["up"], part["down"]) == (["A"], ["B"])
+    assert composition_part({}, {})["rows"] == [] and comparison_part({}, {})["genes"] == []
+
+
 def test_the_funnel_adds_up_and_is_recomputed_from_the_tables(inputs, page):
     stages = funnel(merge_trees(trees_of(inputs)))
     assert breaks(stages) == []
@@ -245,7 +268,7 @@ def test_a_run_that_stopped_early_says_which_parts_it_does_not_hold(inputs, tmp_
     assert (
         "asked to stop after qc), or without any result: Embedding, Clusters, Pseudobulk, Differential "
         "expression, "
-        "Gene set enrichment, Over-representation, Age prediction." in text
+        "Gene set enrichment, Over-representation, Age prediction, Composition, Comparison of cell types." in text
     )
     assert "Scrublet" in text and "Harmony" not in text and "No statistics were run on this cell type." in text
 

@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
+import compare_cell_types
 from checkpoints import unique_slugs, write_json, write_parquet, write_tsv
+from composition import compare_donors
 
 SCRIPT_NAME = '<script>alert("age")</script> & co'
 KEPT = (
@@ -410,6 +412,24 @@ def write_predictions(out: Path, name: str, ages: pd.Series, rng: np.random.Gene
     return rows
 
 
+def write_comparison(out: Path, donors: pd.DataFrame, cells: pd.DataFrame) -> None:
+    """What COMPOSITION and COMPARE_CELL_TYPES make of the cells and tables written before."""
+    sizes = cells[cells["kept"]].groupby(["cell_type", "donor_id"]).size().rename("n_cells").reset_index()
+    samples = sizes.merge(donors[["donor_id", "age_years", "sex"]], on="donor_id")
+    shares, table, numbers = compare_donors(
+        samples, pd.Series(SLUGS), formula="~ sex + age", test_term="age", min_samples=10
+    )
+    folder = out / "composition/published/composition"
+    write_tsv(shares, folder / "proportions.tsv")
+    write_tsv(table, folder / "composition.tsv")
+    write_json({"status": "done", "reason": "", **numbers}, folder / "composition_summary.json")
+    trees = [str(path / "published") for path in sorted(out.iterdir()) if path.name.startswith(("de-", "gsea-"))]
+    folder = out / "compare_cell_types"
+    compare_cell_types.main(
+        ["--published", *trees, "--output", str(folder / "published/comparison"), "--versions", str(folder / "v.json")]
+    )
+
+
 def write_inputs(out: Path) -> None:
     """Write all of it."""
     rng = np.random.default_rng(0)
@@ -436,6 +456,7 @@ def write_inputs(out: Path) -> None:
                 write_tsv(pd.DataFrame(columns=list(columns)), out / folder / f"{table}.tsv")
             write_json(facts, out / folder / "predict_age_summary.json")
             summary.append(facts)
+    write_comparison(out, donors, cells)
     write_tsv(pd.DataFrame(summary), out / "summarize_predictions/published/prediction_summary.tsv")
     defaults = {
         "donor_percentile": 1,

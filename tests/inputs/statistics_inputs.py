@@ -115,6 +115,24 @@ def statistics_table(*, n_genes: int = 400, seed: int = 3) -> pd.DataFrame:
     return table.sort_values(["p_value", "gene_id"], ignore_index=True)
 
 
+def simulate_composition(*, seed: int = 4, n_donors: int = 40) -> tuple[anndata.AnnData, pd.DataFrame]:
+    """Cells of four cell types, of which the last grows with age, as a table of samples and the table of types."""
+    rng = np.random.default_rng(seed)
+    ages = rng.integers(20, 95, n_donors).astype(float)
+    names = ["B cell", CELL_TYPE, "monocyte", "NK cell"]
+    rows = []
+    for number, age in enumerate(ages):
+        mean = np.array([1.0, 1.5, 2.0, 1.0 * np.exp(0.03 * (age - 60))])
+        cells = rng.multinomial(300, rng.dirichlet(100 * mean / mean.sum()))
+        sex = "male" if number % 2 else "female"
+        rows += [(f"donor {number:03d}", name, n, age, sex) for name, n in zip(names, cells, strict=True) if n]
+    obs = pd.DataFrame(rows, columns=["donor_id", "cell_type", "n_cells", "age_years", "sex"])
+    obs.index = [f"sample{i}" for i in range(len(obs))]
+    types = pd.DataFrame({"id": ["b_cell", "cd4", "monocyte", "nk_cell"], "cell_type": names, "kept": True})
+    adata = anndata.AnnData(sparse.csr_matrix((len(obs), 1), dtype=np.int64), obs=obs, var=pd.DataFrame(index=["g"]))
+    return adata, types
+
+
 def prediction_summary(identifier: str, model: str, alpha: float, *, mae: float | None = None) -> dict:
     """What PREDICT_AGE says of one fit; without `mae`, of a skipped one."""
     row = {
@@ -137,6 +155,9 @@ def main(argv: list[str]) -> None:
     adata, _ = simulate_samples()
     write_h5ad(adata, folder / "cell_type.h5ad")
     write_h5ad(adata[:5].copy(), folder / "few_donors.h5ad")
+    composition, types = simulate_composition()
+    write_h5ad(composition, folder / "all_cell_types.h5ad")
+    write_tsv(types, folder / "cell_types.tsv")
     write_gmt(planted_sets(), folder / "gene_sets.gmt")
     (folder / "broken.gmt").write_text("FIRST\t\tSYM1\nSECOND SYM2\n")
     table = statistics_table()

@@ -16,6 +16,7 @@ process CHECK_PSEUDOBULK {
     tuple val(meta), path('published/cohort/cell_types.tsv'), emit: cell_types
     tuple val(meta), path('published/cohort/donors.tsv'), emit: donors
     tuple val(meta), path('published/pseudobulk/samples.tsv'), emit: samples
+    tuple val(meta), path('published/pseudobulk/pseudobulk.h5ad'), emit: table
     tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 

@@ -10,6 +10,7 @@ process MERGE_PSEUDOBULK {
     output:
     tuple val(meta), path('*_step-pseudobulk_counts.h5ad', arity: '0..*'), emit: counts
     tuple val(meta), path('published/pseudobulk/samples.tsv'), emit: samples
+    tuple val(meta), path('published/pseudobulk/pseudobulk.h5ad'), emit: table
     tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 

@@ -4,6 +4,9 @@ include { FETCH_GENE_SETS         } from '../../../modules/local/fetch_gene_sets
 include { DIFFERENTIAL_EXPRESSION } from '../../../modules/local/differential_expression'
 include { GSEA                    } from '../../../modules/local/gsea'
 include { OVERREPRESENTATION      } from '../../../modules/local/overrepresentation'
+include { COMPOSITION             } from '../../../modules/local/composition'
+include { COMPARE_CELL_TYPES      } from '../../../modules/local/compare_cell_types'
+include { PLOT_COMPARISON         } from '../../../modules/local/plot_comparison'
 include { PREDICT_AGE             } from '../../../modules/local/predict_age'
 include { SUMMARIZE_PREDICTIONS   } from '../../../modules/local/summarize_predictions'
 include { PLOT_CELL_TYPE          } from '../../../modules/local/plot_cell_type'
@@ -18,6 +21,7 @@ def geneSets(source) {
 workflow CELL_TYPES {
     take:
     counts          // [ [id: 'all'], [ counts.h5ad a cell type ] ]
+    all_samples     // [ [id: 'all'], pseudobulk.h5ad of all samples ]
     cell_types      // [ [id: 'all'], cell_types.tsv ]
 
     main:
@@ -37,6 +41,21 @@ workflow CELL_TYPES {
     DIFFERENTIAL_EXPRESSION(samples)
     GSEA(DIFFERENTIAL_EXPRESSION.out.de.combine(gene_sets))
     OVERREPRESENTATION(DIFFERENTIAL_EXPRESSION.out.de.combine(gene_sets))
+
+    COMPOSITION(all_samples.join(cell_types))
+    COMPARE_CELL_TYPES(
+        DIFFERENTIAL_EXPRESSION.out.published.mix(GSEA.out.published)
+            .map { _meta, files -> publishedFolder(files) }
+            .toSortedList()
+            .filter { folders -> folders }
+            .map { folders -> [[id: 'all'], folders] }
+    )
+    PLOT_COMPARISON(
+        COMPOSITION.out.published.mix(COMPARE_CELL_TYPES.out.published)
+            .map { _meta, files -> publishedFolder(files) }
+            .toSortedList()
+            .map { folders -> [[id: 'all'], folders] }
+    )
 
     models = listOf(params.prediction_models)
     alphas = numbersOf(params.ridge_alphas, 0)
@@ -59,10 +78,12 @@ workflow CELL_TYPES {
     emit:
     published = DIFFERENTIAL_EXPRESSION.out.published.mix(
         GSEA.out.published, OVERREPRESENTATION.out.published, PREDICT_AGE.out.published,
-        SUMMARIZE_PREDICTIONS.out.published, PLOT_CELL_TYPE.out.published
+        SUMMARIZE_PREDICTIONS.out.published, PLOT_CELL_TYPE.out.published, COMPOSITION.out.published,
+        COMPARE_CELL_TYPES.out.published, PLOT_COMPARISON.out.published
     )
     versions = FETCH_GENE_SETS.out.versions.mix(
         DIFFERENTIAL_EXPRESSION.out.versions, GSEA.out.versions, OVERREPRESENTATION.out.versions,
-        PREDICT_AGE.out.versions, SUMMARIZE_PREDICTIONS.out.versions, PLOT_CELL_TYPE.out.versions
+        PREDICT_AGE.out.versions, SUMMARIZE_PREDICTIONS.out.versions, PLOT_CELL_TYPE.out.versions,
+        COMPOSITION.out.versions, COMPARE_CELL_TYPES.out.versions, PLOT_COMPARISON.out.versions
     )
 }

@@ -32,6 +32,7 @@ workflow CELLS {
     good_shards = shards.join(QC_CELLS.out.cells)
     counts      = channel.empty()
     samples     = channel.empty()
+    table       = channel.empty()
     if (reaches(params, 'pseudobulk')) {
         PSEUDOBULK(good_shards)
         MERGE_PSEUDOBULK(
@@ -42,6 +43,7 @@ workflow CELLS {
         )
         counts    = MERGE_PSEUDOBULK.out.counts
         samples   = MERGE_PSEUDOBULK.out.samples
+        table     = MERGE_PSEUDOBULK.out.table
         published = published.mix(MERGE_PSEUDOBULK.out.published)
         versions  = versions.mix(PSEUDOBULK.out.versions, MERGE_PSEUDOBULK.out.versions)
     }
@@ -52,6 +54,7 @@ workflow CELLS {
     cell_types = MERGE_QC.out.cell_types    // [ [id: 'all'], cell_types.tsv ]
     counts                                  // [ [id: 'all'], [ counts.h5ad a cell type ] ]
     samples                                 // [ [id: 'all'], samples.tsv ]
+    table                                   // [ [id: 'all'], pseudobulk.h5ad ]
     published                               // [ meta, [ published files ] ]
     versions                                // versions.json files
 }

@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+"""Which cell types become more or less frequent with age, told apart from those whose share only gives way.
+
+In: the table of pseudobulk samples (cells of each donor and cell type, donor columns) and the table of cell
+types. Out: `proportions.tsv`, one row a donor and cell type; `composition.tsv`, one row a cell type; and a
+summary.
+
+Shares add up to one: where one cell type grows, all others lose share without doing anything. So a cell type is
+compared with the others: its log count minus a weighted mean of all log counts, in which cell types that move
+by themselves have little or no weight. What becomes of its plain share stands in columns of its own.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from checkpoints import read_tsv, require_columns, write_json, write_tsv, write_versions
+from command_line import BadInput, limit_threads, run
+from designs import DEFAULT_DESIGN, Design, build_design
+from skipped import CannotFit, write_skipped
+
+PROPORTIONS = ("donor_id", "id", "cell_type", "n_cells", "proportion", "age_years", "sex")
+COLUMNS = (
+    "id", "cell_type", "n_cells", "n_donors", "mean_proportion", "log2_fold_change", "lfc_se", "ci_low", "ci_high",
+    "stat", "p_value", "padj", "lfc_per_decade", "reference_weight", "share_log2_odds", "share_p_value", "share_padj",
+)  # fmt: skip
+ALPHA = 0.05
+PSEUDOCOUNT = 0.5  # on every count, so that a donor without a cell type has a logarithm (Phipson et al. 2022)
+LARGEST_WEIGHT = 0.9  # of one cell type in the reference
+BIWEIGHT = 4.685  # standard errors; 95 % efficiency where no cell type moves (Beaton & Tukey 1974)
+# Tested are cell types that at least half of the donors have: in the others the logarithm is that of the pseudocount.
+MIN_SHARE_OF_DONORS = 0.5
+
+
+def read_cells(path: str | Path) -> pd.DataFrame:
+    """The samples of a pseudobulk table without its counts: donor_id, cell_type, n_cells and the donor columns."""
+    import h5py
+    import hdf5plugin  # noqa: F401  registers the zstd filter
+    from anndata.io import read_elem
+
+    try:
+        with h5py.File(path) as file:
+            obs = read_elem(file["obs"])
+    except (OSError, KeyError) as error:
+        raise BadInput(f"{path}: cannot be read as a pseudobulk table: {error}") from error
+    require_columns(obs, ["donor_id", "cell_type", "n_cells", "age_years", "sex"], path)
+    samples = obs.reset_index(drop=True)
+    for column in samples.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in samples.dtypes]]:
+        samples[column] = samples[column].astype(object).where(samples[column].notna(), None)
+    return samples.astype({"donor_id": str, "cell_type": str})
+
+
+def count_table(samples: pd.DataFrame) -> pd.DataFrame:
+    """Cells of each donor (rows, sorted) in each cell type (columns, sorted); 0 where a donor has none.
+
+    Raises
+    ------
+    CannotFit
+        The table does not say how many cells a sample was summed from.
+    """
+    if samples["n_cells"].isna().any():
+        raise CannotFit("the table of samples does not say how many cells each was summed from")
+    table = samples.pivot_table(index="donor_id", columns="cell_type", values="n_cells", aggfunc="sum", fill_value=0)
+    return table.astype(int).sort_index().sort_index(axis=1)
+
+
+def donor_columns(samples: pd.DataFrame) -> pd.DataFrame:
+    """What is known of each donor, indexed by donor and sorted."""
+    return samples.drop(columns=["cell_type", "n_cells"]).drop_duplicates("donor_id").set_index("donor_id").sort_index()
+
+
+def moderated_fit(values: np.ndarray, design: np.ndarray, column: int) -> dict[str, np.ndarray]:
+    """Least squares for each cell type with limma's moderated variance.
+
+    Parameters
+    ----------
+    values
+        Donors x cell types.
+    design
+        Donors x coefficients.
+    column
+        The coefficient.
+
+    Returns
+    -------
+    effect, se, stat, p_value and df (degrees of freedom) of each cell type.
+
+    References
+    ----------
+    Smyth (2004), Stat. Appl. Genet. Mol. Biol. 3:3; Phipson et al. (2022), Bioinformatics 38:4720.
+    """
+    import pylimma
+
+    fit = pylimma.e_bayes(pylimma.lm_fit(values.T, design), robust=True)
+    return {
+        "effect": fit["coefficients"][:, column],
+        "se": fit["stdev_unscaled"][:, column] * np.sqrt(fit["s2_post"]),
+        "stat": fit["t"][:, column],
+        "p_value": fit["p_value"][:, column],
+        "df": np.broadcast_to(fit["df_total"], values.shape[1]),
+    }
+
+
+def still_types(effect: np.ndarray, se: np.ndarray) -> np.ndarray:
+    """Weights of the cell types in the reference, adding up to 1: those that move with the majority have most.
+
+    Tukey's biweight around the place where most effects lie, from the median on, times the precision of each
+    effect. A cell type `BIWEIGHT` standard errors away has none. If no cell type moves, all count by precision.
+
+    Parameters
+    ----------
+    effect, se
+        Of the centred log-ratios, one a cell type.
+    """
+    centre, weight = float(np.median(effect)), 1 / se**2
+    for _ in range(100):
+        distance = (effect - centre) / (BIWEIGHT * se)
+        weight = np.where(np.abs(distance) < 1, (1 - distance**2) ** 2, 0.0) / se**2
+        if not weight.any():
+            break
+        moved = float((weight * effect).sum() / weight.sum())
+        if abs(moved - centre) < 1e-12:
+            break
+        centre = moved
+    # Far from each other, or one alone: there is no majority to follow, and all count the same.
+    if not weight.any() or weight.max() > LARGEST_WEIGHT * weight.sum():
+        return np.full(len(effect), 1 / len(effect))
+    return weight / weight.sum()
+
+
+def compare_types(counts: pd.DataFrame, design: Design) -> pd.DataFrame:
+    """Test for each cell type whether it changes against the reference, and whether its share does.
+
+    Parameters
+    ----------
+    counts
+        Donors x cell types, cells; the donors of `design`, at least two cell types.
+    design
+        Of these donors.
+
+    Returns
+    -------
+    One row a cell type (index): log2_fold_change, lfc_se, ci_low, ci_high (95 %), stat, p_value, padj,
+    lfc_per_decade, reference_weight, share_log2_odds, share_p_value, share_padj.
+
+    References
+    ----------
+    Aitchison (1982), J. R. Stat. Soc. B 44:139 (log-ratios); Zhou, He, Chen, Zhang (2022), Genome Biology 23:95
+    (effects against the majority); Phipson et al. (2022), Bioinformatics 38:4720 (moderated t on logits).
+    """
+    from scipy.stats import false_discovery_control, t
+
+    matrix, column = design.matrix.to_numpy(), list(design.matrix.columns).index(design.coefficient)
+    cells = counts.to_numpy() + PSEUDOCOUNT
+    logs = np.log2(cells)
+    first = moderated_fit(logs - logs.mean(axis=1, keepdims=True), matrix, column)
+    weight = still_types(first["effect"], first["se"])
+    # Divided so that each cell type is compared with the others of the reference, not also with itself.
+    fit = moderated_fit((logs - (logs @ weight)[:, None]) / (1 - weight), matrix, column)
+    share = moderated_fit(np.log2(cells / (cells.sum(axis=1, keepdims=True) - cells)), matrix, column)
+    reach = t.ppf(0.975, fit["df"]) * fit["se"]
+    return pd.DataFrame(
+        {
+            "log2_fold_change": fit["effect"],
+            "lfc_se": fit["se"],
+            "ci_low": fit["effect"] - reach,
+            "ci_high": fit["effect"] + reach,
+            "stat": fit["stat"],
+            "p_value": fit["p_value"],
+            "padj": false_discovery_control(fit["p_value"]),
+            "lfc_per_decade": fit["effect"] / design.sd * 10 if design.test_term == "age" else np.nan,
+            "reference_weight": weight,
+            "share_log2_odds": share["effect"],
+            "share_p_value": share["p_value"],
+            "share_padj": false_discovery_control(share["p_value"]),
+        },
+        index=counts.columns,
+    )
+
+
+def frequent_types(counts: pd.DataFrame) -> pd.Index:
+    """Cell types that enough donors have to be tested."""
+    return counts.columns[(counts > 0).mean() >= MIN_SHARE_OF_DONORS]
+
+
+def describe_types(counts: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
+    """id, n_cells, n_donors (with a cell) and mean_proportion of each cell type (index)."""
+    shares = counts.div(counts.sum(axis=1), axis=0)
+    return pd.DataFrame(
+        {
+            "id": ids.reindex(counts.columns),
+            "n_cells": counts.sum(),
+            "n_donors": (counts > 0).sum(),
+            "mean_proportion": shares.mean(),
+        }
+    )
+
+
+def proportions(counts: pd.DataFrame, ids: pd.Series, donors: pd.DataFrame) -> pd.DataFrame:
+    """The columns of proportions.tsv, one row a donor and cell type; shares of the cells of all cell types here."""
+    table = counts.rename_axis(columns="cell_type").stack().rename("n_cells").reset_index()
+    table["proportion"] = table["n_cells"] / table.groupby("donor_id")["n_cells"].transform("sum")
+    table["id"] = table["cell_type"].map(ids)
+    table = table.join(donors[["age_years", "sex"]], on="donor_id")
+    return table[list(PROPORTIONS)].sort_values(["donor_id", "id"], ignore_index=True)
+
+
+def compare_donors(
+    samples: pd.DataFrame, ids: pd.Series, *, formula: str, test_term: str, min_samples: int
+) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
+    """Both tables and the numbers of the summary.
+
+    Parameters
+    ----------
+    samples
+        As of `read_cells`.
+    ids
+        id of each cell type (index).
+
+    Raises
+    ------
+    CannotFit
+        Numbers of cells are unknown, fewer than two cell types can be tested, or the donors do not carry the design.
+    """
+    counts = count_table(samples)
+    donors = donor_columns(samples)
+    design = build_design(donors, formula=formula, test_term=test_term, min_samples=min_samples)
+    used = counts.loc[design.matrix.index]
+    tested = frequent_types(used)
+    if len(tested) < 2:
+        raise CannotFit(f"{len(tested)} of {counts.shape[1]} cell types are in half of the donors; two are needed")
+    result = describe_types(used, ids).join(compare_types(used[tested], design), how="inner")
+    table = result.rename_axis("cell_type").reset_index()[list(COLUMNS)]
+    table = table.sort_values(["p_value", "id"], kind="stable", ignore_index=True)
+    called = table["padj"] < ALPHA
+    numbers = {
+        "design": design.formula,
+        "test_term": test_term,
+        "contrast": "per SD" if np.isfinite(design.sd) else design.coefficient,
+        "test_term_mean": design.mean,
+        "test_term_sd": design.sd,
+        "n_donors_in": len(counts),
+        "n_donors": len(used),
+        "n_cells": int(used.to_numpy().sum()),
+        "n_cell_types_in": counts.shape[1],
+        "n_cell_types_tested": len(tested),
+        "not_tested": {str(name): "in fewer than half of the donors" for name in counts.columns.difference(tested)},
+        "n_up": int((called & (table["log2_fold_change"] > 0)).sum()),
+        "n_down": int((called & (table["log2_fold_change"] < 0)).sum()),
+        "n_share": int((table["share_padj"] < ALPHA).sum()),
+        "notes": list(design.notes),
+    }
+    return proportions(counts, ids, donors), table, numbers
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pseudobulk", type=Path, required=True, help="table of all samples (h5ad)")
+    parser.add_argument("--cell-types", type=Path, required=True, help="cell_types.tsv")
+    parser.add_argument("--design", default=DEFAULT_DESIGN, help="formula over donor columns (default: %(default)s)")
+    parser.add_argument("--test-term", default="age", help="donor column to test (default: %(default)s)")
+    parser.add_argument("--min-samples", type=int, default=10, help="fewer donors are skipped (default: %(default)s)")
+    parser.add_argument("--strict", action="store_true", help="a composition that cannot be tested is an error")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the tables and the summary")
+    parser.add_argument("--versions", type=Path, default=Path("versions.json"))
+    args = parser.parse_args(argv)
+
+    samples = read_cells(args.pseudobulk)
+    types = read_tsv(args.cell_types, dtype={"id": str, "cell_type": str})
+    require_columns(types, ["id", "cell_type"], args.cell_types)
+    ids = types.set_index("cell_type")["id"]
+    unknown = sorted(set(samples["cell_type"]) - set(ids.index))
+    if unknown:
+        raise BadInput(f"{args.cell_types}: has no cell type '{unknown[0]}' of {args.pseudobulk}; give both of one run")
+    paths = {args.output / "proportions.tsv": PROPORTIONS, args.output / "composition.tsv": COLUMNS}
+    summary = args.output / "composition_summary.json"
+    try:
+        with limit_threads(1):
+            shares, table, numbers = compare_donors(
+                samples, ids, formula=args.design, test_term=args.test_term, min_samples=args.min_samples
+            )
+    except CannotFit as reason:
+        write_skipped(str(reason), tables=paths, summary=summary, strict=args.strict, facts={"design": args.design})
+    else:
+        write_tsv(shares, args.output / "proportions.tsv")
+        write_tsv(table, args.output / "composition.tsv")
+        write_json({"status": "done", "reason": "", **numbers}, summary)
+    write_versions("composition", ["anndata", "formulaic", "numpy", "pandas", "pylimma", "scipy"], args.versions)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,41 @@
+// Text as one word of the shell, whatever is in it.
+def quote(text) {
+    return "'" + text.toString().replace("'", "'\\''") + "'"
+}
+
+process COMPOSITION {
+    tag "$meta.id"
+    label 'process_single'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(pseudobulk), path(cell_types)
+
+    output:
+    tuple val(meta), path('published/composition/composition.tsv'), emit: composition
+    tuple val(meta), path('published/composition/proportions.tsv'), emit: proportions
+    tuple val(meta), path('published/composition/composition_summary.json'), emit: summary
+    tuple val(meta), path('published/**'), emit: published
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py designs.py skipped.py
+    # environment: ${task.ext.environment}
+    composition.py \\
+        --pseudobulk '${pseudobulk}' \\
+        --cell-types '${cell_types}' \\
+        --design ${quote(params.design)} \\
+        --test-term ${quote(params.test_term)} \\
+        --min-samples ${params.min_samples_per_type} ${params.strict ? '--strict' : ''} \\
+        --output published/composition
+    """
+
+    stub:
+    """
+    mkdir -p published/composition
+    touch published/composition/composition.tsv published/composition/proportions.tsv
+    echo '{}' > published/composition/composition_summary.json
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,29 @@
+process PLOT_COMPARISON {
+    tag "$meta.id"
+    label 'process_single'
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(results, stageAs: 'results_?')
+
+    output:
+    tuple val(meta), path('published/**'), emit: published, optional: true
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py plotting.py published_tree.py
+    # environment: ${task.ext.environment}
+    plot_comparison.py \\
+        --published ${results} \\
+        --output published
+    """
+
+    stub:
+    """
+    mkdir -p published/composition/figures published/comparison/figures
+    touch published/composition/figures/{effects,proportions}.{png,pdf}
+    touch published/comparison/figures/{nes,shared_genes,power}.{png,pdf}
+    echo '{}' > versions.json
+    """
+}
