@@ -2,7 +2,8 @@
 """Quality control of one shard: metrics, thresholds, and doublets by Scrublet donor by donor.
 
 In: a shard of raw counts. Out: a table with one row a cell of the shard, in its order: metrics, doublet score,
-whether the cell is kept and every rule it broke; and `qc.json` with what could not be done.
+whether the cell is kept and every rule it broke; and `qc.json` with the thresholds in force and what could not be
+done. Thresholds and the expected doublet rate are the same for all, or each donor's own where a table gives them.
 
 Scrublet (Wolock, Lopez & Klein 2019, doi:10.1016/j.cels.2018.11.005) runs on the cells that pass the thresholds,
 on all genes, with exact neighbours, each donor by itself: doublets form within a sample, and a donor's scores then
@@ -13,16 +14,16 @@ import argparse
 import contextlib
 import io
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from checkpoints import read_h5ad, write_json, write_parquet, write_versions
-from command_line import Progress, limit_threads, run
+from checkpoints import read_h5ad, read_parquet, write_json, write_parquet, write_versions
+from command_line import BadInput, Progress, limit_threads, run
 from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal
+from qc_rules import BOUNDS, Thresholds, broken_rules, reasons_of
 
 MIN_CELLS_FOR_SCRUBLET = 100
 # Scrublet's own defaults (scrublet 0.2.3, `Scrublet.scrub_doublets`).
@@ -30,18 +31,6 @@ SCRUBLET_DEFAULTS = {"min_counts": 3, "min_cells": 3, "min_gene_variability_pctl
 FEWER_COMPONENTS = (SCRUBLET_DEFAULTS["n_prin_comps"], 20, 10)
 # A threshold found between two modes that are not there calls a large part of the donor, or next to nothing of it.
 PLAUSIBLE_CALLS = (0.2, 3.0)
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Bounds of a good cell, inclusive: genes and counts per cell, percentages of counts."""
-
-    min_genes: int = 200
-    max_genes: int = 6000
-    min_counts: int = 500
-    max_counts: int = 30_000
-    max_pct_mito: float = 20.0
-    max_pct_hb: float = 5.0
 
 
 def qc_metrics(counts: sparse.csr_matrix, symbols: np.ndarray) -> pd.DataFrame:
@@ -67,18 +56,6 @@ def qc_metrics(counts: sparse.csr_matrix, symbols: np.ndarray) -> pd.DataFrame:
         share = np.divide(100 * part, totals, out=np.zeros(len(totals)), where=totals > 0)
         metrics[f"pct_{name}"] = share if known else np.nan
     return metrics
-
-
-def broken_rules(metrics: pd.DataFrame, thresholds: Thresholds) -> dict[str, np.ndarray]:
-    """Which cells break which threshold: rule -> boolean array. A metric that is not known breaks none."""
-    return {
-        "too few genes": (metrics["n_genes"] < thresholds.min_genes).to_numpy(),
-        "too many genes": (metrics["n_genes"] > thresholds.max_genes).to_numpy(),
-        "too few counts": (metrics["n_counts"] < thresholds.min_counts).to_numpy(),
-        "too many counts": (metrics["n_counts"] > thresholds.max_counts).to_numpy(),
-        "high mitochondrial share": (metrics["pct_mito"] > thresholds.max_pct_mito).to_numpy(),
-        "high hemoglobin share": (metrics["pct_hb"] > thresholds.max_pct_hb).to_numpy(),
-    }
 
 
 def call_doublets(scores: np.ndarray, found: np.ndarray | None, *, expected_rate: float) -> tuple[np.ndarray, str]:
@@ -159,40 +136,85 @@ def doublets_by_donor(
     return pd.DataFrame({"doublet_score": score, "is_doublet": called}), how
 
 
-def reasons_of(rules: dict[str, np.ndarray]) -> np.ndarray:
-    """Every rule that a cell broke, joined by '; ', in the order of `rules`; '' for a good cell."""
-    reasons = np.full(len(next(iter(rules.values()))), "", dtype=object)
-    for rule, broken in rules.items():
-        reasons[broken] = [f"{old}; {rule}" if old else rule for old in reasons[broken]]
-    return reasons
+def rules_of_cells(
+    donors: np.ndarray, fixed: Thresholds, expected_rate: float, table: pd.DataFrame | None
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """The bounds and the expected doublet rate of each cell.
+
+    Parameters
+    ----------
+    donors
+        Donor of each cell.
+    fixed, expected_rate
+        What holds where there is no table.
+    table
+        One row a donor: donor_id, the bounds, expected_doublet_rate (made by QC_THRESHOLDS).
+
+    Raises
+    ------
+    BadInput
+        The table lacks a donor.
+    """
+    if table is None:
+        bounds = pd.DataFrame({name: np.full(len(donors), float(value)) for name, value in vars(fixed).items()})
+        return bounds, np.full(len(donors), expected_rate)
+    missing = set(donors) - set(table["donor_id"])
+    if missing:
+        raise BadInput(f"thresholds: donor '{min(missing)}' is missing; make them from the same cohort")
+    rows = table.set_index("donor_id").loc[donors].reset_index(drop=True)
+    return rows[list(BOUNDS)].astype(float), rows["expected_doublet_rate"].to_numpy(dtype=float)
+
+
+def doublets_at_rates(
+    counts: sparse.csr_matrix, donors: np.ndarray, passing: np.ndarray, *, rates: np.ndarray, seed: int
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """`doublets_by_donor` with an expected rate of each donor's own.
+
+    Parameters
+    ----------
+    rates
+        Expected share of doublets, one value a cell, the same in all cells of a donor.
+    """
+    if len(np.unique(rates)) == 1:
+        return doublets_by_donor(counts, donors, passing, expected_rate=float(rates[0]), seed=seed)
+    parts, how = [], {}
+    for rate in np.unique(rates):
+        rows = np.flatnonzero(rates == rate)
+        part, part_how = doublets_by_donor(
+            counts[rows], donors[rows], passing[rows], expected_rate=float(rate), seed=seed
+        )
+        parts.append(part.set_index(rows))
+        how |= part_how
+    return pd.concat(parts).sort_index(), dict(sorted(how.items()))
 
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shard", type=Path, required=True)
     for name, default in vars(Thresholds()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=default)
     parser.add_argument("--expected-doublet-rate", type=float, default=0.06)
+    parser.add_argument("--thresholds", type=Path, help="a table with each donor's own bounds and doublet rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--output-summary", type=Path, required=True)
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    thresholds = Thresholds(**{name: getattr(args, name) for name in vars(Thresholds())})
+    fixed = Thresholds(**{name: getattr(args, name) for name in BOUNDS})
+    table = read_parquet(args.thresholds) if args.thresholds else None
     shard = read_h5ad(args.shard)
     symbols, donors = shard.var["symbol"].to_numpy(dtype=object), shard.obs["donor_id"].to_numpy(dtype=object)
     metrics = qc_metrics(shard.X, symbols)
-    rules = broken_rules(metrics, thresholds)
+    bounds, rates = rules_of_cells(donors, fixed, args.expected_doublet_rate, table)
+    rules = broken_rules(metrics, bounds)
     passing = ~np.logical_or.reduce(list(rules.values()))
     # One thread: with two, BLAS adds up in another order and scores change in their last digits. Shards run in
     # parallel instead.
     with limit_threads(1):
-        doublets, how = doublets_by_donor(
-            shard.X, donors, passing, expected_rate=args.expected_doublet_rate, seed=args.seed
-        )
+        doublets, how = doublets_at_rates(shard.X, donors, passing, rates=rates, seed=args.seed)
     rules["doublet"] = doublets["is_doublet"].to_numpy()
-    table = pd.DataFrame(
+    cells = pd.DataFrame(
         {
             "cell_id": shard.obs_names.to_numpy(dtype=object),
             "donor_id": donors,
@@ -200,8 +222,8 @@ def main(argv: list[str]) -> None:
         }
     )
     reason = reasons_of(rules)
-    table = pd.concat([table, metrics, doublets], axis=1).assign(kept=reason == "", reason=reason)
-    write_parquet(table, args.output)
+    cells = pd.concat([cells, metrics, doublets], axis=1).assign(kept=reason == "", reason=reason)
+    write_parquet(cells, args.output)
 
     notes = []
     if not (symbols != "").any():
@@ -210,7 +232,10 @@ def main(argv: list[str]) -> None:
         for name, member in (("mitochondrial", is_mitochondrial), ("hemoglobin", is_hemoglobin)):
             if not member(symbols).any():
                 notes.append(f"no {name} gene in the cohort: its share is 0 in every cell")
-    write_json({"donors": how, "notes": notes}, args.output_summary)
+    in_force = {name: [float(bounds[name].min()), float(bounds[name].max())] for name in BOUNDS}
+    expected = dict(zip(donors.tolist(), rates.tolist(), strict=True))
+    summary = {"donors": how, "notes": notes, "thresholds": in_force, "expected_doublet_rates": expected}
+    write_json(summary, args.output_summary)
     write_versions("qc_cells", ["numpy", "scipy", "scrublet"], args.versions)
 
 

@@ -19,6 +19,7 @@ from published_tree import merge_trees, summary_of, table_of
 from report_figures import Picture, embed, in_folder
 from report_funnel import breaks, funnel
 from report_methods import methods, shown
+from report_qc import qc_content
 from report_resources import resource_rows
 
 ALPHA = 0.05
@@ -277,6 +278,7 @@ def content_of(
         "breaks": breaks(stages),
         "notes": list(dict.fromkeys(cohort_notes)),
         "qc": qc,
+        **qc_content(files),
         "drawn": {
             "cohort": in_folder(pictures, "cohort/figures", COHORT_FIGURES),
             "qc": in_folder(pictures, "qc/figures", QC_FIGURES),

@@ -239,6 +239,9 @@ def written(tmp_path_factory) -> dict[str, Path]:
         "qc/cells.parquet",
         "qc/summary.tsv",
         "qc/doublets.tsv",
+        "qc/rules.tsv",
+        "qc/rule_combinations.tsv",
+        "qc/thresholds.tsv",
         "pseudobulk/samples.tsv",
     ):
         files[name] = cohort / "published" / name

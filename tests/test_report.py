@@ -203,6 +203,17 @@ def test_the_funnel_adds_up_and_is_recomputed_from_the_tables(inputs, page):
     ]
 
 
+def test_each_rule_of_quality_control_is_shown_with_its_threshold_and_cells(page, inputs):
+    rules = read_tsv(inputs / "merge_qc/published/qc/rules.tsv").fillna("").set_index("rule")
+    rows = {row[0]: row[1:] for row in page.table("Only this rule", "Others too")[1:]}
+    assert list(rows) == rules.index.tolist() and rules.loc["any rule", "alone"] > 0
+    for rule, row in rows.items():
+        expected = rules.loc[rule]
+        assert row[0] == expected["threshold"]
+        numbers = (expected["alone"], expected["only"], expected["with_others"])
+        assert (row[1], row[3], row[4]) == tuple(f"{n:,}" for n in numbers)
+
+
 def test_samples_left_out_are_counted_with_their_cells_and_donors(tmp_path):
     write_tsv(
         pd.DataFrame(

@@ -5,7 +5,7 @@ process QC_CELLS {
     container "${task.ext.container}"
 
     input:
-    tuple val(meta), path(shard)
+    tuple val(meta), path(shard), path(thresholds)
 
     output:
     tuple val(meta), path('*_step-qc_cells.parquet'), emit: cells
@@ -14,10 +14,10 @@ process QC_CELLS {
 
     script:
     """
-    # uses: checkpoints.py command_line.py gene_lists.py
+    # uses: checkpoints.py command_line.py gene_lists.py qc_rules.py
     # environment: ${task.ext.environment}
     qc_cells.py \\
-        --shard '${shard}' \\
+        --shard '${shard}' ${thresholds ? "--thresholds '${thresholds}'" : ''} \\
         --min-genes ${params.min_genes} \\
         --max-genes ${params.max_genes} \\
         --min-counts ${params.min_counts} \\
