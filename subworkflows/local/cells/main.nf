@@ -68,6 +68,7 @@ workflow CELLS {
     shards     = good_shards                // [ [id: 'shard-003'], counts.h5ad, cells.parquet ]
     cells      = MERGE_QC.out.cells         // [ [id: 'all'], cells.parquet ]
     cell_types = MERGE_QC.out.cell_types    // [ [id: 'all'], cell_types.tsv ]
+    thresholds                              // [ [id: 'all'], each donor's own thresholds or none ]
     counts                                  // [ [id: 'all'], [ counts.h5ad a cell type ] ]
     samples                                 // [ [id: 'all'], samples.tsv ]
     published                               // [ meta, [ published files ] ]
