@@ -21,6 +21,7 @@ from report_funnel import breaks, funnel
 from report_methods import methods, shown
 from report_qc import qc_content
 from report_resources import resource_rows
+from report_sensitivity import sensitivity_content
 
 ALPHA = 0.05
 N_TOP_GENES = 20
@@ -279,6 +280,8 @@ def content_of(
         "notes": list(dict.fromkeys(cohort_notes)),
         "qc": qc,
         **qc_content(files),
+        "sensitivity": sensitivity_content(files),
+        "drawn_sensitivity": in_folder(pictures, "sensitivity/figures"),
         "drawn": {
             "cohort": in_folder(pictures, "cohort/figures", COHORT_FIGURES),
             "qc": in_folder(pictures, "qc/figures", QC_FIGURES),

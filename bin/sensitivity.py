@@ -26,6 +26,9 @@ COLUMNS = (
     "n_called_base", "n_shared", "jaccard", "n_robust", "n_robust_base", "jaccard_robust", "sign_agreement",
     "correlation",
 )  # fmt: skip
+CELL_COLUMNS = (
+    "variant", "n_cells", "n_kept_in_run", "n_kept", "n_lost", "n_gained", "n_gained_without_doublet_score",
+)  # fmt: skip
 GENE_COLUMNS = ("gene_id", "symbol", "base_mean", "log2_fold_change", "p_value", "padj", "padj_companion", "robust")
 TEXT = {"gene_id": str, "symbol": str}
 
@@ -216,9 +219,9 @@ def main(argv: list[str]) -> None:
         plot_sensitivity(table),
         args.output / "figures/sensitivity",
         title="What changes with other quality control or another design",
-        description=f"{n} variants (rows) against the run itself (base), by cell type. Left: genes at an adjusted p below "
-        f"{ALPHA:g}. Middle: of the genes called by the variant or the run, the share called by both. Right: correlation "
-        "of the log2 fold changes of all genes tested in both. A dash: not computed.",
+        description=f"{n} variants (rows) against the run itself (base), by cell type. Left: genes at an adjusted p "
+        f"below {ALPHA:g}. Middle: of the genes called by the variant or the run, the share called by both. Right: "
+        "correlation of the log2 fold changes of all genes tested in both. A dash: not computed.",
     )
     write_versions("sensitivity", ["matplotlib", "numpy", "pandas"], args.versions)
 
