@@ -28,8 +28,8 @@ SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())
 PARAMETERS = {name for group in SCHEMA["$defs"].values() for name in group["properties"]}
 PREDICTION = "cell_types/ID/prediction/model-M_alpha-A"
 FOLDERS = r"(?:cohort|qc|embedding|clusters|pseudobulk|cell_types|sensitivity|pipeline_info)"
-# Options of the engine, of Java and of scripts, and the placeholder for a parameter; all others are in the schema.
-OTHER_OPTIONS = {"--add-opens", "--threads", "--name"}
+# Options of the engine, of Java, of scripts and benchmarks, and the placeholder for a parameter; all others are in the schema.
+OTHER_OPTIONS = {"--add-opens", "--threads", "--name", "--results", "--truth", "--only", "--quick"}
 
 
 @pytest.fixture(params=PAGES, ids=lambda path: path.name)
