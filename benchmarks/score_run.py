@@ -53,9 +53,9 @@ def score_cells(cells: pd.DataFrame, truth: pd.DataFrame, name: str) -> Iterator
     if dying.any():
         out = (~cells.loc[dying, "kept"].astype(bool)).mean()
         figure = f"{100 * out:.1f} % of {int(dying.sum()):,}"
-        yield Verdict(f"{name}: dying cells out: >= 90 %", figure, out >= 0.9)
+        yield Verdict(f"{name}: dying cells out: >= 90 %", figure, bool(out >= 0.9))
     lost = (~cells.loc[good, "kept"].astype(bool)).mean()
-    yield Verdict(f"{name}: good cells lost: <= 2 %", f"{100 * lost:.2f} % of {int(good.sum()):,}", lost <= 0.02)
+    yield Verdict(f"{name}: good cells lost: <= 2 %", f"{100 * lost:.2f} % of {int(good.sum()):,}", bool(lost <= 0.02))
     yield from score_doublets(cells, known, name)
 
 
@@ -65,12 +65,12 @@ def score_doublets(cells: pd.DataFrame, known: pd.DataFrame, name: str) -> Itera
     if not scored.any() or known.loc[scored, "is_doublet"].nunique() < 2:
         return
     auroc = roc_auc_score(known.loc[scored, "is_doublet"], cells.loc[scored, "doublet_score"])
-    yield Verdict(f"{name}: doublet AUROC: >= .96", f"{auroc:.3f}", auroc >= 0.96)
+    yield Verdict(f"{name}: doublet AUROC: >= .96", f"{auroc:.3f}", bool(auroc >= 0.96))
     called, true = cells["is_doublet"].astype(bool), known["is_doublet"]
     precision = (called & true).sum() / max(called.sum(), 1)
     recall = (called & true).sum() / true.sum()
     figure = f"recall {recall:.2f}, precision {precision:.2f} ({int(called.sum()):,} calls)"
-    met = recall >= 0.6 and precision >= 0.85
+    met = bool(recall >= 0.6 and precision >= 0.85)
     yield Verdict(f"{name}: doublets called: recall >= .6 at precision >= .85", figure, met)
 
 
@@ -82,7 +82,7 @@ def limit_of(n_calls: int) -> float:
 def rate_verdict(target: str, n_false: int, n_calls: int) -> Verdict:
     """Whether the false share of the calls goes with a rate of 5 %."""
     share, limit = n_false / max(n_calls, 1), limit_of(n_calls)
-    return Verdict(f"{target} (here {limit:.3f})", f"{share:.3f} ({n_false} of {n_calls})", share <= limit)
+    return Verdict(f"{target} (here {limit:.3f})", f"{share:.3f} ({n_false} of {n_calls})", bool(share <= limit))
 
 
 def score_expression(results: Path, effects: pd.DataFrame) -> Iterator[Verdict]:
@@ -118,13 +118,15 @@ def score_expression(results: Path, effects: pd.DataFrame) -> Iterator[Verdict]:
         right, signs = right + int(agree.sum()), signs + len(found)
         power = len(found) / max(int(true.sum()), 1)
         figure = f"power {power:.2f} ({len(found)} of {int(true.sum())} tested that age), robust {sums_of(calls, true)}"
-        yield Verdict(f"DE, {row.cell_type}: genes that age are found", figure, len(found) > 0 or not true.any())
+        yield Verdict(f"DE, {row.cell_type}: genes that age are found", figure, bool(len(found) > 0 or not true.any()))
     for kind, (n_false, n_called) in sums.items():
         calibrated = kind == "robust" or types.loc[types["kept"], "n_samples"].min() >= CALIBRATED_FROM_SAMPLES
         if n_called and calibrated:
             yield rate_verdict(f"DE, all cell types, {kind}: FDR <= .05 + 2 SE", n_false, n_called)
     if signs:
-        yield Verdict("DE: signs of true calls right: >= 99 %", f"{100 * right / signs:.1f} %", right / signs >= 0.99)
+        yield Verdict(
+            "DE: signs of true calls right: >= 99 %", f"{100 * right / signs:.1f} %", bool(right / signs >= 0.99)
+        )
 
 
 def sums_of(calls: dict[str, pd.Series], true: pd.Series) -> str:
@@ -173,7 +175,7 @@ def score_prediction(results: Path) -> Iterator[Verdict]:
     )
     better = (best["mae"] < best["baseline_mae"]).sum()
     figure = f"{better} of {len(best)}; R2 {best['r2'].min():.2f} to {best['r2'].max():.2f}"
-    yield Verdict("prediction: error below the median age's in every cell type", figure, better == len(best))
+    yield Verdict("prediction: error below the median age's in every cell type", figure, bool(better == len(best)))
 
 
 def score_run(results: Path, truth: Path) -> Iterator[Verdict]:

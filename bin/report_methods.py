@@ -77,8 +77,8 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "sensitivity/sensitivity.tsv",
-        "The tests were repeated with other quality control or designs ({sensitivity}), on the same metrics and doublet "
-        "scores.",
+        "The tests were repeated with other quality control or designs ({sensitivity}), on the same metrics and "
+        "doublet scores.",
         (),
     ),
     (
