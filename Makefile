@@ -1,7 +1,7 @@
 # What a person or CI calls. Everything is set up on first use; a machine needs Python 3.11 (pip, venv) and make.
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lint-python lint-shell lint-nextflow lint-nf-core image lock bench clean
+.PHONY: help demo test lint lint-python lint-shell lint-nextflow lint-nf-core image lock bench truth clean
 
 BOOTSTRAP := sh containers/bootstrap.sh
 DEV := $(BOOTSTRAP) dev
@@ -55,6 +55,9 @@ lock: ## refresh all locks and show what changed
 
 bench: ## run the benchmarks
 	@if [ -x benchmarks/run ]; then $(DEV) benchmarks/run; else echo "no benchmarks/run in this version"; fi
+
+truth: ## score the analysis against cohorts whose truth is known (TRUTH_OPTIONS: see benchmarks/truth -h)
+	@$(DEV) benchmarks/truth $(TRUTH_OPTIONS)
 
 clean: ## delete what runs and tests left in this folder (not the shared cache)
 	rm -rf build work .nextflow .nextflow.log* .nextflow.pid .coverage .pytest_cache .ruff_cache

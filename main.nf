@@ -6,6 +6,7 @@ include { COHORT          } from './subworkflows/local/cohort'
 include { CELLS           } from './subworkflows/local/cells'
 include { EMBEDDING       } from './subworkflows/local/embedding'
 include { CELL_TYPES      } from './subworkflows/local/cell_types'
+include { VARIANTS        } from './subworkflows/local/variants'
 include { CHECK_PSEUDOBULK } from './modules/local/check_pseudobulk'
 include { PLOT_PSEUDOBULK } from './modules/local/plot_pseudobulk'
 include { EXPORT_H5AD     } from './modules/local/export_h5ad'
@@ -31,6 +32,8 @@ workflow {
         table      = CHECK_PSEUDOBULK.out.table
         counts     = CHECK_PSEUDOBULK.out.counts
         cell_types = CHECK_PSEUDOBULK.out.cell_types
+        // No cells: the variants of the sensitivity analysis can only change the design.
+        (shards, filtered_types, thresholds, donors) = [channel.empty(), channel.empty(), channel.empty(), channel.empty()]
         published  = published.mix(CHECK_PSEUDOBULK.out.published)
         versions   = versions.mix(CHECK_PSEUDOBULK.out.versions)
     }
@@ -53,6 +56,7 @@ workflow {
         table      = CELLS.out.table
         counts     = CELLS.out.counts
         cell_types = CELLS.out.cell_types
+        (shards, filtered_types, thresholds, donors) = [CELLS.out.shards, COHORT.out.cell_types, CELLS.out.thresholds, COHORT.out.donors]
         published  = published.mix(CELLS.out.published)
         versions   = versions.mix(CELLS.out.versions)
 
@@ -68,7 +72,7 @@ workflow {
                     .combine(results.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [folders] })
                     .combine(COHORT.out.donors)
                     .combine(description)
-                    .map { shards, folders, meta, donors, parameters -> [meta, shards, folders, donors, parameters] }
+                    .map { all_shards, folders, meta, table, parameters -> [meta, all_shards, folders, table, parameters] }
             )
             versions = versions.mix(EXPORT_H5AD.out.versions)
         }
@@ -83,6 +87,11 @@ workflow {
         CELL_TYPES(counts, table, cell_types)
         published = published.mix(CELL_TYPES.out.published)
         versions  = versions.mix(CELL_TYPES.out.versions)
+        if (params.sensitivity) {
+            VARIANTS(shards, filtered_types, thresholds, donors, counts, samples, CELL_TYPES.out.expression)
+            published = published.mix(VARIANTS.out.published)
+            versions  = versions.mix(VARIANTS.out.versions)
+        }
     }
 
     if (!params.check_only) {

@@ -2,7 +2,8 @@
 """Put the quality control of all shards together and decide which cell types have enough samples.
 
 In: the cell tables and summaries of QC_CELLS, the table of cell types and the donors. Out: `cells.parquet` (all
-cells that the cohort filter kept), `summary.tsv` (cells lost by each rule, alone and together with others),
+cells that the cohort filter kept), `summary.tsv` (cells lost by each rule, so that they add up), `rules.tsv` (what each
+rule removes alone, only it, and all together, with the thresholds), `rule_combinations.tsv`,
 `doublets.tsv` (how each donor's doublets were called), the final `cell_types.tsv`, and `qc.json`.
 """
 
@@ -13,11 +14,7 @@ import pandas as pd
 
 from checkpoints import read_json, read_parquet, write_json, write_parquet, write_tsv, write_versions
 from command_line import BadInput, run
-
-RULES = (
-    "too few genes", "too many genes", "too few counts", "too many counts", "high mitochondrial share",
-    "high hemoglobin share", "doublet",
-)  # fmt: skip
+from qc_rules import BOUNDS, RULES
 
 
 def losses(cells: pd.DataFrame) -> pd.DataFrame:
@@ -39,6 +36,49 @@ def losses(cells: pd.DataFrame) -> pd.DataFrame:
         {"rule": "all", "cells": len(cells), "alone": len(cells)},
     ]
     return pd.DataFrame(rows)
+
+
+def bounds_in_force(summaries: list[dict]) -> dict[str, tuple[float, float]]:
+    """The lowest and the highest value of each bound over the donors of all shards; empty where none was told."""
+    told = [summary["thresholds"] for summary in summaries if summary.get("thresholds")]
+    return {name: (min(t[name][0] for t in told), max(t[name][1] for t in told)) for name in BOUNDS} if told else {}
+
+
+def rule_table(cells: pd.DataFrame, bounds: dict[str, tuple[float, float]]) -> pd.DataFrame:
+    """What each rule removes by itself, only by itself, and all together.
+
+    Returns
+    -------
+    rule; threshold (text, a range where donors have their own); alone: cells that the rule would remove if it were
+    the only one; only: cells that no other rule removes; with_others; percent of all cells. The last row, `any rule`,
+    is all of them together.
+    """
+    counts = cells["reason"].value_counts()
+    broken = {reason: reason.split("; ") for reason in counts.index if reason}
+
+    def row(rule: str, threshold: str, alone: int, only: int) -> dict:
+        share = 100 * alone / max(len(cells), 1)
+        return {"rule": rule, "threshold": threshold, "alone": alone, "only": only, "with_others": alone - only,
+                "percent": share}  # fmt: skip
+
+    rows = []
+    for rule, name in zip(RULES, [*BOUNDS, None], strict=True):
+        low, high = bounds.get(name, (None, None))
+        sign = "" if low is None else "< " if name.startswith("min") else "> "
+        unit = " %" if name and "pct" in name else ""
+        text = "" if low is None else f"{sign}{low:g}{unit}" if low == high else f"{sign}{low:g} to {high:g}{unit}"
+        alone = sum(int(counts[reason]) for reason, rules in broken.items() if rule in rules)
+        rows.append(row(rule, text if name else "doublet score", alone, int(counts.get(rule, 0))))
+    n_any = int(counts.drop("", errors="ignore").sum())
+    return pd.DataFrame([*rows, row("any rule", "", n_any, sum(r["only"] for r in rows))])
+
+
+def combination_table(cells: pd.DataFrame) -> pd.DataFrame:
+    """How many cells broke exactly which rules, the largest combination first; every cell is in one row."""
+    counts = cells["reason"].value_counts().rename_axis("rules").reset_index(name="cells")
+    counts["n_rules"] = [len(rules.split("; ")) if rules else 0 for rules in counts["rules"]]
+    counts["rules"] = counts["rules"].replace("", "none")
+    return counts.sort_values(["n_rules", "cells", "rules"], ascending=[True, False, True], ignore_index=True)
 
 
 def final_cell_types(types: pd.DataFrame, cells: pd.DataFrame, *, min_cells: int, min_samples: int) -> pd.DataFrame:
@@ -82,6 +122,8 @@ def main(argv: list[str]) -> None:
         n_cells=("kept", "size"), n_scored=("doublet_score", "count"), n_doublets=("is_doublet", "sum")
     )
     by_donor["how"] = by_donor.index.map(how)
+    rates = {donor: rate for one in summaries for donor, rate in one.get("expected_doublet_rates", {}).items()}
+    by_donor["expected_rate"] = by_donor.index.map(rates)
 
     types = final_cell_types(
         read_parquet(args.cell_types), cells, min_cells=args.min_cells_per_sample, min_samples=args.min_samples_per_type
@@ -95,6 +137,8 @@ def main(argv: list[str]) -> None:
         )
     write_parquet(cells, args.output / "qc/cells.parquet")
     write_tsv(summary, args.output / "qc/summary.tsv")
+    write_tsv(rule_table(cells, bounds_in_force(summaries)), args.output / "qc/rules.tsv")
+    write_tsv(combination_table(cells), args.output / "qc/rule_combinations.tsv")
     write_tsv(by_donor.reset_index(), args.output / "qc/doublets.tsv")
     write_tsv(types, args.output / "cohort/cell_types.tsv")
     lost = summary[~summary["rule"].isin(["kept", "all"])].set_index("rule")["alone"]

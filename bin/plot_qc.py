@@ -5,7 +5,7 @@ In: `cells.parquet` of all cells that the cohort filter kept. Out: figures.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,23 +38,38 @@ from plotting import (
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of cells.parquet as it is drawn: its label, its scale, and the bounds of a good cell."""
+    """A column of cells.parquet as it is drawn: its label, its scale, and the bounds of a good cell.
+
+    A bound is the values of all donors, strictest and mildest; empty where there is none.
+    """
 
     column: str
     label: str
     scale: str = "linear"
-    low: float | None = None
-    high: float | None = None
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
 
 
-def metrics_of(thresholds: Mapping[str, float]) -> tuple[Metric, ...]:
-    """The metrics and the thresholds that were in force (min_genes, max_genes, ..., max_pct_hb)."""
-    t = thresholds
+def metrics_of(thresholds: Mapping[str, float], by_donor: pd.DataFrame | None = None) -> tuple[Metric, ...]:
+    """The metrics and the thresholds that were in force.
+
+    Parameters
+    ----------
+    thresholds
+        min_genes, max_genes, ..., max_pct_hb.
+    by_donor
+        The same as columns, one row a donor, where donors have their own.
+    """
+
+    def bound(name: str) -> tuple[float, ...]:
+        values = [thresholds[name]] if by_donor is None else by_donor[name]
+        return tuple(sorted({float(min(values)), float(max(values))}))
+
     return (
-        Metric("n_genes", "Genes", "log", t["min_genes"], t["max_genes"]),
-        Metric("n_counts", "Counts", "log", t["min_counts"], t["max_counts"]),
-        Metric("pct_mito", "Mitochondrial (%)", "root", None, t["max_pct_mito"]),
-        Metric("pct_hb", "Hemoglobin (%)", "root", None, t["max_pct_hb"]),
+        Metric("n_genes", "Genes", "log", bound("min_genes"), bound("max_genes")),
+        Metric("n_counts", "Counts", "log", bound("min_counts"), bound("max_counts")),
+        Metric("pct_mito", "Mitochondrial (%)", "root", (), bound("max_pct_mito")),
+        Metric("pct_hb", "Hemoglobin (%)", "root", (), bound("max_pct_hb")),
         Metric("pct_ribo", "Ribosomal (%)"),
         Metric("doublet_score", "Doublet score"),
     )
@@ -100,7 +115,7 @@ def draw_violins(ax: Axes, cells: pd.DataFrame, metric: Metric, types: list[str]
     if not known.any():
         no_data(ax, f"{metric.label}: not known for this cohort")
         return
-    bounds = [forward(np.float64(bound)) for bound in (metric.low, metric.high) if bound is not None]
+    bounds = [forward(np.float64(bound)) for bound in (*metric.low, *metric.high)]
     low, high = min(values[known].min(), *bounds, np.inf), max(values[known].max(), *bounds, -np.inf)
     low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
     for place, name in enumerate(types):
@@ -127,11 +142,13 @@ def draw_violins(ax: Axes, cells: pd.DataFrame, metric: Metric, types: list[str]
             markeredgecolor="black",
             markeredgewidth=0.4,
         )
-    for bound in (metric.low, metric.high):
-        if bound is not None:
+    for ends in (metric.low, metric.high):
+        if len(ends) == 2:  # donors have their own: the band that holds them all
+            ax.axhspan(*(forward(np.float64(bound)) for bound in ends), color=CUT, alpha=0.12, linewidth=0, zorder=0)
+        for bound in ends:
             ax.axhline(forward(np.float64(bound)), color=CUT, linestyle="--", linewidth=1)
             ax.annotate(
-                f"{bound:,g}",
+                f"{bound:,.4g}" if bound < 100 else f"{bound:,.0f}",
                 (1, forward(np.float64(bound))),
                 xycoords=("axes fraction", "data"),
                 xytext=(3, 0),
@@ -169,21 +186,21 @@ def plot_violins(cells: pd.DataFrame, metrics: tuple[Metric, ...]) -> Figure:
     return figure
 
 
-def draw_thresholds(ax: Axes, thresholds: Mapping[str, float]) -> None:
-    """The box of good cells in a plane of counts and genes."""
-    for name, line in (("counts", ax.axvline), ("genes", ax.axhline)):
-        for end in ("min", "max"):
-            line(thresholds[f"{end}_{name}"], color=CUT, linestyle="--", linewidth=0.9, zorder=3)
+def draw_thresholds(ax: Axes, metrics: Sequence[Metric]) -> None:
+    """The box of good cells in a plane of counts and genes; where donors have their own, the widest and narrowest."""
+    for metric, line in ((metrics[1], ax.axvline), (metrics[0], ax.axhline)):
+        for bound in (*metric.low, *metric.high):
+            line(bound, color=CUT, linestyle="--", linewidth=0.9, zorder=3)
 
 
-def plot_counts_and_genes(cells: pd.DataFrame, thresholds: Mapping[str, float]) -> Figure:
+def plot_counts_and_genes(cells: pd.DataFrame, metrics: Sequence[Metric]) -> Figure:
     """Counts against genes of all cells four times: density, mitochondrial and hemoglobin share, doublets."""
     figure = new_figure(9.5, 8)
     axes = figure.subplots(2, 2, sharex=True, sharey=True)
     x, y = (np.maximum(cells[column].to_numpy(dtype=float), 1) for column in ("n_counts", "n_genes"))
     limits = [
-        (min(v.min(), thresholds[f"min_{name}"]) / 1.15, max(v.max(), thresholds[f"max_{name}"]) * 1.15)
-        for v, name in ((x, "counts"), (y, "genes"))
+        (min(v.min(), *metric.low) / 1.15, max(v.max(), *metric.high) * 1.15)
+        for v, metric in ((x, metrics[1]), (y, metrics[0]))
     ]
     axes[0, 0].set(xscale="log", yscale="log", xlim=limits[0], ylim=limits[1])
     log_ticks(axes[0, 0].xaxis)
@@ -193,9 +210,10 @@ def plot_counts_and_genes(cells: pd.DataFrame, thresholds: Mapping[str, float]) 
     density = scatter(axes[0, 0], x, y, norm=LogNorm(1))
     axes[0, 0].set_title("All cells", loc="left")
     figure.colorbar(density, ax=axes[0, 0], label="cells per dot", format=FuncFormatter(lambda v, _: f"{v:,.0f}"))
-    for ax, column, name in ((axes[0, 1], "pct_mito", "Mitochondrial"), (axes[1, 0], "pct_hb", "Hemoglobin")):
-        values, cut = cells[column].to_numpy(dtype=float), thresholds[f"max_{column}"]
-        ax.set_title(f"{name} share, cells over {cut:g} % on top", loc="left")
+    for ax, metric, name in ((axes[0, 1], metrics[2], "Mitochondrial"), (axes[1, 0], metrics[3], "Hemoglobin")):
+        values, cut = cells[metric.column].to_numpy(dtype=float), max(metric.high)
+        limit = " to ".join(f"{bound:.3g}" for bound in metric.high)
+        ax.set_title(f"{name} share, cells over {limit} % on top", loc="left")
         if not np.isfinite(values).any():
             ax.text(
                 0.5,
@@ -208,7 +226,8 @@ def plot_counts_and_genes(cells: pd.DataFrame, thresholds: Mapping[str, float]) 
             continue
         norm = Normalize(0, max(2 * cut, 1e-9))
         scatter(ax, x, y, values=values, norm=norm, cmap="cividis", radius=radius)
-        over = values > cut
+        # By the reason, not by the bound: donors may have their own.
+        over = cells["reason"].astype(str).str.contains(f"high {name.lower()} share", regex=False).to_numpy()
         mappable = scatter(
             ax, x[over], y[over], values=values[over], norm=norm, cmap="cividis", radius=max(radius, 0.5)
         )
@@ -221,7 +240,7 @@ def plot_counts_and_genes(cells: pd.DataFrame, thresholds: Mapping[str, float]) 
     ax.set_title(f"Doublets: {doublets.sum():,} ({share:.1f} %)", loc="left")
     ax.legend(handles=[Patch(color=UP, label="doublet"), Patch(color=PALE, label="other cell")], loc="upper left")
     for ax in axes.flat:
-        draw_thresholds(ax, thresholds)
+        draw_thresholds(ax, metrics)
     for ax in axes[1]:
         ax.set_xlabel("Counts")
     for ax in axes[:, 0]:
@@ -271,6 +290,21 @@ def plot_losses(cells: pd.DataFrame) -> Figure:
     return figure
 
 
+def bounds_text(metrics: Sequence[Metric]) -> str:
+    """The thresholds in words; a range where donors have their own."""
+
+    def ends(values: Sequence[float]) -> str:
+        return " or ".join(f"{value:,.4g}" if value < 100 else f"{value:,.0f}" for value in values)
+
+    genes, counts, mito, hemoglobin = metrics[:4]
+    text = (
+        f"genes {ends(genes.low)} to {ends(genes.high)}, counts {ends(counts.low)} to {ends(counts.high)}, "
+        f"mitochondrial at most {ends(mito.high)} %, hemoglobin at most {ends(hemoglobin.high)} %"
+    )
+    own = any(len(bound) == 2 for metric in metrics[:4] for bound in (metric.low, metric.high))
+    return text + ("; donors have their own, of which the lowest and the highest are shown" if own else "")
+
+
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=Path, required=True, help="cells.parquet")
@@ -284,22 +318,19 @@ def main(argv: list[str]) -> None:
     }
     for name, default in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=default)
+    parser.add_argument("--thresholds", type=Path, help="a table with each donor's own thresholds")
     parser.add_argument("--output", type=Path, required=True, help="folder for the figures")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
     thresholds = {name: getattr(args, name) for name in defaults}
-    metrics = metrics_of(thresholds)
+    metrics = metrics_of(thresholds, read_parquet(args.thresholds) if args.thresholds else None)
     columns = ["cell_type", *(metric.column for metric in metrics), "is_doublet", "kept", "reason"]
     cells = read_parquet(args.cells)
     require_columns(cells, columns, args.cells)
     cells = cells[columns].astype({"cell_type": "category", "reason": "category"})
     n, kept = len(cells), int(cells["kept"].sum())
-    bounds = (
-        f"genes {args.min_genes:,g} to {args.max_genes:,g}, counts {args.min_counts:,g} to "
-        f"{args.max_counts:,g}, "
-        f"mitochondrial at most {args.max_pct_mito:g} %, hemoglobin at most {args.max_pct_hb:g} %"
-    )
+    bounds = bounds_text(metrics)
     save_figure(
         plot_violins(cells, metrics),
         args.output / "violins",
@@ -309,7 +340,7 @@ def main(argv: list[str]) -> None:
         f"quartiles, dashed lines the thresholds: {bounds}.",
     )
     save_figure(
-        plot_counts_and_genes(cells, thresholds),
+        plot_counts_and_genes(cells, metrics),
         args.output / "counts_and_genes",
         title="Counts, genes and what is wrong with cells",
         description=f"Counts against genes of {n:,} cells, on log scales, coloured by density, mitochondrial "

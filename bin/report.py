@@ -20,7 +20,9 @@ from report_comparison import comparison_part, composition_part
 from report_figures import Picture, embed, in_folder
 from report_funnel import breaks, funnel
 from report_methods import methods, shown
+from report_qc import qc_content
 from report_resources import resource_rows
+from report_sensitivity import sensitivity_content
 
 ALPHA = 0.05
 N_TOP_GENES = 20
@@ -282,6 +284,9 @@ def content_of(
         "breaks": breaks(stages),
         "notes": list(dict.fromkeys(cohort_notes)),
         "qc": qc,
+        **qc_content(files),
+        "sensitivity": sensitivity_content(files),
+        "drawn_sensitivity": in_folder(pictures, "sensitivity/figures"),
         "drawn": {
             "cohort": in_folder(pictures, "cohort/figures", COHORT_FIGURES),
             "qc": in_folder(pictures, "qc/figures", QC_FIGURES),

@@ -28,6 +28,13 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("scrublet",),
     ),
     (
+        "qc/thresholds.tsv",
+        "Instead of one value for all, donors had their own, which qc/thresholds.tsv lists: thresholds {qc_thresholds} "
+        "(mad: {mad_cutoff} scaled median absolute deviations within {mad_group}, never beyond those above), expected "
+        "doublets for each 1,000 cells {doublet_rate_per_1000}, from column {doublet_rate_column}.",
+        ("scater",),
+    ),
+    (
         "embedding/genes.tsv",
         "The {n_top_genes} most variable genes were chosen on counts with donors as batches (seurat_v3, span "
         "{hvg_span}), and T and B cell "
@@ -70,6 +77,12 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("deseq2", "pydeseq2", "voom"),
     ),
     (
+        "sensitivity/sensitivity.tsv",
+        "The tests were repeated with other quality control or designs ({sensitivity}), on the same metrics and "
+        "doublet scores.",
+        (),
+    ),
+    (
         "/gsea.tsv",
         "Gene sets ({gene_sets}) of {gene_set_min_size} to {gene_set_max_size} measured genes were tested by "
         "preranked enrichment on the Wald statistic "
@@ -109,6 +122,7 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 REFERENCES = {
     "scrublet": "Wolock SL, Lopez R, Klein AM. Scrublet. Cell Systems 8:281-291 (2019). doi:10.1016/j.cels.2018.11.005",
+    "scater": "McCarthy DJ et al. Scater. Bioinformatics 33:1179-1186 (2017). doi:10.1093/bioinformatics/btw777",
     "seurat": "Stuart T et al. Comprehensive integration of single-cell data. Cell 177:1888-1902 (2019). "
     "doi:10.1016/j.cell.2019.05.031",
     "scanpy": "Wolf FA, Angerer P, Theis FJ. SCANPY. Genome Biology 19:15 (2018). doi:10.1186/s13059-017-1382-0",

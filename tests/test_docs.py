@@ -19,6 +19,7 @@ import gsea
 import merge_pseudobulk
 import overrepresentation
 import predict_age
+import sensitivity
 import simulate_cohort
 import summarize_predictions
 
@@ -28,9 +29,9 @@ OUTPUTS = (ROOT / "docs/outputs.md").read_text()
 SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())
 PARAMETERS = {name for group in SCHEMA["$defs"].values() for name in group["properties"]}
 PREDICTION = "cell_types/ID/prediction/model-M_alpha-A"
-FOLDERS = r"(?:cohort|qc|embedding|clusters|pseudobulk|cell_types|composition|comparison|pipeline_info)"
-# Options of the engine, of Java and of scripts, and the placeholder for a parameter; all others are in the schema.
-OTHER_OPTIONS = {"--add-opens", "--threads", "--name"}
+FOLDERS = r"(?:cohort|qc|embedding|clusters|pseudobulk|cell_types|composition|comparison|sensitivity|pipeline_info)"
+# Options of the engine, Java, scripts and benchmarks, and the placeholder for a parameter; all others are in the schema.
+OTHER_OPTIONS = {"--add-opens", "--threads", "--name", "--results", "--truth", "--only", "--quick"}
 
 
 @pytest.fixture(params=PAGES, ids=lambda path: path.name)
@@ -241,6 +242,9 @@ def written(tmp_path_factory) -> dict[str, Path]:
         "qc/cells.parquet",
         "qc/summary.tsv",
         "qc/doublets.tsv",
+        "qc/rules.tsv",
+        "qc/rule_combinations.tsv",
+        "qc/thresholds.tsv",
         "pseudobulk/samples.tsv",
     ):
         files[name] = cohort / "published" / name
@@ -266,6 +270,9 @@ CONSTANTS = {
     f"{PREDICTION}/predictions.tsv": predict_age.PREDICTIONS,
     f"{PREDICTION}/metrics.tsv": predict_age.METRICS,
     f"{PREDICTION}/coefficients.tsv": predict_age.COEFFICIENTS,
+    "sensitivity/sensitivity.tsv": sensitivity.COLUMNS,
+    "sensitivity/cells.tsv": sensitivity.CELL_COLUMNS,
+    "sensitivity/genes.parquet": ("variant", "id", *sensitivity.GENE_COLUMNS),
     "prediction_summary.tsv": summarize_predictions.COLUMNS,
     "composition/composition.tsv": composition.COLUMNS,
     "composition/proportions.tsv": composition.PROPORTIONS,

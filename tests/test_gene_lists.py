@@ -23,6 +23,13 @@ def test_membership_is_exact(member, inside, outside):
     assert not member(outside).any()
 
 
+def test_prefixes_would_catch_kinases_growth_factors_and_mitochondrial_ribosomes():
+    """`^HB` and `^RP[SL]` caught these: none is hemoglobin, none a cytosolic ribosomal protein."""
+    kinases = [f"RPS6K{suffix}" for suffix in ("A1", "A2", "A3", "A4", "A5", "A6", "B1", "B2", "C1", "L1")]
+    assert not is_ribosomal([*kinases, "RPS19BP1", "RPL17-C18orf32", "MRPS12", "MRPL3"]).any()
+    assert not is_hemoglobin(["HBEGF", "HBP1", "HBS1L", "HBBP1", "HBM1"]).any()
+
+
 def test_there_are_thirteen_protein_genes_of_the_mitochondrion():
     genes = "ND1 ND2 ND3 ND4 ND4L ND5 ND6 CO1 CO2 CO3 ATP6 ATP8 CYB".split()
     assert is_mitochondrial([f"MT-{gene}" for gene in genes]).sum() == 13

@@ -7,6 +7,7 @@ import pytest
 import merge_qc
 from checkpoints import read_json, read_parquet, read_tsv, write_json, write_parquet
 from command_line import BadInput
+from qc_rules import RULES, Thresholds
 
 
 def cells_of(rows):
@@ -32,7 +33,10 @@ def run(shards, folder, *options):
             donor: "not scored: fewer than 100 cells" if donor == "D2" else "scrublet"
             for donor in shard["donor_id"].unique()
         }
-        write_json({"donors": how, "notes": ["a note"]}, folder / f"{i}.json")
+        bounds = {name: [low, low + i] for name, low in vars(Thresholds()).items()}
+        rates = dict.fromkeys(how, 0.06)
+        summary = {"donors": how, "notes": ["a note"], "thresholds": bounds, "expected_doublet_rates": rates}
+        write_json(summary, folder / f"{i}.json")
     tables, summaries = ([str(folder / f"{i}.{kind}") for i in range(len(shards))] for kind in ("parquet", "json"))
     merge_qc.main(
         ["--cells", *tables[::-1], "--summaries", *summaries, "--cell-types", str(folder / "types.parquet"), "--output",
@@ -69,6 +73,27 @@ def test_losses_add_up_and_each_cell_counts_once(shards, tmp_path):
     assert funnel["input"] == funnel["kept"] + sum(funnel["lost"].values())
 
 
+def test_each_rule_is_counted_alone_only_and_with_others(shards, tmp_path):
+    folder = run(shards, tmp_path)
+    table = read_tsv(folder / "qc/rules.tsv").set_index("rule")
+    assert table.index.tolist() == [*RULES, "any rule"]
+    assert table.loc["too few genes", ["alone", "only", "with_others"]].tolist() == [8, 3, 5]
+    assert table.loc["too few counts", ["alone", "only", "with_others"]].tolist() == [5, 0, 5]
+    assert table.loc["any rule", ["alone", "only"]].tolist() == [12, 7]
+    assert table.loc["any rule", "percent"] == pytest.approx(100 * 12 / 98, rel=1e-5)
+    assert (
+        table.loc["too few genes", "threshold"] == "< 200 to 201"
+        and table.loc["doublet", "threshold"] == "doublet score"
+    )
+    assert table.loc["high mitochondrial share", "threshold"] == "> 20 to 21 %"
+
+
+def test_combinations_of_rules_hold_every_cell_once(shards, tmp_path):
+    table = read_tsv(run(shards, tmp_path) / "qc/rule_combinations.tsv")
+    assert table["rules"].tolist() == ["none", "doublet", "too few genes", "too few genes; too few counts"]
+    assert table["cells"].tolist() == [86, 4, 3, 5] and table["n_rules"].tolist() == [0, 1, 1, 2]
+
+
 def test_cells_of_all_shards_are_in_the_order_of_the_shards(shards, tmp_path):
     cells = read_parquet(run(shards, tmp_path) / "qc/cells.parquet")
     assert cells["cell_id"].tolist() == [name for shard in shards for name in shard["cell_id"]]
@@ -84,7 +109,9 @@ def test_cell_types_are_kept_by_samples_that_are_left(shards, tmp_path):
 def test_unscored_donors_are_named(shards, tmp_path):
     folder = run(shards, tmp_path)
     doublets = read_tsv(folder / "qc/doublets.tsv").set_index("donor_id")
-    assert doublets.loc["D0", ["n_cells", "n_scored", "n_doublets", "how"]].tolist() == [49, 49, 4, "scrublet"]
+    assert doublets.loc["D0", ["n_cells", "n_scored", "n_doublets", "how", "expected_rate"]].tolist() == [
+        49, 49, 4, "scrublet", 0.06,
+    ]  # fmt: skip
     assert doublets.loc["D2", "how"].startswith("not scored")
     assert read_json(folder / "qc/qc.json")["notes"] == [
         "a note",

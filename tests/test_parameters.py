@@ -50,12 +50,38 @@ BAD = [
         {"simulate": None, "pseudobulk": str(ROOT / "main.nf"), "stop_after": "qc"},
         "--stop_after qc: has nothing to do with --pseudobulk",
     ),
+    ({"qc_thresholds": "mads"}, "--qc_thresholds mads: must be one of fixed, mad; did you mean mad?"),
+    ({"mad_group": "a'b"}, "--mad_group a'b: must match"),
+    ({"doublet_rate_per_1000": 1.5}, "--doublet_rate_per_1000 1.5: must be less than 1"),
+    ({"sensitivity": "max_pct_mito"}, "--sensitivity max_pct_mito: must match"),
+    (
+        {"sensitivity": "min_genes=1;rm -rf"},
+        "--sensitivity 'min_genes=1;rm -rf': min_genes 1;rm -rf: must be a whole number",
+    ),
+    (
+        {"sensitivity": "min_gene=300"},
+        "--sensitivity 'min_gene=300': min_gene: cannot be varied; did you mean min_genes?",
+    ),
+    ({"sensitivity": ["doublets=some"]}, "doublets some: must be one of keep, drop"),
+    ({"sensitivity": "strict: max_pct_mito=10 & max_pct_hb=101"}, "max_pct_hb 101: must be at most 100"),
+    ({"sensitivity": "min_genes=7000"}, "min_genes 7000 is more than max_genes 6000"),
+    ({"sensitivity": ["design=~ sex"]}, "the design lacks --test_term age"),
+    ({"sensitivity": "max_pct_mito=10,max_pct_mito= 10"}, "the name 'max_pct_mito_10' stands there twice"),
+    ({"sensitivity": "base: max_pct_mito=10"}, "the name 'base' is that of the run itself"),
+    ({"sensitivity": "doublets=keep", "stop_after": "qc"}, "before which --stop_after qc ends"),
+    (
+        {"simulate": None, "pseudobulk": str(ROOT / "main.nf"), "sensitivity": ["design=~ age", "doublets=keep"]},
+        "--sensitivity 'doublets=keep': needs cells, which --pseudobulk has not",
+    ),
     ({"gene_sets": "/no/such.gmt"}, "--gene_sets /no/such.gmt: there is no such file"),
 ]
 GOOD = [
     {}, {"min_genes": "200"}, {"max_pct_mito": 12.5}, {"ridge_alphas": 5}, {"ridge_alphas": "0.1, 1"}, {"leiden_resolutions": [0.5, 1]},
     {"dataset": "onek1k-2"}, {"strict": "true"}, {"gene_sets": "MSigDB_Hallmark_2020"}, {"design": "~ pool + sex + age"},
     {"simulate": None, "input": "https://example.org/x.h5ad"}, {"design": "~ bmi", "test_term": "bmi"},
+    {"qc_thresholds": "mad", "mad_group": "pool", "mad_cutoff": 3}, {"doublet_rate_per_1000": 0.008, "doublet_rate_column": "rate"},
+    {"sensitivity": "strict: max_pct_mito=10 & min_genes=500,doublets=keep"},
+    {"sensitivity": ["design=~ age + sex:age", "mad: mad_cutoff=3", "max_doublet_score=0.2"]},
 ]  # fmt: skip
 # The files that come with the pipeline must pass as they are.
 GOOD.append({"simulate": None} | json.loads((ROOT / "params.json").read_text()))

@@ -1,13 +1,14 @@
 """Figures of quality control: thresholds where they were, distributions as they are, losses that add up."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from scipy.stats import gaussian_kde
 
 from checkpoints import read_parquet
 from inputs.report_inputs import write_inputs
-from plot_qc import main, metrics_of, plot_counts_and_genes, plot_losses, plot_violins, violin
+from plot_qc import bounds_text, main, metrics_of, plot_counts_and_genes, plot_losses, plot_violins, violin
 
 THRESHOLDS = {
     "min_genes": 200,
@@ -43,6 +44,19 @@ def test_thresholds_are_drawn_where_they_were(cells):
         assert lines == pytest.approx(list(bounds)), title
 
 
+def test_where_donors_have_their_own_thresholds_the_band_between_them_is_drawn(cells):
+    own = pd.DataFrame([THRESHOLDS, THRESHOLDS | {"max_pct_mito": 9, "min_counts": 700}])
+    metrics = metrics_of(THRESHOLDS, own)
+    by_title = {ax.get_title(loc="left"): ax for ax in plot_violins(cells, metrics).axes}
+    lines = {
+        title: [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == "--"]
+        for title, ax in by_title.items()
+    }
+    assert lines["Mitochondrial (%)"] == pytest.approx(np.sqrt([9, 20]))
+    assert lines["Counts"] == pytest.approx(np.log10([500, 700, 30000])) and len(lines["Genes"]) == 2
+    assert "mitochondrial at most 9 or 20 %" in bounds_text(metrics) and "donors have their own" in bounds_text(metrics)
+
+
 def test_a_violin_is_the_kernel_density_of_the_cells():
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.normal(0, 1, 4000), rng.normal(5, 0.5, 2000)])
@@ -64,7 +78,7 @@ def test_a_share_that_is_not_known_is_said_to_be(cells):
     unknown = cells.assign(pct_mito=np.nan, pct_hb=np.nan)
     words = [text.get_text() for ax in plot_violins(unknown, metrics_of(THRESHOLDS)).axes for text in ax.texts]
     assert "Mitochondrial (%): not known for this cohort" in words
-    words = [text.get_text() for ax in plot_counts_and_genes(unknown, THRESHOLDS).axes for text in ax.texts]
+    words = [text.get_text() for ax in plot_counts_and_genes(unknown, metrics_of(THRESHOLDS)).axes for text in ax.texts]
     assert words == [
         "Mitochondrial share: not known for this cohort",
         "Hemoglobin share: not known for this cohort",
@@ -74,7 +88,7 @@ def test_a_share_that_is_not_known_is_said_to_be(cells):
 def test_a_cohort_whose_cells_are_all_alike_can_be_drawn(cells):
     alike = cells.head(20).assign(n_genes=300, n_counts=600, pct_mito=0.0, pct_hb=0.0, pct_ribo=0.0, doublet_score=0.1)
     assert len(plot_violins(alike, metrics_of(THRESHOLDS)).axes) == 6
-    assert plot_counts_and_genes(alike, THRESHOLDS).axes
+    assert plot_counts_and_genes(alike, metrics_of(THRESHOLDS)).axes
 
 
 def test_every_lost_cell_is_in_a_bar(cells):

@@ -134,6 +134,7 @@ def test_kept_is_exactly_no_reason(shard, tmp_path):
     ("found", "how", "calls"),
     [
         (np.arange(100) >= 94, "scrublet", 6),
+        (np.arange(100) >= 87, "scrublet, fewer", 11),
         (np.arange(100) >= 40, "expected rate", 6),
         (np.zeros(100, dtype=bool), "expected rate", 6),
         (None, "expected rate", 6),

@@ -226,6 +226,17 @@ def test_the_funnel_adds_up_and_is_recomputed_from_the_tables(inputs, page):
     ]
 
 
+def test_each_rule_of_quality_control_is_shown_with_its_threshold_and_cells(page, inputs):
+    rules = read_tsv(inputs / "merge_qc/published/qc/rules.tsv").fillna("").set_index("rule")
+    rows = {row[0]: row[1:] for row in page.table("Only this rule", "Others too")[1:]}
+    assert list(rows) == rules.index.tolist() and rules.loc["any rule", "alone"] > 0
+    for rule, row in rows.items():
+        expected = rules.loc[rule]
+        assert row[0] == expected["threshold"]
+        numbers = (expected["alone"], expected["only"], expected["with_others"])
+        assert (row[1], row[3], row[4]) == tuple(f"{n:,}" for n in numbers)
+
+
 def test_samples_left_out_are_counted_with_their_cells_and_donors(tmp_path):
     write_tsv(
         pd.DataFrame(
@@ -353,6 +364,11 @@ def test_methods_name_the_parameters_in_effect_and_only_what_was_run():
     assert sentences[0].startswith("Cells with 123 to 9 genes, 1 to 2 counts, at most 7 %")
     assert "expected rate 0.08" in sentences[1] and sentences[-1] == "The seed of all random steps was 5."
     assert len(sentences) == 3 and len(references) == 1 and "10.1016/j.cels.2018.11.005" in references[0]
+    own = {"qc_thresholds": "mad", "mad_cutoff": 4, "mad_group": "pool"}
+    own |= {"doublet_rate_per_1000": None, "doublet_rate_column": None}
+    sentences, references = methods(own, ["qc/thresholds.tsv"])
+    assert "4 scaled median absolute deviations within pool" in sentences[0] and "1,000 cells not set" in sentences[0]
+    assert references[0].startswith("McCarthy")
     share, _ = methods(
         {"donor_percentile": 1, "min_cells_per_type": 10, "min_donor_fraction": 0.95},
         ["cohort/filtering.json"],

@@ -17,6 +17,7 @@ import filter_cohort  # noqa: E402
 import merge_qc  # noqa: E402
 import pseudobulk  # noqa: E402
 import qc_cells  # noqa: E402
+import qc_thresholds  # noqa: E402
 import split_cohort  # noqa: E402
 from checkpoints import read_parquet, write_h5ad, write_json  # noqa: E402
 from small_cohorts import small_cohort, write_cohort  # noqa: E402
@@ -51,6 +52,11 @@ def main(argv: list[str]) -> None:
         )  # fmt: skip
         parts.append(f"{stem}_step-pseudobulk_sums.h5ad")
         pseudobulk.main(["--shard", shard.name, "--cells", f"{stem}_step-qc_cells.parquet", "--output", parts[-1]])
+    qc_thresholds.main(
+        ["--shards", *map(str, sorted(folder.glob("*_step-split_counts.h5ad"))), "--donors", "donors.parquet",
+         "--donors-table", "donors.tsv", "--min-genes", "5", "--min-counts", "10", "--mad-group", "pool", "--output",
+         "dataset-test_step-qc_thresholds.parquet", "--output-table", "published/qc/thresholds.tsv"]
+    )  # fmt: skip
     merge_qc.main(
         ["--cells", *map(str, sorted(folder.glob("*_step-qc_cells.parquet"))), "--summaries",
          *map(str, sorted(folder.glob("*_step-qc_summary.json"))), "--cell-types", "types.parquet", "--min-samples-per-type", "4",

@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
 import compare_cell_types
 from checkpoints import unique_slugs, write_json, write_parquet, write_tsv
 from composition import compare_donors
+from merge_qc import rule_table
+from qc_rules import Thresholds
 
 SCRIPT_NAME = '<script>alert("age")</script> & co'
 KEPT = (
@@ -205,6 +207,8 @@ def write_qc(out: Path, cells: pd.DataFrame) -> None:
     tree = out / "merge_qc/published"
     write_parquet(cells, tree / "qc/cells.parquet")
     write_tsv(pd.DataFrame(rows), tree / "qc/summary.tsv")
+    bounds = {name: (value, value) for name, value in vars(Thresholds()).items()}
+    write_tsv(rule_table(cells, bounds), tree / "qc/rules.tsv")
     write_json(
         {
             "cells": {"input": len(cells), "lost": lost, "kept": kept},

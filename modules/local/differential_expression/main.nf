@@ -4,7 +4,7 @@ def quote(text) {
 }
 
 process DIFFERENTIAL_EXPRESSION {
-    tag "$meta.id"
+    tag "${meta.variant ? "$meta.variant $meta.id" : meta.id}"
     label 'process_low'
     memory { (768.MB + 80.B * counts.size()) * 2 ** (task.attempt - 1) }
     container "${task.ext.container}"
@@ -24,7 +24,7 @@ process DIFFERENTIAL_EXPRESSION {
     # environment: ${task.ext.environment}
     differential_expression.py \\
         --pseudobulk '${counts}' \\
-        --design ${quote(params.design)} \\
+        --design ${quote(meta.design ?: params.design)} \\
         --test-term ${quote(params.test_term)} \\
         --contrast ${quote(params.contrast)} \\
         --pool-column ${quote(params.pool_column)} \\
@@ -32,7 +32,7 @@ process DIFFERENTIAL_EXPRESSION {
         --method '${params.de_method}' ${params.drop_outlier_samples ? '' : '--keep-outliers'} \\
         --reference '${params.de_reference}' \\
         --cooks '${params.de_cooks}' ${params.de_shrink_lfc ? '--shrink' : ''} ${params.independent_filtering ? '' : '--no-independent-filtering'} \\
-        --min-samples ${params.min_samples_per_type} ${params.strict ? '--strict' : ''} \\
+        --min-samples ${params.min_samples_per_type} ${params.strict && !meta.variant ? '--strict' : ''} \\
         --output 'published/cell_types/${meta.id}/de.tsv' \\
         --summary 'published/cell_types/${meta.id}/de_summary.json'
     """

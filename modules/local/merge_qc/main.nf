@@ -15,7 +15,7 @@ process MERGE_QC {
 
     script:
     """
-    # uses: checkpoints.py command_line.py
+    # uses: checkpoints.py command_line.py qc_rules.py
     # environment: ${task.ext.environment}
     merge_qc.py \\
         --cells ${cells} \\
@@ -29,7 +29,7 @@ process MERGE_QC {
     stub:
     """
     mkdir -p published/qc published/cohort
-    touch published/qc/cells.parquet published/qc/summary.tsv published/cohort/cell_types.tsv
+    touch published/qc/cells.parquet published/qc/summary.tsv published/qc/rules.tsv published/cohort/cell_types.tsv
     echo '{}' > versions.json
     """
 }

@@ -5,7 +5,7 @@ process PLOT_QC {
     container "${task.ext.container}"
 
     input:
-    tuple val(meta), path(cells)
+    tuple val(meta), path(cells), path(thresholds)
 
     output:
     tuple val(meta), path('published/**'), emit: published
@@ -16,7 +16,7 @@ process PLOT_QC {
     # uses: checkpoints.py command_line.py plotting.py
     # environment: ${task.ext.environment}
     plot_qc.py \\
-        --cells '${cells}' \\
+        --cells '${cells}' ${thresholds ? "--thresholds '${thresholds}'" : ''} \\
         --min-genes ${params.min_genes} \\
         --max-genes ${params.max_genes} \\
         --min-counts ${params.min_counts} \\

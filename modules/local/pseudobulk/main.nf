@@ -1,5 +1,5 @@
 process PSEUDOBULK {
-    tag "$meta.id"
+    tag "${meta.variant ? "$meta.variant $meta.id" : meta.id}"
     label 'process_low'
     memory { (768.MB + 20.B * shard.size()) * 2 ** (task.attempt - 1) }
     container "${task.ext.container}"

@@ -5,7 +5,7 @@ process QC_CELLS {
     container "${task.ext.container}"
 
     input:
-    tuple val(meta), path(shard)
+    tuple val(meta), path(shard), path(thresholds)
 
     output:
     tuple val(meta), path('*_step-qc_cells.parquet'), emit: cells
@@ -14,10 +14,10 @@ process QC_CELLS {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py doublets.py gene_lists.py h5ad_stream.py shard_file.py
+    # uses: checkpoints.py cohort_file.py command_line.py doublets.py gene_lists.py h5ad_stream.py qc_rules.py shard_file.py
     # environment: ${task.ext.environment}
     qc_cells.py \\
-        --shard '${shard}' \\
+        --shard '${shard}' ${thresholds ? "--thresholds '${thresholds}'" : ''} \\
         --min-genes ${params.min_genes} \\
         --max-genes ${params.max_genes} \\
         --min-counts ${params.min_counts} \\

@@ -76,6 +76,7 @@ workflow CELL_TYPES {
     )
 
     emit:
+    expression = DIFFERENTIAL_EXPRESSION.out.de.join(DIFFERENTIAL_EXPRESSION.out.summary)    // [ meta, de.tsv, de_summary.json ]
     published = DIFFERENTIAL_EXPRESSION.out.published.mix(
         GSEA.out.published, OVERREPRESENTATION.out.published, PREDICT_AGE.out.published,
         SUMMARIZE_PREDICTIONS.out.published, PLOT_CELL_TYPE.out.published, COMPOSITION.out.published,

@@ -1,5 +1,6 @@
 // Quality control of each shard, and the sums of its good cells by donor and cell type.
 
+include { QC_THRESHOLDS    } from '../../../modules/local/qc_thresholds'
 include { QC_CELLS         } from '../../../modules/local/qc_cells'
 include { MERGE_QC         } from '../../../modules/local/merge_qc'
 include { PSEUDOBULK       } from '../../../modules/local/pseudobulk'
@@ -17,7 +18,24 @@ workflow CELLS {
     filtering       // [ [id: 'all'], filtering.json ]
 
     main:
-    QC_CELLS(shards)
+    // Each donor's own bounds and doublet rate, where asked for: [ [id: 'all'], thresholds.parquet or none ]
+    mad = params.qc_thresholds == 'mad'
+    if (mad || params.doublet_rate_per_1000 != null || params.doublet_rate_column) {
+        QC_THRESHOLDS(
+            (mad ? inOrder(shards) : channel.of([[]]))
+                .combine(donors.join(donors_table))
+                .map { all_shards, meta, donors_file, table -> [meta, all_shards, donors_file, table] }
+        )
+        thresholds          = QC_THRESHOLDS.out.thresholds
+        threshold_published = QC_THRESHOLDS.out.published
+        threshold_versions  = QC_THRESHOLDS.out.versions
+    }
+    else {
+        thresholds          = channel.of([[id: 'all'], []])
+        threshold_published = channel.empty()
+        threshold_versions  = channel.empty()
+    }
+    QC_CELLS(shards.combine(thresholds.map { _meta, table -> [table] }))
     MERGE_QC(
         inOrder(QC_CELLS.out.cells)
             .combine(inOrder(QC_CELLS.out.summary))
@@ -25,9 +43,9 @@ workflow CELLS {
             .map { cells, summaries, meta, types -> [meta, cells, summaries, types] }
     )
     PLOT_COHORT(donors_table.join(MERGE_QC.out.cell_types).join(filtering))
-    PLOT_QC(MERGE_QC.out.cells)
-    published = MERGE_QC.out.published.mix(PLOT_COHORT.out.published, PLOT_QC.out.published)
-    versions  = QC_CELLS.out.versions.mix(MERGE_QC.out.versions, PLOT_COHORT.out.versions, PLOT_QC.out.versions)
+    PLOT_QC(MERGE_QC.out.cells.join(thresholds))
+    published = threshold_published.mix(MERGE_QC.out.published, PLOT_COHORT.out.published, PLOT_QC.out.published)
+    versions  = threshold_versions.mix(QC_CELLS.out.versions, MERGE_QC.out.versions, PLOT_COHORT.out.versions, PLOT_QC.out.versions)
 
     good_shards = shards.join(QC_CELLS.out.cells)
     counts      = channel.empty()
@@ -52,6 +70,7 @@ workflow CELLS {
     shards     = good_shards                // [ [id: 'shard-003'], counts.h5ad, cells.parquet ]
     cells      = MERGE_QC.out.cells         // [ [id: 'all'], cells.parquet ]
     cell_types = MERGE_QC.out.cell_types    // [ [id: 'all'], cell_types.tsv ]
+    thresholds                              // [ [id: 'all'], each donor's own thresholds or none ]
     counts                                  // [ [id: 'all'], [ counts.h5ad a cell type ] ]
     samples                                 // [ [id: 'all'], samples.tsv ]
     table                                   // [ [id: 'all'], pseudobulk.h5ad ]

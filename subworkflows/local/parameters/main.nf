@@ -87,6 +87,60 @@ def problemOf(name, value, entry) {
     return null
 }
 
+// One variant of the sensitivity analysis, from text like 'strict: max_pct_mito=10 & min_genes=500': its id and what it changes.
+def variantOf(text) {
+    def named = text =~ /^([A-Za-z0-9][\w.-]*)\s*:\s*(\w+\s*=.*)$/
+    def changes = named ? named[0][2] : text
+    def settings = changes.tokenize('&').collectEntries { change ->
+        def place = change.indexOf('=')
+        [change.substring(0, place).trim(), change.substring(place + 1).trim()]
+    }
+    def id = (named ? named[0][1] : changes).toLowerCase().replaceAll('[^a-z0-9.]+', '_').replaceAll('^[_.]+|_+$', '')
+    return [id: id, changes: changes, settings: settings]
+}
+
+// What is wrong with the variants of the sensitivity analysis, each looked at as if it were the run.
+def variantProblems(given, schema) {
+    def variants = listOf(given.sensitivity).collect { text -> variantOf(text) }
+    def own = [
+        doublets: [type: 'string', 'enum': ['keep', 'drop']],
+        max_doublet_score: [type: 'number', minimum: 0, maximum: 1],
+    ]
+    def rules = schema.subMap('min_genes', 'max_genes', 'min_counts', 'max_counts', 'max_pct_mito', 'max_pct_hb', 'mad_cutoff', 'design') + own
+    def problems = variants.collectMany { variant ->
+        variant.settings.collect { name, value ->
+            def wrong = name in rules ? problemOf(name, value, rules[name])
+                : "--${name}: cannot be varied; did you mean ${nearest(name, rules.keySet())}?"
+            wrong ? "--sensitivity '${variant.changes}': ${wrong.substring(2)}" : null
+        }
+    }.findAll { problem -> problem }
+    if (problems) {
+        return problems
+    }
+    variants.each { variant ->
+        def whole = given + variant.settings
+        [['min_genes', 'max_genes'], ['min_counts', 'max_counts']].each { low, high ->
+            if ((whole[low] as BigDecimal) > (whole[high] as BigDecimal)) {
+                problems << "--sensitivity '${variant.changes}': ${low} ${whole[low]} is more than ${high} ${whole[high]}; no value fits both"
+            }
+        }
+        if (!(given.test_term in whole.design.findAll(/[A-Za-z_.][\w.]*/))) {
+            problems << "--sensitivity '${variant.changes}': the design lacks --test_term ${given.test_term}; name it there"
+        }
+        if (given.pseudobulk && variant.settings.any { name, _value -> name != 'design' }) {
+            problems << "--sensitivity '${variant.changes}': needs cells, which --pseudobulk has not; vary only the design"
+        }
+    }
+    def ids = variants.collect { variant -> variant.id }
+    ids.unique(false).findAll { id -> ids.count(id) > 1 || id == 'base' }.each { id ->
+        problems << "--sensitivity: the name '${id}' ${id == 'base' ? 'is that of the run itself' : 'stands there twice'}; give another, like 'strict: max_pct_mito=10'"
+    }
+    if (variants && given.stop_after) {
+        problems << "--sensitivity: compares the statistics, before which --stop_after ${given.stop_after} ends; leave one out"
+    }
+    return problems
+}
+
 // Everything that is wrong with the parameters, one text each; an empty list where nothing is.
 def problemsOf(given, schema) {
     def problems = given.keySet().findAll { name -> !(name in schema) && !(name.contains('-') && name.replaceAll(/-(.)/) { all -> all[1].toUpperCase() } in given) }
@@ -105,6 +159,7 @@ def problemsOf(given, schema) {
     if (!(given.test_term in given.design.findAll(/[A-Za-z_.][\w.]*/))) {
         problems << "--test_term ${given.test_term}: is not in --design '${given.design}'; name one of its terms"
     }
+    problems += variantProblems(given, schema)
     def sources = ['input', 'pseudobulk', 'simulate'].findAll { name -> given[name] }
     if (sources.size() != 1) {
         def found = sources ? "${sources.collect { name -> "--${name}" }.join(' and ')} are given" : 'nothing to analyse is given'

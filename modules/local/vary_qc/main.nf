@@ -1,0 +1,46 @@
+process VARY_QC {
+    tag "$meta.id"
+    label 'process_low'
+    memory { (768.MB + 40.B * [cells].flatten().sum { file -> file.size() }) * 2 ** (task.attempt - 1) }
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(cells, stageAs: 'run/*'), path(cell_types), path(donors), path(thresholds)
+
+    output:
+    tuple val(meta), path('*_step-qc_cells.parquet', arity: '0..*'), emit: cells
+    tuple val(meta), path('*_step-vary_qc_cell_types.tsv'), emit: cell_types
+    tuple val(meta), path('*_step-vary_qc_summary.json'), emit: summary
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py cohort_file.py command_line.py doublets.py gene_lists.py h5ad_stream.py merge_qc.py qc_cells.py qc_rules.py qc_thresholds.py shard_file.py
+    # environment: ${task.ext.environment}
+    vary_qc.py \\
+        --variant '${meta.id}' \\
+        --changes ${meta.changes.collect { change -> "'${change}'" }.join(' ')} \\
+        --cells ${cells} \\
+        --cell-types '${cell_types}' \\
+        --donors '${donors}' ${thresholds ? "--thresholds '${thresholds}'" : ''} \\
+        --min-genes ${params.min_genes} \\
+        --max-genes ${params.max_genes} \\
+        --min-counts ${params.min_counts} \\
+        --max-counts ${params.max_counts} \\
+        --max-pct-mito ${params.max_pct_mito} \\
+        --max-pct-hb ${params.max_pct_hb} \\
+        --mad-group '${params.mad_group}' \\
+        --min-cells-per-sample ${params.min_cells_per_sample} \\
+        --min-samples-per-type ${params.min_samples_per_type} \\
+        --output-cell-types 'dataset-${params.dataset}_${meta.id}_step-vary_qc_cell_types.tsv' \\
+        --output-summary 'dataset-${params.dataset}_${meta.id}_step-vary_qc_summary.json'
+    """
+
+    stub:
+    """
+    touch 'dataset-${params.dataset}_shard-000_step-qc_cells.parquet'
+    touch 'dataset-${params.dataset}_${meta.id}_step-vary_qc_cell_types.tsv'
+    echo '{}' > 'dataset-${params.dataset}_${meta.id}_step-vary_qc_summary.json'
+    echo '{}' > versions.json
+    """
+}
