@@ -78,7 +78,7 @@ workflow {
         versions  = versions.mix(PLOT_PSEUDOBULK.out.versions)
     }
     if (reaches(params, 'statistics') && !params.check_only) {
-        CELL_TYPES(counts, cell_types)
+        CELL_TYPES(counts, cell_types, samples)
         published = published.mix(CELL_TYPES.out.published)
         versions  = versions.mix(CELL_TYPES.out.versions)
     }

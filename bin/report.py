@@ -92,12 +92,17 @@ def top_sets(gsea: pd.DataFrame | None) -> dict[str, list[str]]:
 
 
 def best_prediction(summary: pd.DataFrame | None, identifier: str) -> dict | None:
-    """The model and penalty of least error, and whether its whole interval is under the baseline's error."""
+    """The model and penalty of least error, and whether its whole interval is under the baseline's error.
+
+    Of fits whose penalty was chosen within the training donors where there are any: only their error is fair.
+    """
     if summary is None or "mae" not in summary:
         return None
     own = summary[(summary["id"] == identifier) & summary["mae"].notna()]
     if own.empty:
         return None
+    nested = own[own["alpha"].astype(str) == "nested"]
+    own = nested if len(nested) else own
     best = own.sort_values(["mae", "model", "alpha"], kind="stable").iloc[0].to_dict()
     best.setdefault("mae_low", math.nan)
     best.setdefault("mae_high", math.nan)

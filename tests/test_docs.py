@@ -12,8 +12,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+import age_metrics
 import differential_expression
 import gsea
+import immune_age
 import merge_pseudobulk
 import overrepresentation
 import predict_age
@@ -261,9 +263,13 @@ CONSTANTS = {
     "cell_types/ID/ora_up.tsv": overrepresentation.COLUMNS,
     "cell_types/ID/ora_down.tsv": overrepresentation.COLUMNS,
     f"{PREDICTION}/predictions.tsv": predict_age.PREDICTIONS,
-    f"{PREDICTION}/metrics.tsv": predict_age.METRICS,
+    f"{PREDICTION}/metrics.tsv": age_metrics.METRICS,
     f"{PREDICTION}/coefficients.tsv": predict_age.COEFFICIENTS,
     "prediction_summary.tsv": summarize_predictions.COLUMNS,
+    "immune_age/immune_age.tsv": immune_age.COLUMNS,
+    "immune_age/immune_age_metrics.tsv": age_metrics.METRICS,
+    "immune_age/immune_age_weights.tsv": immune_age.WEIGHTS,
+    "immune_age/age_acceleration_tests.tsv": immune_age.TESTS,
 }
 
 

@@ -6,26 +6,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cell_type_samples import CellTypeSamples
-from checkpoints import read_json, read_tsv, write_h5ad
-from command_line import BadInput
-from inputs.statistics_inputs import CELL_TYPE, prediction_summary, simulate_samples
-from predict_age import (
-    COEFFICIENTS,
-    METRICS,
+from age_metrics import METRICS, corrected_for_age, metric_table, metric_values
+from age_model_file import apply_model, read_model
+from age_models import (
+    CALIBRATED,
     MODELS,
-    PREDICTIONS,
+    NESTED_ALPHAS,
     fit_age_model,
+    fit_nested,
     fold_of,
     fold_table,
     log_cpm,
-    main,
-    metric_table,
-    metric_values,
     predict_held_out,
+    ridge_left_out,
     sex_indicators,
-    usable_donors,
 )
+from cell_type_samples import CellTypeSamples
+from checkpoints import read_h5ad, read_json, read_parquet, read_tsv, write_h5ad, write_tsv
+from command_line import BadInput
+from inputs.statistics_inputs import CELL_TYPE, prediction_summary, simulate_samples
+from predict_age import APPLIED, COEFFICIENTS, PREDICTIONS, cells_by_donor, main, usable_donors
 from skipped import CannotFit
 from summarize_predictions import COLUMNS, summarize
 from summarize_predictions import main as summarize_main
@@ -43,7 +43,7 @@ def run_step(folder, adata, *options, model="ridge", alpha="0.1", name="out"):
         "--versions",
         str(folder / "v.json"),
     ]
-    main([*files, "--id", "cd4", "--model", model, "--alpha", alpha, *options])
+    main(["train", *files, "--id", "cd4", "--model", model, "--alpha", alpha, *options])
     tables = [read_tsv(out / f"{table}.tsv") for table in ("predictions", "metrics", "coefficients")]
     return tables[0], tables[1].set_index("metric"), tables[2], read_json(out / "predict_age_summary.json")
 
@@ -79,7 +79,7 @@ def test_shuffled_ages_cannot_be_predicted(model):
     for seed in range(8):
         counts, covariates, ages, folds = parts(adata)
         shuffled = np.random.default_rng(seed).permutation(ages)
-        predicted = predict_held_out(counts, covariates, shuffled, folds, model=model, alpha=1)
+        predicted = predict_held_out(counts, covariates, shuffled, folds, model=model, alpha=1).by_name()
         values.append(metric_values(predicted, shuffled, np.ones(len(ages)))["r2"])
     assert np.mean(values) <= 2 * np.std(values) / np.sqrt(len(values))
 
@@ -87,7 +87,7 @@ def test_shuffled_ages_cannot_be_predicted(model):
 def test_without_age_genes_there_is_no_skill():
     adata, _ = simulate_samples(lfc_per_sd=0.0, n_genes=150)
     counts, covariates, ages, folds = parts(adata)
-    predicted = predict_held_out(counts, covariates, ages, folds, model="ridge", alpha=1)
+    predicted = predict_held_out(counts, covariates, ages, folds, model="ridge", alpha=1).by_name()
     assert metric_values(predicted, ages, np.ones(len(ages)))["r2"] < 0.1
 
 
@@ -95,10 +95,10 @@ def test_a_donor_is_never_on_both_sides():
     """What a held-out donor's counts and age are changes no prediction of its fold's other donors."""
     adata, _ = simulate_samples(n_genes=100)
     counts, covariates, ages, folds = parts(adata)
-    before = predict_held_out(counts, covariates, ages, folds[:1], model="ridge", alpha=1)["model"][0]
+    before = predict_held_out(counts, covariates, ages, folds[:1], model="ridge", alpha=1).model[0]
     spoiled, aged = counts.copy(), ages.copy()
     spoiled[7], aged[7] = spoiled[7][::-1] * 3, 5.0
-    after = predict_held_out(spoiled, covariates, aged, folds[:1], model="ridge", alpha=1)["model"][0]
+    after = predict_held_out(spoiled, covariates, aged, folds[:1], model="ridge", alpha=1).model[0]
     mates = (folds[0] == folds[0][7]) & (np.arange(len(ages)) != 7)
     others = folds[0] != folds[0][7]
     np.testing.assert_array_equal(after[mates], before[mates])
@@ -153,8 +153,8 @@ def test_predictions_centre_on_the_ages_however_far_these_are_from_zero():
     """A penalised intercept would pull every prediction towards 0 years."""
     counts, covariates, ages, folds = parts(simulate_samples(n_genes=120)[0])
     for model in MODELS:
-        near = predict_held_out(counts, covariates, ages, folds, model=model, alpha=1)["model"]
-        far = predict_held_out(counts, covariates, ages + 1000, folds, model=model, alpha=1)["model"]
+        near = predict_held_out(counts, covariates, ages, folds, model=model, alpha=1).model
+        far = predict_held_out(counts, covariates, ages + 1000, folds, model=model, alpha=1).model
         np.testing.assert_allclose(far - 1000, near, atol=0.05)
         assert abs(near.mean() - ages.mean()) < 5
 
@@ -177,8 +177,8 @@ def test_the_baselines_are_the_median_and_the_mean_by_sex_of_the_training_donors
     male = covariates[:, 0] == 1
     for repeat, donor in ((0, 0), (1, 3)):
         train = folds[repeat] != folds[repeat][donor]
-        assert predicted["median"][repeat, donor] == np.median(ages[train])
-        assert predicted["sex"][repeat, donor] == pytest.approx(ages[train & (male == male[donor])].mean())
+        assert predicted.median[repeat, donor] == np.median(ages[train])
+        assert predicted.sex[repeat, donor] == pytest.approx(ages[train & (male == male[donor])].mean())
 
 
 def test_metrics_agree_with_scikit_learn_and_weights_with_repetition():
@@ -243,7 +243,7 @@ def test_order_of_rows_changes_no_byte(tmp_path, model):
     run_step(tmp_path, adata, model=model, name="one")
     run_step(tmp_path, adata[rng.permutation(40), rng.permutation(100)].copy(), model=model, name="two")
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert names == ["coefficients.tsv", "metrics.tsv", "predict_age_summary.json", "predictions.tsv"]
+    assert names == ["coefficients.tsv", "metrics.tsv", "model.json", "predict_age_summary.json", "predictions.tsv"]
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
-from checkpoints import write_h5ad, write_tsv
+from checkpoints import write_h5ad, write_parquet, write_tsv
 from gene_sets import write_gmt
 
 # A name that would do harm in a shell, break a path or a table: names are data.
@@ -132,9 +132,54 @@ def prediction_summary(identifier: str, model: str, alpha: float, *, mae: float 
     return {"status": "done", "reason": "", **row, "metrics": metrics}
 
 
+def sample_list(adata: anndata.AnnData, *, seed: int = 4) -> pd.DataFrame:
+    """samples.tsv of the table's donors with two more cell types, one of which grows with age."""
+    rng, age = np.random.default_rng(seed), adata.obs["age_years"].to_numpy()
+    shares = {CELL_TYPE: 3 * np.ones(len(age)), "grows": 1 + age / 30, "stays": np.ones(len(age))}
+    tables = [
+        pd.DataFrame(
+            {"donor_id": adata.obs["donor_id"].astype(str), "cell_type": name, "n_cells": rng.poisson(40 * mean)}
+        )
+        for name, mean in shares.items()
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    table.insert(0, "sample_id", table["cell_type"].str[:5] + "|" + table["donor_id"])
+    return table.assign(kept=True, reason="")
+
+
+def nested_fit(
+    adata: anndata.AnnData,
+    identifier: str,
+    *,
+    model: str = "ridge",
+    error: float = 6.0,
+    seed: int = 0,
+    n_repeats: int = 2,
+) -> pd.DataFrame:
+    """What PREDICT_AGE hands to IMMUNE_AGE of one fit: true ages with errors of their own, in the pipeline's folds."""
+    from age_models import fold_table
+
+    donors, ages = adata.obs["donor_id"].astype(str).to_numpy(), adata.obs["age_years"].to_numpy()
+    rng, rows = np.random.default_rng(seed), []
+    noise = rng.normal(0, error, len(donors))
+    for repeat, folds in enumerate(fold_table(donors, n_repeats=n_repeats, n_folds=5, seed=0)):
+        for fold in range(5):
+            predicted = ages + noise + rng.normal(0, 1, len(donors))
+            rows.append(
+                pd.DataFrame(
+                    {"id": identifier, "model": model, "repeat": repeat + 1, "fold": fold + 1, "donor_id": donors,
+                     "held": folds == fold, "predicted": predicted}
+                )
+            )  # fmt: skip
+    return pd.concat(rows, ignore_index=True)
+
+
 def main(argv: list[str]) -> None:
     folder = Path(argv[0])
     adata, _ = simulate_samples()
+    write_tsv(sample_list(adata), folder / "samples.tsv")
+    write_parquet(nested_fit(adata, "cd4"), folder / "inner_cd4.parquet")
+    write_parquet(nested_fit(adata, "b", seed=1), folder / "inner_b.parquet")
     write_h5ad(adata, folder / "cell_type.h5ad")
     write_h5ad(adata[:5].copy(), folder / "few_donors.h5ad")
     write_gmt(planted_sets(), folder / "gene_sets.gmt")
