@@ -7,49 +7,51 @@ import pandas as pd
 METRICS = ("metric", "value", "low", "high")
 
 
-def weighted(share: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
-    """Covariance of two arrays under weights that sum to 1."""
-    return (share * (x - (share * x).sum()) * (y - (share * y).sum())).sum()
+def donor_means(predicted: dict[str, np.ndarray], ages: np.ndarray) -> dict[str, np.ndarray]:
+    """What the metrics are made of: means over the repeats of each donor; ages less their mean over donors."""
+    centre = ages.mean()
+    model, age = predicted["model"] - centre, np.broadcast_to(ages - centre, predicted["model"].shape)
+    products = {"p": model, "a": age, "pp": model**2, "aa": age**2, "pa": model * age, "ee": (model - age) ** 2}
+    errors = {name: np.abs(values - ages) for name, values in predicted.items()}
+    return {name: values.mean(axis=0) for name, values in (products | errors).items()}
 
 
-def ratio(above: float, below: float) -> float:
-    """A quotient, NaN where there is nothing to divide by."""
-    return above / below if below > 1e-12 else np.nan
-
-
-def metric_values(predicted: dict[str, np.ndarray], ages: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+def metric_values(
+    predicted: dict[str, np.ndarray], ages: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray | float]:
     """Metrics over all repeats, donors weighted by `weights` (1 each, or how often a bootstrap draws them).
 
     mae: mean absolute error, years. r2: 1 - squared error / squared distance from the mean age; under 0 is
     worse than knowing the mean. r: Pearson correlation, NaN where the prediction is constant. baseline_mae,
     sex_mae, composition_mae: the error of the median, of sex alone, of composition and sex. calibration_slope: of
-    age on predicted age; 1 where a difference of a year in prediction means a year. error_slope: of predicted minus
+    age on predicted age; 1 where a year more of prediction means a year more of age. error_slope: of predicted minus
     true age on true age; -1 where everyone is given one age, 0 without regression to the mean.
 
     Parameters
     ----------
     predicted
         `model`, `median`, `sex` and, if it is to be judged, `composition`: repeats x donors.
+    weights
+        Donors, or draws x donors: then each metric is an array over the draws.
     """
-    model = predicted["model"]
-    share = np.broadcast_to(weights / weights.sum() / len(model), model.shape)
-    age = np.broadcast_to(ages, model.shape)
-    error = model - age
-    age_variance, variance = weighted(share, age, age), weighted(share, model, model)
-    both = weighted(share, model, age)
+    means = donor_means(predicted, ages)
+    share = weights / weights.sum(axis=-1, keepdims=True)
+    of = {name: share @ values for name, values in means.items()}
+    age_variance, variance = of["aa"] - of["a"] ** 2, of["pp"] - of["p"] ** 2
+    both = of["pa"] - of["p"] * of["a"]
+    # Without a spread of ages or of predictions there is nothing to divide by.
+    age_variance = np.where(age_variance < 1e-9, np.nan, age_variance)
+    variance = np.where(variance < 1e-9, np.nan, variance)
     values = {
-        "mae": (share * np.abs(error)).sum(),
-        "r2": 1 - ratio((share * error**2).sum(), age_variance),
-        "r": ratio(both, np.sqrt(age_variance * variance)) if min(age_variance, variance) > 1e-12 else np.nan,
-        "baseline_mae": (share * np.abs(predicted["median"] - age)).sum(),
-        "sex_mae": (share * np.abs(predicted["sex"] - age)).sum(),
+        "mae": of["model"],
+        "r2": 1 - of["ee"] / age_variance,
+        "r": both / np.sqrt(age_variance * variance),
+        "baseline_mae": of["median"],
+        "sex_mae": of["sex"],
     }
     if "composition" in predicted:
-        values["composition_mae"] = (share * np.abs(predicted["composition"] - age)).sum()
-    return values | {
-        "calibration_slope": ratio(both, variance),
-        "error_slope": ratio(weighted(share, error, age), age_variance),
-    }
+        values["composition_mae"] = of["composition"]
+    return values | {"calibration_slope": both / variance, "error_slope": both / age_variance - 1}
 
 
 def metric_table(
@@ -62,9 +64,9 @@ def metric_table(
     n_donors = len(ages)
     draws = np.random.default_rng(seed).multinomial(n_donors, np.full(n_donors, 1 / n_donors), size=n_bootstrap)
     values = metric_values(predicted, ages, np.ones(n_donors))
-    drawn = pd.DataFrame([metric_values(predicted, ages, weights) for weights in draws], columns=list(values))
+    drawn = pd.DataFrame(metric_values(predicted, ages, draws))
     low, high = drawn.quantile(0.025), drawn.quantile(0.975)
-    rows = [(name, value, low[name], high[name]) for name, value in values.items()]
+    rows = [(name, float(value), low[name], high[name]) for name, value in values.items()]
     return pd.DataFrame([*rows, ("n_donors", n_donors, np.nan, np.nan)], columns=list(METRICS))
 
 
