@@ -31,7 +31,7 @@ TESTS = (
 )  # fmt: skip
 MIN_DONORS = 10
 MIN_IN_LEVEL = 3  # donors of a level of a category; levels of fewer are left out of the test
-LEVEL_SHARE = 3  # donors for each level of a category, at least
+LEVEL_SHARE = 5  # donors for each level of a category, at least
 
 
 def feature_table(fits: pd.DataFrame) -> dict[tuple[int, int], tuple[pd.DataFrame, pd.DataFrame]]:

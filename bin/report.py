@@ -18,6 +18,7 @@ from command_line import BadInput, run
 from published_tree import merge_trees, summary_of, table_of
 from report_figures import Picture, embed, in_folder
 from report_funnel import breaks, funnel
+from report_immune_age import immune_age
 from report_methods import methods, shown
 from report_resources import resource_rows
 
@@ -37,6 +38,7 @@ PARTS = (
     ("Gene set enrichment", "/gsea.tsv"),
     ("Over-representation", "/ora_up.tsv"),
     ("Age prediction", "/predictions.tsv"),
+    ("Immune age", "immune_age/immune_age.tsv"),
 )
 COHORT_FIGURES = ("cells_per_donor", "age_sex", "cell_types")
 QC_FIGURES = ("violins", "counts_and_genes", "cells_lost")
@@ -288,7 +290,9 @@ def content_of(
             "embedding": in_folder(pictures, "embedding/figures", EMBEDDING_FIGURES),
             "pseudobulk": in_folder(pictures, "pseudobulk/figures"),
             "run": in_folder(pictures, "pipeline_info"),
+            "immune_age": in_folder(pictures, "immune_age/figures"),
         },
+        "immune_age": immune_age(files),
         "clusters": cluster_figures(pictures),
         "methods": sentences,
         "references": references,
