@@ -10,8 +10,18 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "bin"))
-from simulate_cohort import donor_rates, draw_composition
-from simulation_model import DONOR, NAMES, PRESETS, TYPES, Model, build_model, draw_donors, read_gene_sets, stream
+from simulate_cohort import donor_rates, draw_composition  # noqa: E402  bin/ is on the path only now
+from simulation_model import (  # noqa: E402
+    DONOR,
+    NAMES,
+    PRESETS,
+    TYPES,
+    Model,
+    build_model,
+    draw_donors,
+    read_gene_sets,
+    stream,
+)
 
 HALLMARK = ROOT / "assets/gene_sets/h.all.v7.5.1.symbols.gmt"
 
@@ -23,7 +33,7 @@ class PseudobulkCohort:
     Attributes
     ----------
     donors
-        donor_id, age_years, age_z, sex, pool; one row a donor.
+        donor_id, age_years, age_z, sex, pool, years_ahead; one row a donor.
     cells
         Number of cells, donors x cell types.
     counts
@@ -47,12 +57,21 @@ class PseudobulkCohort:
 
 
 def draw(
-    *, n_donors: int, cells_per_donor: int, cell_types: list[str], seed: int, preset: str = "demo", **changes: object
+    *,
+    n_donors: int,
+    cells_per_donor: int,
+    cell_types: list[str],
+    seed: int,
+    preset: str = "demo",
+    years_ahead: np.ndarray | None = None,
+    **changes: object,
 ) -> PseudobulkCohort:
     """Draw a cohort: Poisson sums around the simulator's rates, composition and donors included.
 
     Parameters
     ----------
+    years_ahead
+        By how much each donor's cells are older than the donor; 0 where not given.
     changes
         Settings of the simulator that replace the preset's.
     """
@@ -62,11 +81,15 @@ def draw(
     )  # fmt: skip
     model = build_model(read_gene_sets(HALLMARK), settings, seed=seed)
     donors = draw_donors(settings, seed=seed)
+    ahead = np.zeros(n_donors) if years_ahead is None else years_ahead
+    donors = donors.assign(cells_z=donors["age_z"] + ahead / donors["age_years"].std(ddof=1), years_ahead=ahead)
     cells = np.zeros((n_donors, len(NAMES)), dtype=int)
     counts = {name: np.zeros((n_donors, len(model.genes)), dtype=np.int64) for name in cell_types}
     library = np.array([cell_type.library for cell_type in TYPES])
     for index in range(n_donors):
-        donor, rng = donors.iloc[index], stream(seed, DONOR, index)
+        rng = stream(seed, DONOR, index)
+        donor = donors.iloc[index].copy()
+        donor["age_z"] = donor["cells_z"]
         rates = donor_rates(model, donor, rng)
         cells[index] = rng.multinomial(donor["n_cells"], draw_composition(model, donor, rng))
         for name in cell_types:

@@ -13,7 +13,7 @@ process PREDICT_AGE {
     tuple val(meta), path('published/cell_types/*/prediction/*/predictions.tsv'), emit: predictions
     tuple val(meta), path('published/cell_types/*/prediction/*/coefficients.tsv'), emit: coefficients
     // Of fits with the nested choice that were not skipped: what IMMUNE_AGE puts together.
-    tuple val(meta), path('*_step-predict_age_inner.parquet', optional: true), emit: inner
+    tuple val(meta), path('*_step-predict_age_inner.parquet'), optional: true, emit: inner
     tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
