@@ -8,6 +8,7 @@ include { EMBEDDING       } from './subworkflows/local/embedding'
 include { CELL_TYPES      } from './subworkflows/local/cell_types'
 include { CHECK_PSEUDOBULK } from './modules/local/check_pseudobulk'
 include { PLOT_PSEUDOBULK } from './modules/local/plot_pseudobulk'
+include { PUBLISHED_CLOCKS } from './modules/local/published_clocks'
 include { EXPORT_H5AD     } from './modules/local/export_h5ad'
 include { DRAW_DAG        } from './modules/local/draw_dag'
 include { REPORT          } from './modules/local/report'
@@ -58,6 +59,16 @@ workflow {
             EMBEDDING(CELLS.out.shards, CELLS.out.cells, COHORT.out.donors)
             published = published.mix(EMBEDDING.out.published)
             versions  = versions.mix(EMBEDDING.out.versions)
+        }
+        if (params.published_clocks && reaches(params, 'statistics')) {
+            PUBLISHED_CLOCKS(
+                CELLS.out.shards.toSortedList { one, other -> one[0].id <=> other[0].id }
+                    .map { rows -> [[id: 'all'], rows.collect { row -> row[1] }, rows.collect { row -> row[2] }] }
+                    .combine(COHORT.out.donors.map { _meta, donors -> donors })
+                    .map { inputs -> inputs + [file(params.published_clocks, checkIfExists: true), file("${projectDir}/assets/clocks/cell_types.tsv")] }
+            )
+            published = published.mix(PUBLISHED_CLOCKS.out.published)
+            versions  = versions.mix(PUBLISHED_CLOCKS.out.versions)
         }
         if (params.export_h5ad) {
             results = CELLS.out.published.mix(reaches(params, 'embedding') ? EMBEDDING.out.published : channel.empty())

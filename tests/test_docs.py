@@ -19,6 +19,7 @@ import immune_age
 import merge_pseudobulk
 import overrepresentation
 import predict_age
+import published_clocks
 import simulate_cohort
 import summarize_predictions
 
@@ -266,6 +267,8 @@ CONSTANTS = {
     f"{PREDICTION}/metrics.tsv": age_metrics.METRICS,
     f"{PREDICTION}/coefficients.tsv": predict_age.COEFFICIENTS,
     "prediction_summary.tsv": summarize_predictions.COLUMNS,
+    "published_clocks/clock_ages.tsv": published_clocks.AGES,
+    "published_clocks/clock_metrics.tsv": published_clocks.METRICS,
     "immune_age/immune_age.tsv": immune_age.COLUMNS,
     "immune_age/immune_age_metrics.tsv": age_metrics.METRICS,
     "immune_age/immune_age_weights.tsv": immune_age.WEIGHTS,

@@ -174,8 +174,41 @@ def nested_fit(
     return pd.concat(rows, ignore_index=True)
 
 
+def clock_cells(*, n_donors: int = 6, n_genes: int = 30, seed: int = 0) -> tuple[anndata.AnnData, pd.DataFrame]:
+    """Cells of some donors and three cell types, and their quality control with the donors' ages."""
+    rng = np.random.default_rng(seed)
+    n = n_donors * 40
+    counts = sparse.csr_matrix(rng.poisson(rng.lognormal(0, 1, n_genes), (n, n_genes)).astype(np.float32))
+    barcodes = pd.Index([f"cell{i}" for i in range(n)])
+    genes = pd.Index([f"ENSG{i:011d}" for i in range(n_genes)], name="gene_id")
+    adata = anndata.AnnData(
+        counts,
+        obs=pd.DataFrame(index=barcodes),
+        var=pd.DataFrame({"symbol": [f"S{i}" for i in range(n_genes)]}, index=genes),
+    )
+    donors = np.repeat(np.arange(n_donors), 40)
+    cells = pd.DataFrame({"cell_id": barcodes, "donor_id": [f"d{i}" for i in donors]})
+    cells["cell_type"] = rng.choice(["naive B cell", "memory B cell", "natural killer cell", "platelet"], n)
+    return adata, cells.assign(kept=rng.random(n) < 0.8, age_years=30.0 + 10 * donors)
+
+
+def write_clocks(folder: Path, adata: anndata.AnnData, *, seed: int = 1) -> None:
+    """Three clocks as CSV: of B cells (with a gene that the cells lack), NK cells, and monocytes, which are not there."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    for name in ("B", "NK", "MONO"):
+        genes = list(rng.choice(adata.var_names, 8, replace=False)) + (["ENSG_absent"] if name == "B" else [])
+        rows = pd.DataFrame({"gene": ["Intercept", *genes], "coef": [50.0, *rng.normal(0, 5, len(genes))]})
+        rows.to_csv(folder / f"{name}.csv", index=False)
+
+
 def main(argv: list[str]) -> None:
     folder = Path(argv[0])
+    shard, cells = clock_cells()
+    write_h5ad(shard, folder / "clock_cells.h5ad")
+    write_parquet(cells, folder / "clock_cells.parquet")
+    write_parquet(cells[["donor_id", "age_years"]].drop_duplicates(), folder / "clock_donors.parquet")
+    write_clocks(folder / "clocks", shard)
     adata, _ = simulate_samples()
     write_tsv(sample_list(adata), folder / "samples.tsv")
     write_parquet(nested_fit(adata, "cd4"), folder / "inner_cd4.parquet")
