@@ -5,8 +5,8 @@ In: the shards with their quality control, the donors, a table of coefficients f
 and `clock_metrics.tsv`.
 
 A clock of the scImmuAging family (Li et al. 2025, doi:10.1038/s43587-025-00819-z) draws pseudocells, means over 15
-cells of log(1 + counts per 10,000), and averages its prediction over them. It is linear, so what that converges to is the
-prediction for the mean over all cells of the donor. That is computed here: exact, and without a random number. It
+cells of log(1 + counts per 10,000), and averages its prediction over them. It is linear, so what that converges to is
+the prediction for the mean over all cells of the donor. That is computed here: exact, and without a random number. It
 cannot be had from pseudobulk sums, since the mean of logarithms is not the logarithm of the mean.
 """
 

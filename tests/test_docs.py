@@ -31,7 +31,7 @@ PARAMETERS = {name for group in SCHEMA["$defs"].values() for name in group["prop
 PREDICTION = "cell_types/ID/prediction/model-M_alpha-A"
 FOLDERS = r"(?:cohort|qc|embedding|clusters|pseudobulk|cell_types|pipeline_info)"
 # Options of the engine, of Java and of scripts, and the placeholder for a parameter; all others are in the schema.
-OTHER_OPTIONS = {"--add-opens", "--threads", "--name", "--model", "--output", "--cell-type", "--library"}
+OTHER_OPTIONS = {"--add-opens", "--threads", "--name", "--model", "--output", "--cell-type", "--library", "--no-deps"}
 
 
 @pytest.fixture(params=PAGES, ids=lambda path: path.name)
