@@ -9,6 +9,7 @@ include { CELL_TYPES      } from './subworkflows/local/cell_types'
 include { VARIANTS        } from './subworkflows/local/variants'
 include { CHECK_PSEUDOBULK } from './modules/local/check_pseudobulk'
 include { PLOT_PSEUDOBULK } from './modules/local/plot_pseudobulk'
+include { PUBLISHED_CLOCKS } from './modules/local/published_clocks'
 include { EXPORT_H5AD     } from './modules/local/export_h5ad'
 include { DRAW_DAG        } from './modules/local/draw_dag'
 include { REPORT          } from './modules/local/report'
@@ -65,6 +66,16 @@ workflow {
             published = published.mix(EMBEDDING.out.published)
             versions  = versions.mix(EMBEDDING.out.versions)
         }
+        if (params.published_clocks && reaches(params, 'statistics')) {
+            PUBLISHED_CLOCKS(
+                CELLS.out.shards.toSortedList { one, other -> one[0].id <=> other[0].id }
+                    .map { rows -> [[id: 'all'], rows.collect { row -> row[1] }, rows.collect { row -> row[2] }] }
+                    .combine(COHORT.out.donors.map { _meta, donors -> donors })
+                    .map { inputs -> inputs + [file(params.published_clocks, checkIfExists: true), file("${projectDir}/assets/clocks/cell_types.tsv")] }
+            )
+            published = published.mix(PUBLISHED_CLOCKS.out.published)
+            versions  = versions.mix(PUBLISHED_CLOCKS.out.versions)
+        }
         if (params.export_h5ad) {
             results = CELLS.out.published.mix(reaches(params, 'embedding') ? EMBEDDING.out.published : channel.empty())
             EXPORT_H5AD(
@@ -84,7 +95,7 @@ workflow {
         versions  = versions.mix(PLOT_PSEUDOBULK.out.versions)
     }
     if (reaches(params, 'statistics') && !params.check_only) {
-        CELL_TYPES(counts, table, cell_types)
+        CELL_TYPES(counts, table, cell_types, samples)
         published = published.mix(CELL_TYPES.out.published)
         versions  = versions.mix(CELL_TYPES.out.versions)
         if (params.sensitivity) {

@@ -320,7 +320,7 @@ def plot_predictions(best: dict[str, tuple[pd.Series, pd.DataFrame]]) -> Figure:
         ax.plot(limits, limits, color="black", linestyle="--", linewidth=0.8, zorder=1)
         ax.set(xlim=limits, ylim=limits, aspect="equal")
         ax.set_title(
-            f"{model.replace('_', ' ')}, alpha {metrics['alpha']:g}\nMAE {metrics['mae']:.1f} years "
+            f"{model.replace('_', ' ')}, alpha {alpha_name(metrics['alpha'])}\nMAE {metrics['mae']:.1f} years "
             f"(median age: {metrics['baseline_mae']:.1f}), r {metrics['r']:.2f}",
             loc="left", fontsize=8.5,
         )  # fmt: skip
@@ -346,26 +346,33 @@ def plot_sweep(metrics: pd.DataFrame) -> Figure:
     colours = colours_for(models)
     figure = new_figure(10, 3.3)
     axes = figure.subplots(1, len(SWEPT))
-    alphas = np.sort(metrics["alpha"].unique())
+    swept = np.sort(metrics["alpha"].dropna().unique())
+    # The nested choice stands to the right of the penalties.
+    beside = swept.max() * 4 if len(swept) else 1.0
+    alphas = np.append(swept, beside) if metrics["alpha"].isna().any() else swept
     for ax, (metric, name) in zip(axes, SWEPT.items(), strict=True):
         for i, model in enumerate(models):
-            own = metrics[metrics["model"] == model].sort_values("alpha")
-            # Side by side, so that intervals of models at one penalty do not hide each other.
-            x = own["alpha"] * 1.06 ** (i - (len(models) - 1) / 2)
-            bars = np.abs(
-                own[[f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float).T - own[metric].to_numpy(dtype=float)
-            )
-            ax.errorbar(
-                x,
-                own[metric],
-                yerr=bars,
-                color=colours[model],
-                marker="osD^v"[i % 5],
-                markersize=5,
-                capsize=2,
-                elinewidth=0.9,
-                label=model.replace("_", " "),
-            )
+            of_model = metrics[metrics["model"] == model].sort_values("alpha")
+            nested = of_model["alpha"].isna()
+            for own, name_of in ((of_model[~nested], model.replace("_", " ")), (of_model[nested], None)):
+                if own.empty:
+                    continue
+                # Side by side, so that intervals of models at one penalty do not hide each other.
+                x = own["alpha"].fillna(beside) * 1.06 ** (i - (len(models) - 1) / 2)
+                bars = np.abs(
+                    own[[f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float).T - own[metric].to_numpy(dtype=float)
+                )
+                ax.errorbar(
+                    x,
+                    own[metric],
+                    yerr=bars,
+                    color=colours[model],
+                    marker="osD^v"[i % 5],
+                    markersize=5,
+                    capsize=2,
+                    elinewidth=0.9,
+                    label=name_of,
+                )
         if metric == "mae":
             ax.axhline(
                 metrics["baseline_mae"].mean(),
@@ -378,7 +385,7 @@ def plot_sweep(metrics: pd.DataFrame) -> Figure:
             ax.axhline(0, color="black", linestyle="--", linewidth=1)
         ax.set_xscale("log")
         ax.set_xlim(alphas.min() / 1.6, alphas.max() * 1.6)
-        ax.set_xticks(alphas, [f"{alpha:g}" for alpha in alphas], minor=False)
+        ax.set_xticks(alphas, [f"{a:g}" for a in swept] + ["nested"] * (len(alphas) - len(swept)), minor=False)
         ax.set_xticks([], minor=True)
         ax.yaxis.set_major_locator(MaxNLocator(6))
         ax.set_title(name, loc="left")
@@ -387,7 +394,12 @@ def plot_sweep(metrics: pd.DataFrame) -> Figure:
     return figure
 
 
-def read_predictions(files: dict[str, Path], folder: str) -> tuple[pd.DataFrame, dict[tuple[str, float], pd.DataFrame]]:
+def alpha_name(alpha: float) -> str:
+    """A penalty for a person."""
+    return "nested" if np.isnan(alpha) else f"{alpha:g}"
+
+
+def read_predictions(files: dict[str, Path], folder: str) -> tuple[pd.DataFrame, dict[tuple[str, str], pd.DataFrame]]:
     """Metrics of every fitted model and penalty, one row each, and the predictions of each."""
     rows, predictions = [], {}
     for name in sorted(
@@ -399,9 +411,10 @@ def read_predictions(files: dict[str, Path], folder: str) -> tuple[pd.DataFrame,
             continue
         model, alpha = name.split("/")[-2].removeprefix("model-").split("_alpha-")
         metrics = metrics.set_index("metric")
-        row = {"model": model, "alpha": float(alpha)} | metrics["value"].to_dict()
+        # NaN stands for the nested choice, which has no place on an axis of penalties.
+        row = {"model": model, "alpha": float("nan" if alpha == "nested" else alpha)} | metrics["value"].to_dict()
         rows.append(row | {f"{m}_{end}": metrics.loc[m, end] for m in metrics.index for end in ("low", "high")})
-        predictions[model, float(alpha)] = table
+        predictions[model, alpha_name(row["alpha"])] = table
     return pd.DataFrame(rows), predictions
 
 
@@ -455,14 +468,18 @@ def draw(files: dict[str, Path], identifier: str) -> dict[str, tuple[Figure, str
         )
     metrics, predictions = read_predictions(files, folder)
     if len(metrics):
-        ordered = metrics.sort_values(["model", "mae", "alpha"], kind="stable").groupby("model").head(1)
-        best = {row["model"]: (row, predictions[row["model"], row["alpha"]]) for _, row in ordered.iterrows()}
+        # The nested choice where there is one: its error is not the best of many.
+        ordered = metrics.assign(swept=metrics["alpha"].notna()).sort_values(["model", "swept", "mae", "alpha"])
+        ordered = ordered.groupby("model").head(1)
+        best = {
+            row["model"]: (row, predictions[row["model"], alpha_name(row["alpha"])]) for _, row in ordered.iterrows()
+        }
         first = ordered.sort_values("mae", kind="stable").iloc[0]
         drawn["prediction"] = (
             plot_predictions(best),
             "Predicted against true age",
-            f"Age of held-out donors predicted from {cell_type}, each model at its best penalty; dots are "
-            "means and lines the range "
+            f"Age of held-out donors predicted from {cell_type}, each model with its penalty chosen within training "
+            "donors, or at its best one; dots are means and lines the range "
             f"over repeats. Best: {first['model'].replace('_', ' ')} with a mean absolute error of "
             f"{first['mae']:.1f} years, against "
             f"{first['baseline_mae']:.1f} for the median age of the other donors.",
@@ -471,7 +488,7 @@ def draw(files: dict[str, Path], identifier: str) -> dict[str, tuple[Figure, str
             plot_sweep(metrics),
             "Prediction by penalty",
             f"Three metrics of age prediction from {cell_type} by penalty and model, with 95 % bootstrap "
-            "intervals over donors. The "
+            "intervals over donors; nested: chosen within the training donors of each fold. The "
             "dashed line is the error of the median age, or zero.",
         )
     return drawn

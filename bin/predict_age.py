@@ -1,285 +1,70 @@
 #!/usr/bin/env python3
-"""How well one cell type's expression tells a donor's age: one model with one penalty, donors held out.
+"""How well one cell type's expression tells a donor's age, donors held out; and a trained model on a new cohort.
 
-In: the cell type's pseudobulk table. Out: out-of-fold predictions a donor, metrics with bootstrap intervals
-beside two baselines (the median age; sex alone), the coefficients of the fit on all donors, and a summary.
+`predict_age.py train`. In: the cell type's pseudobulk table and, for a baseline, the list of all samples. Out:
+out-of-fold predictions a donor, metrics with bootstrap intervals beside three baselines (the median age; sex alone;
+composition and sex), the coefficients of the fit on all donors, the same fit as a model file, and a summary.
 
-Everything that is learned (which genes, their means and SDs, the penalty's scale, the fit) is learned from
-the training donors of a fold only. What a sample's log-CPM needs, its own library size, is known without the
-others.
+`predict_age.py apply`. In: a model file and a pseudobulk table of another cohort. Out: the age of each of its samples,
+and a summary that counts the genes it lacks.
+
+The models and what they learn from which donors are in age_models.py.
 """
 
 import argparse
-import hashlib
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from age_metrics import METRICS, age_line, corrected_for_age, metric_table
+from age_model_file import PortableModel, apply_model, portable, read_model, write_model
+from age_models import (
+    INNER_FOLDS,
+    MODELS,
+    NESTED,
+    AgeModel,
+    HeldOut,
+    fit_age_model,
+    fit_nested,
+    fold_table,
+    log_cpm,
+    predict_held_out,
+    sex_indicators,
+    sex_labels,
+)
 from cell_type_samples import CellTypeSamples, read_samples
-from checkpoints import write_json, write_tsv, write_versions
+from checkpoints import (
+    read_h5ad,
+    read_tsv,
+    require_columns,
+    write_json,
+    write_parquet,
+    write_tsv,
+    write_versions,
+)
 from command_line import BadInput, limit_threads, run
 from skipped import CannotFit, write_skipped
 
-MODELS = ("ridge", "elastic_net", "linear_svr")
-PREDICTIONS = ("donor_id", "age_years", "predicted", "fold", "repeat")
-METRICS = ("metric", "value", "low", "high")
+PREDICTIONS = ("donor_id", "age_years", "predicted", "fold", "repeat", "corrected")
 COEFFICIENTS = ("gene_id", "symbol", "coefficient", "mean", "sd")
-MIN_COUNT = 5  # a gene is a feature where at least MIN_SHARE of the training samples have this many counts
-MIN_SHARE = 0.5
-EPSILON_SD = 0.1  # width of the tube of support vector regression, in SDs of age: scikit-learn's default
-L1_RATIO = 0.5
-PRIOR_COUNT = 0.5  # as in voom, so that a zero has a logarithm
-
-
-@dataclass(frozen=True)
-class AgeModel:
-    """A linear model of age, complete: `intercept + ((log_cpm - mean) / sd) @ coefficients`.
-
-    Attributes
-    ----------
-    features
-        Columns of the feature matrix in use.
-    mean, sd
-        Of the features in the training samples.
-    coefficients
-        Years per SD of each feature.
-    intercept
-        Mean age of the training donors, plus the offset of the support vectors.
-    """
-
-    features: np.ndarray
-    mean: np.ndarray
-    sd: np.ndarray
-    coefficients: np.ndarray
-    intercept: float
-
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        """Age in years of each row of a feature matrix (all columns, not only those in use)."""
-        return self.intercept + (features[:, self.features] - self.mean) / self.sd @ self.coefficients
-
-
-def log_cpm(counts: np.ndarray) -> np.ndarray:
-    """log2 counts per million of each sample (row), with voom's offsets: finite for zeros, rows apart.
-
-    References
-    ----------
-    Law, Chen, Shi, Smyth (2014), Genome Biology 15:R29.
-    """
-    library = counts.sum(axis=1, keepdims=True)
-    return np.log2((counts + PRIOR_COUNT) / (library + 1) * 1e6)
-
-
-def sex_indicators(sex: pd.Series) -> np.ndarray:
-    """One 0/1 column for each sex but the first in the alphabet (a missing one is a level of its own)."""
-    labels = sex.astype(object).where(sex.notna(), "unknown").astype(str)
-    return pd.get_dummies(labels, drop_first=True).to_numpy(dtype=float)
-
-
-def fold_of(donor_id: str, *, repeat: int, n_folds: int, seed: int) -> int:
-    """The fold that holds a donor out, from the donor's name alone.
-
-    So a donor is in the same fold in every cell type, model and penalty, and predictions of several cell
-    types can be combined without a leak. The price: folds differ a little in size.
-    """
-    digest = hashlib.sha256(f"{seed}/{repeat}/{donor_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % n_folds
-
-
-def fold_table(donor_ids: Sequence[str], *, n_repeats: int, n_folds: int, seed: int) -> np.ndarray:
-    """Fold of each donor in each repeat, repeats x donors."""
-    return np.array(
-        [[fold_of(d, repeat=r, n_folds=n_folds, seed=seed) for d in donor_ids] for r in range(n_repeats)],
-        dtype=int,
-    )
-
-
-def expressed_features(counts: np.ndarray, values: np.ndarray, *, n_covariates: int) -> np.ndarray:
-    """Columns of the feature matrix to use: genes with enough counts, then covariates; none that is constant.
-
-    Parameters
-    ----------
-    counts, values
-        Of the training samples: raw counts (samples x genes); features (samples x (genes + covariates)).
-    """
-    enough = (counts >= MIN_COUNT).mean(axis=0) >= MIN_SHARE
-    enough = np.concatenate([enough, np.ones(n_covariates, dtype=bool)])
-    return np.flatnonzero(enough & (values.std(axis=0) > 1e-8))
-
-
-def fit_ridge(kernel: np.ndarray, target: np.ndarray, *, alpha: float) -> tuple[np.ndarray, float]:
-    """Dual weights of ridge regression: (K + alpha I) w = y, y centred. Returns the weights and 0."""
-    return np.linalg.solve(kernel + alpha * np.eye(len(kernel)), target), 0.0
-
-
-def fit_linear_svr(kernel: np.ndarray, target: np.ndarray, *, alpha: float) -> tuple[np.ndarray, float]:
-    """Dual weights and intercept of support vector regression with C = 1 / alpha.
-
-    libsvm, whose intercept is free; liblinear's LinearSVR penalises it and shrinks every prediction towards 0
-    years.
-    """
-    from sklearn.svm import SVR
-
-    machine = SVR(kernel="precomputed", C=1 / alpha, epsilon=EPSILON_SD).fit(kernel, target)
-    weights = np.zeros(len(target))
-    weights[machine.support_] = machine.dual_coef_[0]
-    return weights, float(machine.intercept_[0])
-
-
-def fit_elastic_net(features: np.ndarray, target: np.ndarray, *, alpha: float, seed: int) -> np.ndarray:
-    """Coefficients of the elastic net, half L1, at a share alpha / (1 + alpha) of the largest useful penalty.
-
-    At the largest useful penalty no feature is left. A share of it keeps the same meaning in every cell type,
-    where a fixed number would leave all genes in one model and none in the next.
-    """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import ElasticNet
-
-    largest = np.abs(features.T @ target).max() / (len(target) * L1_RATIO)
-    net = ElasticNet(
-        alpha=max(largest, 1e-12) * alpha / (1 + alpha), l1_ratio=L1_RATIO, max_iter=5000, random_state=seed
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a small duality gap left changes no metric
-        return net.fit(features, target).coef_
-
-
-def fit_age_model(
-    counts: np.ndarray, features: np.ndarray, ages: np.ndarray, *, model: str, alpha: float, seed: int = 0
-) -> AgeModel:
-    """Fit one model on training donors.
-
-    Features are scaled to mean 0, SD 1, ages likewise. With p features the kernel is `Z Z' / p`, so that its
-    diagonal is about 1 and one `alpha` means the same shrinkage whatever the number of genes or donors' ages:
-    `ridge` minimises |y - Zb|^2 + alpha p |b|^2; `linear_svr` has C = 1 / alpha on the same kernel; for
-    `elastic_net` see `fit_elastic_net`.
-
-    Parameters
-    ----------
-    counts
-        Samples x genes, raw: chooses the genes.
-    features
-        Samples x (genes + covariates): log2 CPM, then covariates.
-    ages
-        Years.
-
-    Raises
-    ------
-    CannotFit
-        No gene has enough counts, or all donors are of one age.
-    """
-    used = expressed_features(counts, features, n_covariates=features.shape[1] - counts.shape[1])
-    if not (used < counts.shape[1]).any():
-        raise CannotFit(f"no gene has {MIN_COUNT} counts in {MIN_SHARE:.0%} of the samples")
-    age_mean, age_sd = float(ages.mean()), float(ages.std())
-    if age_sd < 1e-8:
-        raise CannotFit("all donors are of one age")
-    mean, sd = features[:, used].mean(axis=0), features[:, used].std(axis=0)
-    scaled, target = (features[:, used] - mean) / sd, (ages - age_mean) / age_sd
-    offset = 0.0
-    if model == "elastic_net":
-        coefficients = fit_elastic_net(scaled, target, alpha=alpha, seed=seed)
-    else:
-        fit = {"ridge": fit_ridge, "linear_svr": fit_linear_svr}[model]
-        weights, offset = fit(scaled @ scaled.T / len(used), target, alpha=alpha)
-        coefficients = scaled.T @ weights / len(used)
-    return AgeModel(used, mean, sd, coefficients * age_sd, age_mean + offset * age_sd)
-
-
-def predict_held_out(
-    counts: np.ndarray,
-    covariates: np.ndarray,
-    ages: np.ndarray,
-    folds: np.ndarray,
-    *,
-    model: str,
-    alpha: float,
-    seed: int = 0,
-) -> dict[str, np.ndarray]:
-    """Predict every donor, in every repeat, from a fit without the donor's fold.
-
-    Parameters
-    ----------
-    counts, covariates
-        Donors x genes, raw; donors x covariates.
-    ages
-        Years.
-    folds
-        Repeats x donors.
-
-    Returns
-    -------
-    `model`, `median` (of the training ages) and `sex` (mean training age of the same covariates), repeats x
-    donors.
-    """
-    features = np.hstack([log_cpm(counts), covariates])
-    predicted = {name: np.full(folds.shape, np.nan) for name in ("model", "median", "sex")}
-    for repeat, fold_of_donor in enumerate(folds):
-        for fold in np.unique(fold_of_donor):
-            held = fold_of_donor == fold
-            train = ~held
-            if not train.any():
-                raise CannotFit(f"{len(ages)} donors all fall into one fold")
-            fitted = fit_age_model(counts[train], features[train], ages[train], model=model, alpha=alpha, seed=seed)
-            predicted["model"][repeat, held] = fitted.predict(features[held])
-            predicted["median"][repeat, held] = np.median(ages[train])
-            groups = np.column_stack([np.ones(len(ages)), covariates])
-            by_sex = np.linalg.lstsq(groups[train], ages[train], rcond=None)[0]
-            predicted["sex"][repeat, held] = groups[held] @ by_sex
-    return predicted
-
-
-def metric_values(predicted: dict[str, np.ndarray], ages: np.ndarray, weights: np.ndarray) -> dict[str, float]:
-    """Metrics over all repeats, donors weighted by `weights` (1 each, or how often a bootstrap draws them).
-
-    mae: mean absolute error, years. r2: 1 - squared error / squared distance from the mean age; under 0 is
-    worse than knowing the mean. r: Pearson correlation, NaN where the prediction is constant. baseline_mae,
-    sex_mae: the error of the median and of sex alone.
-    """
-    share = np.broadcast_to(weights / weights.sum() / len(predicted["model"]), predicted["model"].shape)
-    error = predicted["model"] - ages
-    centred_age = ages - (share * ages).sum()
-    centred = predicted["model"] - (share * predicted["model"]).sum()
-    age_variance, variance = (share * centred_age**2).sum(), (share * centred**2).sum()
-    constant = min(age_variance, variance) < 1e-12
-    return {
-        "mae": (share * np.abs(error)).sum(),
-        "r2": np.nan if age_variance < 1e-12 else 1 - (share * error**2).sum() / age_variance,
-        "r": np.nan if constant else (share * centred * centred_age).sum() / np.sqrt(age_variance * variance),
-        "baseline_mae": (share * np.abs(predicted["median"] - ages)).sum(),
-        "sex_mae": (share * np.abs(predicted["sex"] - ages)).sum(),
-    }
-
-
-def metric_table(
-    predicted: dict[str, np.ndarray], ages: np.ndarray, *, n_bootstrap: int = 1000, seed: int = 0
-) -> pd.DataFrame:
-    """Metrics with 95 % percentile intervals from a bootstrap over donors, all repeats of a donor together.
-
-    The intervals hold for these fits: they do not contain what other training donors would have changed.
-    """
-    n_donors = len(ages)
-    draws = np.random.default_rng(seed).multinomial(n_donors, np.full(n_donors, 1 / n_donors), size=n_bootstrap)
-    values = metric_values(predicted, ages, np.ones(n_donors))
-    drawn = pd.DataFrame([metric_values(predicted, ages, weights) for weights in draws])
-    low, high = drawn.quantile(0.025), drawn.quantile(0.975)
-    rows = [(name, value, low[name], high[name]) for name, value in values.items()]
-    return pd.DataFrame([*rows, ("n_donors", n_donors, np.nan, np.nan)], columns=list(METRICS))
+APPLIED = ("sample_id", "donor_id", "age_years", "predicted", "corrected")
+PACKAGES = ("numpy", "pandas", "scikit-learn")
 
 
 def prediction_table(table: CellTypeSamples, predicted: np.ndarray, folds: np.ndarray) -> pd.DataFrame:
     """predictions.tsv: one row a donor and repeat, sorted by them; repeats and folds count from 1."""
     n_repeats = len(folds)
+    ages = table.samples["age_years"].to_numpy(dtype=float)
     rows = pd.DataFrame(
         {
             "donor_id": np.tile(table.samples["donor_id"].to_numpy(), n_repeats),
-            "age_years": np.tile(table.samples["age_years"].to_numpy(dtype=float), n_repeats),
+            "age_years": np.tile(ages, n_repeats),
             "predicted": predicted.ravel(),
             "fold": folds.ravel() + 1,
             "repeat": np.repeat(np.arange(n_repeats) + 1, folds.shape[1]),
+            "corrected": corrected_for_age(predicted, ages, folds).ravel(),
         }
     )
     return rows.sort_values(["repeat", "donor_id"], ignore_index=True)
@@ -301,6 +86,31 @@ def coefficient_table(fitted: AgeModel, table: CellTypeSamples) -> pd.DataFrame:
     return rows.iloc[np.lexsort((rows["gene_id"], -rows["coefficient"].abs()))].reset_index(drop=True)
 
 
+def inner_table(held_out: HeldOut, donors: Sequence[str], folds: np.ndarray, *, facts: dict) -> pd.DataFrame:
+    """What a model of models needs: for each repeat and fold, predictions of its training and its held-out donors.
+
+    Those of the training donors come from fits that saw neither the donor nor anyone of the fold.
+
+    Returns
+    -------
+    id, model, repeat, fold (from 1), donor_id, held (whether the fold holds the donor out), predicted.
+    """
+    parts = []
+    for repeat, fold_of_donor in enumerate(folds):
+        for fold in np.unique(fold_of_donor):
+            held = fold_of_donor == fold
+            predicted = np.where(held, held_out.model[repeat], held_out.inner[repeat, fold])
+            parts.append(
+                pd.DataFrame(
+                    {"repeat": repeat + 1, "fold": fold + 1, "donor_id": donors, "held": held, "predicted": predicted}
+                )
+            )
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(0, "model", facts["model"])
+    table.insert(0, "id", facts["id"])
+    return table
+
+
 def usable_donors(table: CellTypeSamples, *, min_donors: int) -> CellTypeSamples:
     """The samples whose age is known and that have any counts; `CannotFit` where these are too few."""
     known = (table.samples["age_years"].notna() & (table.counts.sum(axis=1) > 0)).to_numpy()
@@ -309,62 +119,213 @@ def usable_donors(table: CellTypeSamples, *, min_donors: int) -> CellTypeSamples
     return CellTypeSamples(table.counts[known], table.samples[known], table.symbols)
 
 
-def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pseudobulk", required=True, help="the cell type's pseudobulk table (h5ad)")
-    parser.add_argument("--id", required=True, help="id of the cell type")
-    parser.add_argument("--model", required=True, choices=MODELS)
-    parser.add_argument("--alpha", type=float, required=True, help="penalty, over 0")
-    parser.add_argument("--folds", type=int, default=5, help="folds of donors (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="repeats of the folds (default: %(default)s)")
-    parser.add_argument("--min-donors", type=int, default=10, help="fewer donors are skipped (default: %(default)s)")
-    parser.add_argument("--bootstrap", type=int, default=1000, help="draws for the intervals (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of folds and bootstrap (default: %(default)s)")
-    parser.add_argument("--strict", action="store_true", help="a cell type that cannot be fitted is an error")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the tables and the summary")
-    parser.add_argument("--versions", type=Path, default=Path("versions.json"))
-    args = parser.parse_args(argv)
-    if not 0 < args.alpha < np.inf:
-        raise BadInput(f"--alpha {args.alpha}: a penalty must be over 0")
+def cells_by_donor(samples: pd.DataFrame, donors: Sequence[str]) -> np.ndarray | None:
+    """Numbers of cells, donors x cell types (sorted by name), of all samples; None where they are not known.
+
+    Parameters
+    ----------
+    samples
+        donor_id, cell_type, n_cells of every sample, those left out of the statistics too.
+    """
+    if samples["n_cells"].isna().any() or samples["cell_type"].nunique() < 2:
+        return None
+    wide = samples.pivot_table(index="donor_id", columns="cell_type", values="n_cells", aggfunc="sum", fill_value=0)
+    return wide.reindex(list(donors), fill_value=0).to_numpy(dtype=float)
+
+
+def alpha_of(text: str) -> float | None:
+    """A penalty over 0, or None for the nested choice."""
+    if text == NESTED:
+        return None
+    try:
+        alpha = float(text)
+    except ValueError as error:
+        raise BadInput(f"--alpha {text}: must be a number over 0 or {NESTED}") from error
+    if not 0 < alpha < np.inf:
+        raise BadInput(f"--alpha {text}: a penalty must be over 0")
+    return alpha
+
+
+def model_facts(facts: dict, fitted: AgeModel, held_out: HeldOut, table: CellTypeSamples) -> dict:
+    """What a model file says of itself beside its numbers."""
+    ages = table.samples["age_years"].to_numpy(dtype=float)
+    intercept, slope = age_line(held_out.model.mean(axis=0), ages)
+    return {
+        **facts,
+        "alpha_used": fitted.alpha,
+        "training": {
+            "n_donors": len(ages),
+            "age_low": ages.min(),
+            "age_mean": ages.mean(),
+            "age_high": ages.max(),
+        },
+        "sex_levels": sorted(set(sex_labels(table.samples["sex"]))),
+        "regression_to_mean": {"intercept": intercept, "slope": slope},
+    }
+
+
+def train(args: argparse.Namespace) -> None:
+    """Cross-validate, fit on all donors, and write everything about one model with one penalty."""
+    alpha = alpha_of(args.alpha)
     if args.folds < 2 or args.repeats < 1:
         raise BadInput(f"--folds {args.folds} --repeats {args.repeats}: at least 2 folds and 1 repeat are needed")
-
     whole = read_samples(args.pseudobulk)
-    facts = {"id": args.id, "cell_type": whole.cell_type, "model": args.model, "alpha": args.alpha}
+    facts = {"id": args.id, "cell_type": whole.cell_type, "model": args.model}
+    facts["alpha"] = NESTED if alpha is None else alpha
     paths = {name: args.output / f"{name}.tsv" for name in ("predictions", "metrics", "coefficients")}
     summary = args.output / "predict_age_summary.json"
     try:
         table = usable_donors(whole, min_donors=args.min_donors)
+        donors = table.samples["donor_id"].tolist()
         ages = table.samples["age_years"].to_numpy(dtype=float)
         covariates = sex_indicators(table.samples["sex"])
-        folds = fold_table(table.samples["donor_id"], n_repeats=args.repeats, n_folds=args.folds, seed=args.seed)
-        settings = {"model": args.model, "alpha": args.alpha, "seed": args.seed}
+        layout = {"n_repeats": args.repeats, "seed": args.seed}
+        folds = fold_table(donors, n_folds=args.folds, **layout)
+        inner_folds = fold_table(donors, n_folds=INNER_FOLDS[args.model], level="inner", **layout)
+        cells = None
+        if args.samples is not None:
+            samples = read_tsv(args.samples, dtype={"donor_id": str, "cell_type": str})
+            require_columns(samples, ["donor_id", "cell_type", "n_cells"], args.samples)
+            cells = cells_by_donor(samples, donors)
+        n_permutations = args.permutations if args.model == "ridge" else args.refit_permutations
         with limit_threads(1):  # other thread counts would change the last digits
-            predicted = predict_held_out(table.counts, covariates, ages, folds, **settings)
-            fitted = fit_age_model(table.counts, np.hstack([log_cpm(table.counts), covariates]), ages, **settings)
-            metrics = metric_table(predicted, ages, n_bootstrap=args.bootstrap, seed=args.seed)
+            held_out = predict_held_out(
+                table.counts, covariates, ages, folds, model=args.model, alpha=alpha, inner_folds=inner_folds,
+                composition=cells, n_permutations=n_permutations, seed=args.seed,
+            )  # fmt: skip
+            features = np.hstack([log_cpm(table.counts), covariates])
+            if alpha is None:
+                fitted = fit_nested(table.counts, features, ages, inner_folds, model=args.model)
+            else:
+                fitted = fit_age_model(table.counts, features, ages, model=args.model, alpha=alpha)
+            metrics = metric_table(held_out.by_name(), ages, n_bootstrap=args.bootstrap, seed=args.seed)
     except CannotFit as reason:
         tables = dict(zip(paths.values(), (PREDICTIONS, METRICS, COEFFICIENTS), strict=True))
         facts |= {"n_donors": len(whole.samples)}
         write_skipped(str(reason), tables=tables, summary=summary, strict=args.strict, facts=facts)
     else:
-        write_tsv(prediction_table(table, predicted["model"], folds), paths["predictions"])
+        p_value = pd.DataFrame([("p_value", held_out.p_value(), np.nan, np.nan)], columns=list(METRICS))
+        metrics = pd.concat([metrics.iloc[:-1], p_value, metrics.iloc[-1:]], ignore_index=True)
+        write_tsv(prediction_table(table, held_out.model, folds), paths["predictions"])
         write_tsv(metrics, paths["metrics"])
         write_tsv(coefficient_table(fitted, table), paths["coefficients"])
+        write_model(
+            portable(fitted, table, facts=model_facts(facts, fitted, held_out, table)), args.output / "model.json"
+        )
+        if alpha is None and args.inner is not None:
+            write_parquet(inner_table(held_out, donors, folds, facts=facts), args.inner)
         values = metrics.set_index("metric")
         facts |= {
             "n_donors": len(ages),
             "n_donors_left_out": len(whole.samples) - len(ages),
             "n_genes": int((fitted.features < len(table.symbols)).sum()),
             "n_nonzero": int((fitted.coefficients != 0).sum()),
+            "alpha_used": fitted.alpha,
+            "alphas_chosen": {
+                f"{value:g}": int(count) for value, count in zip(*np.unique(held_out.alpha, return_counts=True))
+            },
             "intercept": fitted.intercept,
             "sex_coefficients": fitted.coefficients[fitted.features >= len(table.symbols)],
             "folds": args.folds,
             "repeats": args.repeats,
+            "n_permutations": n_permutations,
             "metrics": {name: dict(values.loc[name]) for name in values.index if name != "n_donors"},
         }
         write_json({"status": "done", "reason": "", **facts}, summary)
-    write_versions("predict_age", ["numpy", "pandas", "scikit-learn"], args.versions)
+    write_versions("predict_age", PACKAGES, args.versions)
+
+
+def rows_of(adata, model: PortableModel, cell_type: str | None, path: str | Path) -> np.ndarray:
+    """Which rows of a table are of the cell type: all where there is one, else those of its name."""
+    if "cell_type" not in adata.obs:
+        return np.ones(adata.n_obs, dtype=bool)
+    names = adata.obs["cell_type"].astype(str)
+    wanted = cell_type or (names.iloc[0] if names.nunique() == 1 else str(model.facts.get("cell_type")))
+    rows = (names == wanted).to_numpy()
+    if not rows.any():
+        have = ", ".join(sorted(names.unique())[:8])
+        raise BadInput(f"{path}: no sample of cell type '{wanted}'; name one with --cell-type: {have}")
+    return rows
+
+
+def apply(args: argparse.Namespace) -> None:
+    """Predict the samples of another cohort by a model file."""
+    model, adata = read_model(args.model), read_h5ad(args.pseudobulk)
+    adata = adata[rows_of(adata, model, args.cell_type, args.pseudobulk)]
+    counts = np.asarray(adata.X.toarray() if hasattr(adata.X, "toarray") else adata.X, dtype=np.float64)
+    if not np.isfinite(counts).all() or (counts < 0).any() or (counts != np.floor(counts)).any():
+        raise BadInput(f"{args.pseudobulk}: X holds values that are no counts; give summed raw counts")
+    if (counts.sum(axis=1) == 0).any():
+        empty = adata.obs_names[int(np.argmin(counts.sum(axis=1)))]
+        raise BadInput(f"{args.pseudobulk}: sample '{empty}' has no counts; leave it out")
+    obs = adata.obs.reset_index(names="sample_id")
+    unknown = pd.Series([None] * len(obs), dtype=object)
+    symbols = adata.var["symbol"].astype(object) if "symbol" in adata.var else pd.Series("", index=adata.var_names)
+    symbols = symbols.where(symbols.notna(), "").astype(str)
+    with limit_threads(1):
+        predicted, facts = apply_model(
+            model, counts, adata.var_names.astype(str), symbols, obs.get("sex", unknown), library=args.library
+        )
+    ages = pd.to_numeric(obs.get("age_years", unknown), errors="coerce").to_numpy(dtype=float)
+    line = model.facts["regression_to_mean"]
+    rows = pd.DataFrame(
+        {
+            "sample_id": obs["sample_id"].astype(str),
+            "donor_id": obs.get("donor_id", obs["sample_id"]).astype(str),
+            "age_years": ages,
+            "predicted": predicted,
+            "corrected": ages + predicted - (line["intercept"] + line["slope"] * ages),
+        }
+    )
+    write_tsv(rows[list(APPLIED)].sort_values("sample_id"), args.output)
+    about = {"cell_type": model.facts.get("cell_type"), "model": model.facts.get("model"), "n_samples": len(rows)}
+    known = np.isfinite(ages)
+    if known.sum() > 1:
+        about["mae"] = float(np.abs(predicted - ages)[known].mean())
+    write_json(about | facts, args.output.with_suffix(".json"))
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    trainer = commands.add_parser("train", help="cross-validate and fit one model of one cell type")
+    trainer.add_argument("--pseudobulk", required=True, help="the cell type's pseudobulk table (h5ad)")
+    trainer.add_argument("--samples", type=Path, help="samples.tsv of all cell types, for the baseline of composition")
+    trainer.add_argument("--id", required=True, help="id of the cell type")
+    trainer.add_argument("--model", required=True, choices=MODELS)
+    trainer.add_argument("--alpha", required=True, help="penalty over 0, or 'nested': chosen within training donors")
+    trainer.add_argument("--folds", type=int, default=5, help="folds of donors (default: %(default)s)")
+    trainer.add_argument("--repeats", type=int, default=5, help="repeats of the folds (default: %(default)s)")
+    trainer.add_argument("--min-donors", type=int, default=10, help="fewer donors are skipped (default: %(default)s)")
+    trainer.add_argument("--bootstrap", type=int, default=1000, help="draws for the intervals (default: %(default)s)")
+    trainer.add_argument(
+        "--permutations", type=int, default=1000, help="of ages, for ridge's p value (default: %(default)s)"
+    )
+    trainer.add_argument(
+        "--refit-permutations", type=int, default=0,
+        help="the same for models that each permutation must fit again, first repeat only (default: %(default)s)",
+    )  # fmt: skip
+    trainer.add_argument("--seed", type=int, default=0, help="of folds and bootstrap (default: %(default)s)")
+    trainer.add_argument("--strict", action="store_true", help="a cell type that cannot be fitted is an error")
+    trainer.add_argument("--inner", type=Path, help="Parquet file for the nested predictions of training donors")
+    trainer.add_argument("--output", type=Path, required=True, help="folder of the tables and the summary")
+    trainer.add_argument("--versions", type=Path, default=Path("versions.json"))
+    trainer.set_defaults(action=train)
+
+    applier = commands.add_parser("apply", help="predict the samples of a new cohort by a model file")
+    applier.add_argument("--model", type=Path, required=True, help="model.json of a fit")
+    applier.add_argument("--pseudobulk", type=Path, required=True, help="raw count sums, samples x genes (h5ad)")
+    applier.add_argument("--cell-type", help="which samples, where the table holds several cell types")
+    applier.add_argument(
+        "--library", choices=("all", "shared"), default="all",
+        help="library size: counts of all genes, or of the model's genes for a table of few genes (default: all)",
+    )  # fmt: skip
+    applier.add_argument("--output", type=Path, required=True, help="table of predictions (tsv); a summary beside it")
+    applier.set_defaults(action=apply)
+
+    args = parser.parse_args(argv)
+    args.action(args)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ TEXT = dict.fromkeys(
         "reason",
         "status",
         "leading_edge",
+        "alpha",  # of a prediction: a number or nested
         "genes",
     ),
     str,

@@ -19,6 +19,7 @@ from published_tree import merge_trees, summary_of, table_of
 from report_comparison import comparison_part, composition_part
 from report_figures import Picture, embed, in_folder
 from report_funnel import breaks, funnel
+from report_immune_age import immune_age
 from report_methods import methods, shown
 from report_qc import qc_content
 from report_resources import resource_rows
@@ -40,6 +41,7 @@ PARTS = (
     ("Gene set enrichment", "/gsea.tsv"),
     ("Over-representation", "/ora_up.tsv"),
     ("Age prediction", "/predictions.tsv"),
+    ("Immune age", "immune_age/immune_age.tsv"),
     ("Composition", "composition/composition.tsv"),
     ("Comparison of cell types", "comparison/power.tsv"),
 )
@@ -97,12 +99,17 @@ def top_sets(gsea: pd.DataFrame | None) -> dict[str, list[str]]:
 
 
 def best_prediction(summary: pd.DataFrame | None, identifier: str) -> dict | None:
-    """The model and penalty of least error, and whether its whole interval is under the baseline's error."""
+    """The model and penalty of least error, and whether its whole interval is under the baseline's error.
+
+    Of fits whose penalty was chosen within the training donors where there are any: only their error is fair.
+    """
     if summary is None or "mae" not in summary:
         return None
     own = summary[(summary["id"] == identifier) & summary["mae"].notna()]
     if own.empty:
         return None
+    nested = own[own["alpha"].astype(str) == "nested"]
+    own = nested if len(nested) else own
     best = own.sort_values(["mae", "model", "alpha"], kind="stable").iloc[0].to_dict()
     best.setdefault("mae_low", math.nan)
     best.setdefault("mae_high", math.nan)
@@ -293,7 +300,9 @@ def content_of(
             "embedding": in_folder(pictures, "embedding/figures", EMBEDDING_FIGURES),
             "pseudobulk": in_folder(pictures, "pseudobulk/figures"),
             "run": in_folder(pictures, "pipeline_info"),
+            "immune_age": in_folder(pictures, "immune_age/figures"),
         },
+        "immune_age": immune_age(files),
         "clusters": cluster_figures(pictures),
         "methods": sentences,
         "references": references,

@@ -110,17 +110,26 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "/predictions.tsv",
-        "Age was predicted from log2 counts per million and sex with {prediction_models} (penalties "
-        "{ridge_alphas}) in repeated 5-fold "
+        "Age was predicted from log2 counts per million and sex with {prediction_models} (ridge penalties "
+        "{ridge_alphas}, and a nested choice of the penalty within training donors, after which ridge and support "
+        "vectors are calibrated by a line learned from training donors left out) in repeated 5-fold "
         "cross-validation with whole donors held out; everything learned from data was learned within the "
-        "training folds. Intervals are 95 % percentile bootstrap "
-        "intervals over donors.",
+        "training folds. Intervals are 95 % percentile bootstrap intervals over donors; p values of ridge are from "
+        "1,000 permutations of the ages.",
         (),
+    ),
+    (
+        "immune_age/immune_age.tsv",
+        "Nested predictions of all cell types were weighed into one immune age a donor by non-negative least squares "
+        "within training donors (stacking); age acceleration is its residual on true age, tested against "
+        "{acceleration_columns} with age in the model.",
+        ("stacking",),
     ),
     ("", "The seed of all random steps was {seed}.", ()),
 )
 
 REFERENCES = {
+    "stacking": "Breiman L. Stacked regressions. Machine Learning 24:49-64 (1996). doi:10.1007/BF00117832",
     "scrublet": "Wolock SL, Lopez R, Klein AM. Scrublet. Cell Systems 8:281-291 (2019). doi:10.1016/j.cels.2018.11.005",
     "scater": "McCarthy DJ et al. Scater. Bioinformatics 33:1179-1186 (2017). doi:10.1093/bioinformatics/btw777",
     "seurat": "Stuart T et al. Comprehensive integration of single-cell data. Cell 177:1888-1902 (2019). "

@@ -12,13 +12,16 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+import age_metrics
 import compare_cell_types
 import composition
 import differential_expression
 import gsea
+import immune_age
 import merge_pseudobulk
 import overrepresentation
 import predict_age
+import published_clocks
 import sensitivity
 import simulate_cohort
 import summarize_predictions
@@ -31,7 +34,20 @@ PARAMETERS = {name for group in SCHEMA["$defs"].values() for name in group["prop
 PREDICTION = "cell_types/ID/prediction/model-M_alpha-A"
 FOLDERS = r"(?:cohort|qc|embedding|clusters|pseudobulk|cell_types|composition|comparison|sensitivity|pipeline_info)"
 # Options of the engine, Java, scripts and benchmarks, and the placeholder for a parameter; all others are in the schema.
-OTHER_OPTIONS = {"--add-opens", "--threads", "--name", "--results", "--truth", "--only", "--quick"}
+OTHER_OPTIONS = {
+    "--add-opens",
+    "--threads",
+    "--name",
+    "--results",
+    "--truth",
+    "--only",
+    "--quick",
+    "--model",
+    "--output",
+    "--cell-type",
+    "--library",
+    "--no-deps",
+}
 
 
 @pytest.fixture(params=PAGES, ids=lambda path: path.name)
@@ -268,7 +284,7 @@ CONSTANTS = {
     "cell_types/ID/ora_up.tsv": overrepresentation.COLUMNS,
     "cell_types/ID/ora_down.tsv": overrepresentation.COLUMNS,
     f"{PREDICTION}/predictions.tsv": predict_age.PREDICTIONS,
-    f"{PREDICTION}/metrics.tsv": predict_age.METRICS,
+    f"{PREDICTION}/metrics.tsv": age_metrics.METRICS,
     f"{PREDICTION}/coefficients.tsv": predict_age.COEFFICIENTS,
     "sensitivity/sensitivity.tsv": sensitivity.COLUMNS,
     "sensitivity/cells.tsv": sensitivity.CELL_COLUMNS,
@@ -279,6 +295,12 @@ CONSTANTS = {
     "comparison/shared_ageing.tsv": (*compare_cell_types.SHARED, "lfc_ID"),
     "comparison/gsea_nes.tsv": (*compare_cell_types.SETS, "nes_ID", "q_ID"),
     "comparison/power.tsv": compare_cell_types.POWER,
+    "published_clocks/clock_ages.tsv": published_clocks.AGES,
+    "published_clocks/clock_metrics.tsv": published_clocks.METRICS,
+    "immune_age/immune_age.tsv": immune_age.COLUMNS,
+    "immune_age/immune_age_metrics.tsv": age_metrics.METRICS,
+    "immune_age/immune_age_weights.tsv": immune_age.WEIGHTS,
+    "immune_age/age_acceleration_tests.tsv": immune_age.TESTS,
 }
 
 

@@ -19,7 +19,10 @@ from plot_cell_type import (
     plot_ora,
     plot_sweep,
     plot_volcano,
+    read_predictions,
 )
+from plot_cell_type import draw as draw_all
+from published_tree import merge_trees
 
 ALL = {"volcano", "ma", "gsea", "ora", "prediction", "sweep"}
 
@@ -144,3 +147,21 @@ def test_each_model_has_its_line_at_the_penalties_tried(inputs):
         errors = own[own["model"] == model].sort_values("alpha")["mae"].to_numpy()
         np.testing.assert_allclose(np.asarray(container[0].get_ydata(), dtype=float), errors)
     assert [text.get_text() for text in ax.get_xticklabels()] == ["0.1", "1", "10"]
+
+
+def test_the_nested_choice_stands_beside_the_penalties_and_is_the_one_shown(inputs, tmp_path):
+    tree = tmp_path / "tree/cell_types/b_cell/prediction/model-ridge_alpha-nested"
+    tree.mkdir(parents=True)
+    source = "cell_types/b_cell/prediction/model-ridge_alpha-1"
+    files = merge_trees([path / "published" for path in inputs.iterdir() if (path / "published").is_dir()])
+    for name in ("metrics.tsv", "predictions.tsv"):
+        (tree / name).write_text(files[f"{source}/{name}"].read_text())
+    files |= merge_trees([tmp_path / "tree"])
+    metrics, predictions = read_predictions(files, "cell_types/b_cell")
+    assert metrics["alpha"].isna().sum() == 1 and ("ridge", "nested") in predictions
+    ax = plot_sweep(metrics).axes[0]
+    ticks = [label.get_text() for label in ax.get_xticklabels()]
+    assert ticks[-1] == "nested" and ax.get_xticks()[-1] > metrics["alpha"].max()
+    figure, _, _ = draw_all(files, "b_cell")["prediction"]
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert sum("ridge, alpha nested" in title for title in titles) == 1

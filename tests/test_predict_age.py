@@ -2,30 +2,32 @@
 
 import json
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import kstest
 
-from cell_type_samples import CellTypeSamples
-from checkpoints import read_json, read_tsv, write_h5ad
-from command_line import BadInput
-from inputs.statistics_inputs import CELL_TYPE, prediction_summary, simulate_samples
-from predict_age import (
-    COEFFICIENTS,
-    METRICS,
+from age_metrics import METRICS, corrected_for_age, metric_table, metric_values
+from age_model_file import PortableModel, apply_model, read_model
+from age_models import (
+    CALIBRATED,
     MODELS,
-    PREDICTIONS,
+    NESTED_ALPHAS,
     fit_age_model,
+    fit_nested,
     fold_of,
     fold_table,
     log_cpm,
-    main,
-    metric_table,
-    metric_values,
     predict_held_out,
+    ridge_left_out,
     sex_indicators,
-    usable_donors,
 )
+from cell_type_samples import CellTypeSamples
+from checkpoints import read_json, read_parquet, read_tsv, write_h5ad, write_tsv
+from command_line import BadInput
+from inputs.statistics_inputs import CELL_TYPE, prediction_summary, sample_list, simulate_samples
+from predict_age import APPLIED, COEFFICIENTS, PREDICTIONS, cells_by_donor, main, usable_donors
 from skipped import CannotFit
 from summarize_predictions import COLUMNS, summarize
 from summarize_predictions import main as summarize_main
@@ -43,7 +45,7 @@ def run_step(folder, adata, *options, model="ridge", alpha="0.1", name="out"):
         "--versions",
         str(folder / "v.json"),
     ]
-    main([*files, "--id", "cd4", "--model", model, "--alpha", alpha, *options])
+    main(["train", *files, "--id", "cd4", "--model", model, "--alpha", alpha, *options])
     tables = [read_tsv(out / f"{table}.tsv") for table in ("predictions", "metrics", "coefficients")]
     return tables[0], tables[1].set_index("metric"), tables[2], read_json(out / "predict_age_summary.json")
 
@@ -79,7 +81,7 @@ def test_shuffled_ages_cannot_be_predicted(model):
     for seed in range(8):
         counts, covariates, ages, folds = parts(adata)
         shuffled = np.random.default_rng(seed).permutation(ages)
-        predicted = predict_held_out(counts, covariates, shuffled, folds, model=model, alpha=1)
+        predicted = predict_held_out(counts, covariates, shuffled, folds, model=model, alpha=1).by_name()
         values.append(metric_values(predicted, shuffled, np.ones(len(ages)))["r2"])
     assert np.mean(values) <= 2 * np.std(values) / np.sqrt(len(values))
 
@@ -87,7 +89,7 @@ def test_shuffled_ages_cannot_be_predicted(model):
 def test_without_age_genes_there_is_no_skill():
     adata, _ = simulate_samples(lfc_per_sd=0.0, n_genes=150)
     counts, covariates, ages, folds = parts(adata)
-    predicted = predict_held_out(counts, covariates, ages, folds, model="ridge", alpha=1)
+    predicted = predict_held_out(counts, covariates, ages, folds, model="ridge", alpha=1).by_name()
     assert metric_values(predicted, ages, np.ones(len(ages)))["r2"] < 0.1
 
 
@@ -95,10 +97,10 @@ def test_a_donor_is_never_on_both_sides():
     """What a held-out donor's counts and age are changes no prediction of its fold's other donors."""
     adata, _ = simulate_samples(n_genes=100)
     counts, covariates, ages, folds = parts(adata)
-    before = predict_held_out(counts, covariates, ages, folds[:1], model="ridge", alpha=1)["model"][0]
+    before = predict_held_out(counts, covariates, ages, folds[:1], model="ridge", alpha=1).model[0]
     spoiled, aged = counts.copy(), ages.copy()
     spoiled[7], aged[7] = spoiled[7][::-1] * 3, 5.0
-    after = predict_held_out(spoiled, covariates, aged, folds[:1], model="ridge", alpha=1)["model"][0]
+    after = predict_held_out(spoiled, covariates, aged, folds[:1], model="ridge", alpha=1).model[0]
     mates = (folds[0] == folds[0][7]) & (np.arange(len(ages)) != 7)
     others = folds[0] != folds[0][7]
     np.testing.assert_array_equal(after[mates], before[mates])
@@ -153,8 +155,8 @@ def test_predictions_centre_on_the_ages_however_far_these_are_from_zero():
     """A penalised intercept would pull every prediction towards 0 years."""
     counts, covariates, ages, folds = parts(simulate_samples(n_genes=120)[0])
     for model in MODELS:
-        near = predict_held_out(counts, covariates, ages, folds, model=model, alpha=1)["model"]
-        far = predict_held_out(counts, covariates, ages + 1000, folds, model=model, alpha=1)["model"]
+        near = predict_held_out(counts, covariates, ages, folds, model=model, alpha=1).model
+        far = predict_held_out(counts, covariates, ages + 1000, folds, model=model, alpha=1).model
         np.testing.assert_allclose(far - 1000, near, atol=0.05)
         assert abs(near.mean() - ages.mean()) < 5
 
@@ -177,8 +179,8 @@ def test_the_baselines_are_the_median_and_the_mean_by_sex_of_the_training_donors
     male = covariates[:, 0] == 1
     for repeat, donor in ((0, 0), (1, 3)):
         train = folds[repeat] != folds[repeat][donor]
-        assert predicted["median"][repeat, donor] == np.median(ages[train])
-        assert predicted["sex"][repeat, donor] == pytest.approx(ages[train & (male == male[donor])].mean())
+        assert predicted.median[repeat, donor] == np.median(ages[train])
+        assert predicted.sex[repeat, donor] == pytest.approx(ages[train & (male == male[donor])].mean())
 
 
 def test_metrics_agree_with_scikit_learn_and_weights_with_repetition():
@@ -243,7 +245,7 @@ def test_order_of_rows_changes_no_byte(tmp_path, model):
     run_step(tmp_path, adata, model=model, name="one")
     run_step(tmp_path, adata[rng.permutation(40), rng.permutation(100)].copy(), model=model, name="two")
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert names == ["coefficients.tsv", "metrics.tsv", "predict_age_summary.json", "predictions.tsv"]
+    assert names == ["coefficients.tsv", "metrics.tsv", "model.json", "predict_age_summary.json", "predictions.tsv"]
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
@@ -337,3 +339,350 @@ def test_only_skipped_fits_make_a_table_too():
     table = summarize([prediction_summary("a", "ridge", 1.0)])
     assert table.loc[0, "status"] == "skipped"
     assert table["mae"].isna().all()
+
+
+# --- the nested choice ---------------------------------------------------------------------------------------------
+
+
+def nested(adata, *, model="ridge", n_repeats=1, **options):
+    """Out-of-fold predictions with the nested choice, and the parts they were made from."""
+    counts, covariates, ages, _ = parts(adata)
+    donors = adata.obs["donor_id"]
+    folds = fold_table(donors, n_repeats=n_repeats, n_folds=5, seed=0)
+    inner = fold_table(donors, n_repeats=n_repeats, n_folds=5, seed=0, level="inner")
+    made = predict_held_out(counts, covariates, ages, folds, model=model, alpha=None, inner_folds=inner, **options)
+    return made, counts, covariates, ages, folds, inner
+
+
+def r2_of(predicted, ages):
+    return 1 - np.square(predicted - ages).mean() / ages.var()
+
+
+def test_leaving_one_out_of_ridge_equals_fitting_without_it():
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(20, 60))
+    features -= features.mean(axis=0)
+    ages = rng.uniform(20, 90, (20, 2))
+    closed = ridge_left_out(features @ features.T / 60, ages, (0.5, 0.01))
+    for row, alpha in enumerate((0.5, 0.01)):
+        for i in range(20):
+            rest = np.arange(20) != i
+            fitted = Ridge(alpha=alpha * 60).fit(features[rest], ages[rest])
+            np.testing.assert_allclose(closed[row, i], fitted.predict(features[i : i + 1])[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_nested_choice_is_about_as_good_as_the_best_penalty_and_calibrated(model):
+    adata, _ = simulate_samples(n_genes=400, lfc_per_sd=0.4)
+    made, counts, covariates, ages, folds, _ = nested(adata, model=model, n_repeats=2)
+    swept = [
+        np.abs(predict_held_out(counts, covariates, ages, folds, model=model, alpha=alpha).model - ages).mean()
+        for alpha in NESTED_ALPHAS[model]
+    ]
+    assert np.abs(made.model - ages).mean() < 1.1 * min(swept)
+    assert set(made.alpha.ravel()) <= set(NESTED_ALPHAS[model])
+    slope = metric_values(made.by_name(), ages, np.ones(len(ages)))["calibration_slope"]
+    assert 0.75 < slope < 1.3
+
+
+def test_what_is_held_out_changes_neither_the_choice_nor_the_other_predictions_of_its_fold():
+    adata, _ = simulate_samples(n_genes=100)
+    made, counts, covariates, ages, folds, inner = nested(adata)
+    fold = folds[0] == folds[0][7]
+    spoiled, aged = counts.copy(), ages.copy()
+    spoiled[7], aged[7] = spoiled[7][::-1] * 3, 5.0
+    after = predict_held_out(spoiled, covariates, aged, folds, model="ridge", alpha=None, inner_folds=inner)
+    mates = fold & (np.arange(len(ages)) != 7)
+    np.testing.assert_array_equal(after.model[0, mates], made.model[0, mates])
+    np.testing.assert_array_equal(after.alpha[0, fold], made.alpha[0, fold])
+    own = folds[0][7]
+    np.testing.assert_array_equal(after.inner[0, own][~fold], made.inner[0, own][~fold])
+    assert np.isnan(made.inner[0, own][fold]).all()
+    assert (after.model[0, ~fold] != made.model[0, ~fold]).all()
+
+
+def test_inner_predictions_of_a_training_donor_do_not_know_its_age():
+    """An age far off is followed by a fit that saw it; one that did not stays where it was, or moves away."""
+    adata, _ = simulate_samples(n_genes=100, lfc_per_sd=0.0)
+    made, counts, covariates, ages, folds, inner = nested(adata, model="elastic_net")
+    for donor in (0, 11):
+        fold = (folds[0][donor] + 1) % 5
+        aged = ages.copy()
+        aged[donor] = ages[donor] + 500
+        after = predict_held_out(counts, covariates, aged, folds, model="elastic_net", alpha=None, inner_folds=inner)
+        assert after.inner[0, fold, donor] - made.inner[0, fold, donor] < 100
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_without_signal_the_nested_choice_falls_back_to_the_mean(model):
+    values = []
+    for seed in range(6):
+        made, *_, ages, _, _ = nested(simulate_samples(seed=seed, lfc_per_sd=0.0, n_genes=150)[0], model=model)
+        values.append(r2_of(made.model, ages))
+    assert np.mean(values) <= 2 * np.std(values) / np.sqrt(len(values))
+    assert np.mean(values) > -0.4
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_nested_fit_on_all_donors_predicts_new_donors_of_the_same_cohort(model):
+    adata, _ = simulate_samples(n_genes=300, n_donors=80)
+    counts, covariates, ages, _ = parts(adata)
+    features = np.hstack([log_cpm(counts), covariates])
+    inner = fold_table(adata.obs["donor_id"], n_repeats=2, n_folds=5, seed=0, level="inner")
+    fitted = fit_nested(counts[:60], features[:60], ages[:60], inner[:, :60], model=model)
+    predicted = fitted.predict(features[60:])
+    assert np.abs(predicted - ages[60:]).mean() < 7
+    assert fitted.alpha in NESTED_ALPHAS[model]
+    plain = fit_age_model(counts[:60], features[:60], ages[:60], model=model, alpha=fitted.alpha)
+    stretch = np.polyfit(plain.predict(features[60:]), predicted, 1)[0]
+    assert stretch > 1.01 if model in CALIBRATED else stretch == pytest.approx(1)
+
+
+# --- baselines, permutations, calibration ----------------------------------------------------------------------------
+
+
+def test_composition_is_a_baseline_of_its_own(tmp_path):
+    adata, _ = simulate_samples(n_genes=100)
+    write_tsv(sample_list(adata), tmp_path / "samples.tsv")
+    _, metrics, _, _ = run_step(tmp_path, adata, "--samples", str(tmp_path / "samples.tsv"))
+    assert metrics.loc["composition_mae", "value"] < 0.7 * metrics.loc["baseline_mae", "value"]
+    _, without, _, _ = run_step(tmp_path, adata, name="without")
+    assert np.isnan(without.loc["composition_mae", "value"])
+
+
+def test_cells_are_counted_over_all_samples_and_donors_without_any_have_none():
+    samples = pd.DataFrame(
+        {"donor_id": ["a", "a", "b"], "cell_type": ["T", "B", "T"], "n_cells": [5, 3, 7], "kept": [True, False, True]}
+    )
+    assert cells_by_donor(samples, ["b", "a"]).tolist() == [[0.0, 7.0], [3.0, 5.0]]
+    assert cells_by_donor(samples.assign(n_cells=[5, np.nan, 7]), ["a"]) is None
+    assert cells_by_donor(samples[samples["cell_type"] == "T"], ["a"]) is None
+
+
+def test_permutation_p_is_small_with_signal_and_uniform_without():
+    counts, covariates, ages, folds = parts(simulate_samples(n_genes=100)[0])
+    assert predict_held_out(
+        counts, covariates, ages, folds, model="ridge", alpha=0.1, n_permutations=99
+    ).p_value() == pytest.approx(0.01)
+    p_values = []
+    for seed in range(40):
+        adata = simulate_samples(seed=seed, n_donors=20, n_genes=90, lfc_per_sd=0.0)[0]
+        made, *_ = nested(adata, n_permutations=39)
+        p_values.append(made.p_value())
+    assert kstest(p_values, "uniform").pvalue > 0.01
+    assert min(p_values) >= 1 / 40
+
+
+def test_a_permutation_is_the_whole_procedure_again():
+    """The closed form for many ages at once gives what one call for each vector of ages gives."""
+    adata, _ = simulate_samples(n_genes=80, n_donors=20)
+    made, counts, covariates, ages, folds, inner = nested(adata, n_permutations=3, seed=5)
+    rng = np.random.default_rng(5)
+    for r2 in made.permuted:
+        shuffled = rng.permutation(ages)
+        alone = predict_held_out(counts, covariates, shuffled, folds, model="ridge", alpha=None, inner_folds=inner)
+        assert r2 == pytest.approx(r2_of(alone.model, shuffled), rel=1e-6)
+
+
+def test_other_models_are_fitted_again_for_each_permutation_only_if_asked(tmp_path):
+    adata, _ = simulate_samples(n_genes=120, n_donors=20)
+    _, metrics, _, summary = run_step(tmp_path, adata, model="linear_svr", alpha="1")
+    assert np.isnan(metrics.loc["p_value", "value"]) and summary["n_permutations"] == 0
+    _, metrics, _, summary = run_step(
+        tmp_path, adata, "--refit-permutations", "19", model="linear_svr", alpha="1", name="again"
+    )
+    assert metrics.loc["p_value", "value"] == pytest.approx(0.05) and summary["n_permutations"] == 19
+
+
+def test_slopes_say_how_far_predictions_regress_to_the_mean():
+    rng = np.random.default_rng(0)
+    ages = rng.uniform(20, 90, 4000)
+    half = {
+        "model": (55 + 0.5 * (ages - 55))[None],
+        "median": np.full((1, 4000), 55.0),
+        "sex": np.full((1, 4000), 55.0),
+    }
+    values = metric_values(half, ages, np.ones(4000))
+    assert values["calibration_slope"] == pytest.approx(2)
+    assert values["error_slope"] == pytest.approx(-0.5)
+    none = metric_values(half | {"model": half["median"]}, ages, np.ones(4000))
+    assert none["error_slope"] == pytest.approx(-1) and np.isnan(none["calibration_slope"])
+
+
+def test_corrected_predictions_have_no_trend_with_age_and_keep_the_donors_differences():
+    rng = np.random.default_rng(0)
+    ages = rng.uniform(20, 90, 400)
+    ahead = rng.normal(0, 5, 400)
+    predicted = (55 + 0.4 * (ages - 55) + ahead)[None]
+    folds = rng.integers(0, 5, (1, 400))
+    corrected = corrected_for_age(predicted, ages, folds)[0] - ages
+    assert abs(np.polyfit(ages, corrected, 1)[0]) < 0.05
+    assert np.corrcoef(corrected, ahead)[0, 1] > 0.98
+
+
+# --- the model file ---------------------------------------------------------------------------------------------------
+
+
+def apply_step(folder, adata, *options, model="out/model.json", name="applied.tsv"):
+    """Apply a model file to a table; predictions by donor and the summary."""
+    write_h5ad(adata, folder / "new.h5ad")
+    files = ["--model", str(folder / model), "--pseudobulk", str(folder / "new.h5ad"), "--output", str(folder / name)]
+    main(["apply", *files, *options])
+    return read_tsv(folder / name), read_json((folder / name).with_suffix(".json"))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("alpha", ["0.1", "nested"])
+def test_the_model_file_applied_to_its_own_cohort_is_the_full_fit(tmp_path, model, alpha):
+    adata, _ = simulate_samples(n_genes=200)
+    run_step(tmp_path, adata, model=model, alpha=alpha)
+    applied, summary = apply_step(tmp_path, adata)
+    assert list(applied.columns) == list(APPLIED)
+    counts, covariates, ages, _ = parts(adata)
+    features = np.hstack([log_cpm(counts), covariates])
+    if alpha == "nested":
+        n_folds = 10 if model == "linear_svr" else 5
+        inner = fold_table(adata.obs["donor_id"], n_repeats=5, n_folds=n_folds, seed=0, level="inner")
+        fitted = fit_nested(counts, features, ages, inner, model=model)
+    else:
+        fitted = fit_age_model(counts, features, ages, model=model, alpha=0.1)
+    ours = dict(zip(adata.obs["donor_id"], fitted.predict(features)))
+    np.testing.assert_allclose(applied["predicted"], [ours[donor] for donor in applied["donor_id"]], atol=1e-3)
+    assert (summary["n_genes_missing"], summary["warnings"]) == (0, [])
+    assert read_json(tmp_path / "out/model.json")["format"] == "immune-aging age model"
+
+
+def test_a_new_cohort_of_other_depth_genes_and_order_is_predicted(tmp_path):
+    """Donors of the same population, sequenced ten times deeper, genes in another order, some missing."""
+    adata, _ = simulate_samples(n_genes=300, n_donors=80)
+    run_step(tmp_path, adata[:50].copy(), alpha="nested")
+    new = adata[50:].copy()
+    new.X = new.X * 10
+    new = new[:, np.random.default_rng(0).permutation(300)[:280]].copy()
+    new.var_names = [f"{name}.7" for name in new.var_names]
+    applied, summary = apply_step(tmp_path, new)
+    ages = new.obs.set_index("donor_id")["age_years"].reindex(applied["donor_id"])
+    assert summary["matched_by"] == "gene_id"
+    assert 0 < summary["n_genes_missing"] <= 20 and summary["n_genes_model"] == 260
+    assert summary["mae"] == pytest.approx(np.abs(applied["predicted"] - ages.to_numpy()).mean(), rel=1e-3)
+    assert summary["mae"] < 8
+    del new.obs["sex"], new.obs["age_years"], new.obs["cell_type"]
+    unknown, summary = apply_step(tmp_path, new, name="unknown.tsv")
+    assert unknown["age_years"].isna().all() and unknown["corrected"].isna().all() and "mae" not in summary
+    assert np.abs(unknown["predicted"] - applied["predicted"]).max() < 5
+    assert summary["n_sex_unknown"] == 30
+
+
+def test_genes_are_matched_by_symbol_where_the_ids_are_others(tmp_path):
+    adata, _ = simulate_samples(n_genes=200)
+    run_step(tmp_path, adata)
+    by_id, _ = apply_step(tmp_path, adata)
+    adata.var_names = adata.var["symbol"].to_numpy() + "_x"
+    by_symbol, summary = apply_step(tmp_path, adata, name="symbol.tsv")
+    assert summary["matched_by"] == "symbol"
+    pd.testing.assert_frame_equal(by_id, by_symbol)
+
+
+def made_model(adata, genes, weights):
+    """A model of some genes of a table with weights of its own."""
+    logs = log_cpm(adata.X.toarray())[:, genes]
+    table = pd.DataFrame({"gene_id": adata.var_names[genes], "symbol": adata.var["symbol"].iloc[genes].to_numpy()})
+    table = table.assign(mean=logs.mean(axis=0), sd=logs.std(axis=0), weight=weights)
+    return PortableModel({"sex_levels": []}, table, pd.DataFrame(columns=["level", "mean", "sd", "weight"]), 50.0)
+
+
+def test_a_panel_of_few_genes_is_noticed_and_scaled_on_request():
+    """A table of half the genes has half the library, so that every gene looks twice as high."""
+    adata, _ = simulate_samples(n_genes=400, lfc_per_sd=0.1)
+    model, panel = made_model(adata, np.arange(100, 200), 0.5), adata[:, 80:260]
+    sex = pd.Series([None] * 40, dtype=object)
+
+    def applied(table, library):
+        return apply_model(model, table.X.toarray(), table.var_names, table.var["symbol"], sex, library=library)
+
+    whole, facts = applied(adata, "all")
+    assert facts["warnings"] == []
+    plain, facts = applied(panel, "all")
+    assert any("--library shared" in line for line in facts["warnings"])
+    shared, facts = applied(panel, "shared")
+    assert facts["warnings"] == []
+    assert np.abs(plain - whole).mean() > 50
+    assert np.abs(shared - whole).mean() < 10
+
+
+def test_a_cell_type_is_chosen_from_a_table_of_several(tmp_path):
+    adata, _ = simulate_samples(n_genes=100)
+    run_step(tmp_path, adata)
+    other = adata[:5].copy()
+    other.obs["cell_type"], other.obs_names = "other", [f"o{i}" for i in range(5)]
+    both = anndata.concat([adata, other])
+    both.var = adata.var
+    assert len(apply_step(tmp_path, both)[0]) == 40
+    assert len(apply_step(tmp_path, both, "--cell-type", "other")[0]) == 5
+    with pytest.raises(BadInput, match="no sample of cell type 'none'"):
+        apply_step(tmp_path, both, "--cell-type", "none")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda model: model.update(format="something"), "is no age model"),
+        (lambda model: model.update(format_version=2), "format_version 2"),
+        (lambda model: model["genes"].pop("weight"), "incomplete"),
+        (lambda model: model["genes"]["sd"].__setitem__(0, 0.0), "not over 0"),
+    ],
+)
+def test_a_spoilt_model_file_is_refused(tmp_path, change, message):
+    adata, _ = simulate_samples(n_genes=80)
+    run_step(tmp_path, adata)
+    model = read_json(tmp_path / "out/model.json")
+    change(model)
+    (tmp_path / "spoilt.json").write_text(json.dumps(model))
+    with pytest.raises(BadInput, match=message):
+        read_model(tmp_path / "spoilt.json")
+
+
+def test_tables_that_a_model_cannot_be_applied_to_are_refused(tmp_path):
+    adata, _ = simulate_samples(n_genes=80)
+    run_step(tmp_path, adata)
+    logs, empty, foreign = adata.copy(), adata.copy(), adata.copy()
+    logs.X = logs.X.astype(float) * 0.5
+    empty.X = empty.X.multiply((np.arange(40) > 0)[:, None]).tocsr()
+    foreign.var_names = [f"ENSMUSG{i:011d}" for i in range(80)]
+    foreign.var["symbol"] = ""
+    for table, message in ((logs, "no counts"), (empty, "has no counts"), (foreign, "none of the model's genes")):
+        with pytest.raises(BadInput, match=message):
+            apply_step(tmp_path, table)
+
+
+def test_a_symbol_that_stands_for_two_genes_is_no_match():
+    adata, _ = simulate_samples(n_genes=80)
+    model = made_model(adata, [1, 2], [1.0, 2.0])
+    model.genes["gene_id"] = ["x", "y"]
+    symbols = adata.var["symbol"].where(adata.var["symbol"] != "SYM3", "SYM1")
+    sex = pd.Series([None] * 40, dtype=object)
+    _, facts = apply_model(model, adata.X.toarray(), adata.var_names, symbols, sex, library="all")
+    assert (facts["matched_by"], facts["n_genes_missing"]) == ("symbol", 1)
+    assert facts["weight_missing"] == pytest.approx(1 / 3)
+
+
+def test_the_nested_fit_hands_on_what_a_model_of_models_needs(tmp_path):
+    adata, _ = simulate_samples(n_genes=80, n_donors=20)
+    predictions, _, _, summary = run_step(tmp_path, adata, "--inner", str(tmp_path / "inner.parquet"), alpha="nested")
+    inner = read_parquet(tmp_path / "inner.parquet")
+    assert list(inner.columns) == ["id", "model", "repeat", "fold", "donor_id", "held", "predicted"]
+    n_folds = len(predictions[["repeat", "fold"]].drop_duplicates())
+    assert len(inner) == 20 * n_folds and inner["predicted"].notna().all()
+    held = inner[inner["held"]].merge(predictions, on=["repeat", "fold", "donor_id"])
+    assert len(held) == 100
+    np.testing.assert_allclose(held["predicted_x"], held["predicted_y"], rtol=1e-5)
+    assert sum(summary["alphas_chosen"].values()) == 100 and summary["alpha"] == "nested"
+    run_step(tmp_path, adata, "--inner", str(tmp_path / "none.parquet"), alpha="1")
+    assert not (tmp_path / "none.parquet").exists()
+
+
+def test_nested_rows_of_the_summary_follow_the_penalties():
+    rows = [prediction_summary("a", "ridge", alpha, mae=8.0) for alpha in ("nested", 10.0, 2.0)]
+    assert summarize(rows)["alpha"].tolist() == ["2", "10", "nested"]

@@ -279,7 +279,8 @@ def test_a_run_that_stopped_early_says_which_parts_it_does_not_hold(inputs, tmp_
     assert (
         "asked to stop after qc), or without any result: Embedding, Clusters, Pseudobulk, Differential "
         "expression, "
-        "Gene set enrichment, Over-representation, Age prediction, Composition, Comparison of cell types." in text
+        "Gene set enrichment, Over-representation, Age prediction, Immune age, Composition, Comparison of cell types."
+        in text
     )
     assert "Scrublet" in text and "Harmony" not in text and "No statistics were run on this cell type." in text
 
@@ -511,3 +512,48 @@ def test_time_and_memory_of_each_step_are_shown_with_what_was_asked_for(inputs, 
     cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", table[table.index("<tbody>") :])
     assert cells[:7] == ["Pca", "1", "5.0", "10.0", "0.50", "4.00", "12"]
     assert cells[7:] == ["Qc cells", "1", "1.5", "1.5", "1.00", "2.00", "50"]
+
+
+def test_the_fit_whose_penalty_was_chosen_within_training_donors_is_the_one_shown():
+    rows = pd.DataFrame({"id": "b", "model": "ridge", "alpha": ["1", "nested"], "mae": [7.0, 8.0], "baseline_mae": 9.0})
+    assert best_prediction(rows, "b")["alpha"] == "nested"
+
+
+def write_immune_age(folder):
+    """What IMMUNE_AGE publishes, in small."""
+    write_json(
+        {"status": "done", "reason": "", "best_single_mae": 5.5, "acceleration_sd": 4.25},
+        folder / "immune_age_summary.json",
+    )
+    metrics = [("mae", 4.5, 4.0, 5.0), ("baseline_mae", 17.5, 15, 20), ("r", 0.97, 0.96, 0.98)]
+    write_tsv(pd.DataFrame(metrics, columns=["metric", "value", "low", "high"]), folder / "immune_age_metrics.tsv")
+    tests = pd.DataFrame(
+        {
+            "column": ["sex", SCRIPT_NAME], "kind": ["categorical", np.nan], "levels": ["female;male", np.nan], "n_donors": [40, 40],
+            "effect_years": [1.25, np.nan], "low": [0.5, np.nan], "high": [2.0, np.nan], "p_value": [0.002, np.nan],
+            "padj": [0.002, np.nan], "reason": ["", "the donors have no such column"],
+        }
+    )  # fmt: skip
+    write_tsv(tests, folder / "age_acceleration_tests.tsv")
+    weights = pd.DataFrame(
+        {"id": ["b_cell", "t"], "model": "elastic_net", "weight": [0.6, 0.0], "low": 0, "high": 1, "mae": 5.5}
+    )
+    write_tsv(weights, folder / "immune_age_weights.tsv")
+
+
+def test_the_immune_age_has_its_section(inputs, tmp_path):
+    write_immune_age(tmp_path / "tree/immune_age")
+    text = " ".join(" ".join(Page(write(inputs, tmp_path, [*trees_of(inputs), tmp_path / "tree"])).words).split())
+    assert "error 4.5 (4 to 5) years (median age: 17.5; best cell type and model by itself: 5.5)" in text
+    assert "female, male 40 1.25 (0.5 to 2) 0.002 0.002" in text
+    assert "the donors have no such column" in text
+    assert "Weights: b_cell, elastic net 0.6 ." in text or "Weights: b_cell, elastic net 0.6." in text
+
+
+def test_without_an_immune_age_its_reason_is_given(inputs, tmp_path):
+    write_json(
+        {"status": "skipped", "reason": "8 donors; at least 10 are needed"},
+        tmp_path / "tree/immune_age/immune_age_summary.json",
+    )
+    text = " ".join(" ".join(Page(write(inputs, tmp_path, [*trees_of(inputs), tmp_path / "tree"])).words).split())
+    assert "No immune age: 8 donors; at least 10 are needed." in text

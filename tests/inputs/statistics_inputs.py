@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
-from checkpoints import write_h5ad, write_tsv
+from checkpoints import write_h5ad, write_parquet, write_tsv
 from gene_sets import write_gmt
 
 # A name that would do harm in a shell, break a path or a table: names are data.
@@ -150,9 +150,87 @@ def prediction_summary(identifier: str, model: str, alpha: float, *, mae: float 
     return {"status": "done", "reason": "", **row, "metrics": metrics}
 
 
+def sample_list(adata: anndata.AnnData, *, seed: int = 4) -> pd.DataFrame:
+    """samples.tsv of the table's donors with two more cell types, one of which grows with age."""
+    rng, age = np.random.default_rng(seed), adata.obs["age_years"].to_numpy()
+    shares = {CELL_TYPE: 3 * np.ones(len(age)), "grows": 1 + age / 30, "stays": np.ones(len(age))}
+    tables = [
+        pd.DataFrame(
+            {"donor_id": adata.obs["donor_id"].astype(str), "cell_type": name, "n_cells": rng.poisson(40 * mean)}
+        )
+        for name, mean in shares.items()
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    table.insert(0, "sample_id", table["cell_type"].str[:5] + "|" + table["donor_id"])
+    return table.assign(kept=True, reason="")
+
+
+def nested_fit(
+    adata: anndata.AnnData,
+    identifier: str,
+    *,
+    model: str = "ridge",
+    error: float = 6.0,
+    seed: int = 0,
+    n_repeats: int = 2,
+) -> pd.DataFrame:
+    """What PREDICT_AGE hands to IMMUNE_AGE of one fit: true ages with errors of their own, in the pipeline's folds."""
+    from age_models import fold_table
+
+    donors, ages = adata.obs["donor_id"].astype(str).to_numpy(), adata.obs["age_years"].to_numpy()
+    rng, rows = np.random.default_rng(seed), []
+    noise = rng.normal(0, error, len(donors))
+    for repeat, folds in enumerate(fold_table(donors, n_repeats=n_repeats, n_folds=5, seed=0)):
+        for fold in range(5):
+            predicted = ages + noise + rng.normal(0, 1, len(donors))
+            rows.append(
+                pd.DataFrame(
+                    {"id": identifier, "model": model, "repeat": repeat + 1, "fold": fold + 1, "donor_id": donors,
+                     "held": folds == fold, "predicted": predicted}
+                )
+            )  # fmt: skip
+    return pd.concat(rows, ignore_index=True)
+
+
+def clock_cells(*, n_donors: int = 6, n_genes: int = 30, seed: int = 0) -> tuple[anndata.AnnData, pd.DataFrame]:
+    """Cells of some donors and three cell types, and their quality control with the donors' ages."""
+    rng = np.random.default_rng(seed)
+    n = n_donors * 40
+    counts = sparse.csr_matrix(rng.poisson(rng.lognormal(0, 1, n_genes), (n, n_genes)).astype(np.float32))
+    barcodes = pd.Index([f"cell{i}" for i in range(n)])
+    genes = pd.Index([f"ENSG{i:011d}" for i in range(n_genes)], name="gene_id")
+    adata = anndata.AnnData(
+        counts,
+        obs=pd.DataFrame(index=barcodes),
+        var=pd.DataFrame({"symbol": [f"S{i}" for i in range(n_genes)]}, index=genes),
+    )
+    donors = np.repeat(np.arange(n_donors), 40)
+    cells = pd.DataFrame({"cell_id": barcodes, "donor_id": [f"d{i}" for i in donors]})
+    cells["cell_type"] = rng.choice(["naive B cell", "memory B cell", "natural killer cell", "platelet"], n)
+    return adata, cells.assign(kept=rng.random(n) < 0.8, age_years=30.0 + 10 * donors)
+
+
+def write_clocks(folder: Path, adata: anndata.AnnData, *, seed: int = 1) -> None:
+    """Three clocks as CSV: of B cells (with a gene that the cells lack), NK cells, and monocytes, which are not there."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    for name in ("B", "NK", "MONO"):
+        genes = list(rng.choice(adata.var_names, 8, replace=False)) + (["ENSG_absent"] if name == "B" else [])
+        rows = pd.DataFrame({"gene": ["Intercept", *genes], "coef": [50.0, *rng.normal(0, 5, len(genes))]})
+        rows.to_csv(folder / f"{name}.csv", index=False)
+
+
 def main(argv: list[str]) -> None:
     folder = Path(argv[0])
+    shard, cells = clock_cells()
+    write_h5ad(shard, folder / "clock_cells.h5ad")
+    write_parquet(cells, folder / "clock_cells.parquet")
+    write_parquet(cells[["donor_id", "age_years"]].drop_duplicates(), folder / "clock_donors.parquet")
+    write_clocks(folder / "clocks", shard)
     adata, _ = simulate_samples()
+    write_tsv(sample_list(adata), folder / "samples.tsv")
+    write_parquet(nested_fit(adata, "cd4"), folder / "inner_cd4.parquet")
+    write_parquet(nested_fit(adata, "b", seed=1), folder / "inner_b.parquet")
     write_h5ad(adata, folder / "cell_type.h5ad")
     write_h5ad(adata[:5].copy(), folder / "few_donors.h5ad")
     composition, types = simulate_composition()

@@ -5,27 +5,32 @@ process PREDICT_AGE {
     container "${task.ext.container}"
 
     input:
-    tuple val(meta), path(counts)
+    tuple val(meta), path(counts), path(samples)
 
     output:
     // The summary holds the metrics together with what they are of.
     tuple val(meta), path('published/cell_types/*/prediction/*/predict_age_summary.json'), emit: metrics
     tuple val(meta), path('published/cell_types/*/prediction/*/predictions.tsv'), emit: predictions
     tuple val(meta), path('published/cell_types/*/prediction/*/coefficients.tsv'), emit: coefficients
+    // Of fits with the nested choice that were not skipped: what IMMUNE_AGE puts together.
+    tuple val(meta), path('*_step-predict_age_inner.parquet'), optional: true, emit: inner
     tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:
     def folder = "published/cell_types/${meta.id}/prediction/model-${meta.model}_alpha-${meta.alpha}"
     """
-    # uses: cell_type_samples.py checkpoints.py command_line.py skipped.py
+    # uses: age_metrics.py age_model_file.py age_models.py cell_type_samples.py checkpoints.py command_line.py skipped.py
     # environment: ${task.ext.environment}
-    predict_age.py \\
+    predict_age.py train \\
         --pseudobulk '${counts}' \\
+        --samples '${samples}' \\
         --id '${meta.id}' \\
         --model '${meta.model}' \\
         --alpha '${meta.alpha}' \\
+        --refit-permutations ${params.refit_permutations} \\
         --seed ${params.seed} ${params.strict ? '--strict' : ''} \\
+        --inner 'dataset-${params.dataset}_${meta.id}_model-${meta.model}_step-predict_age_inner.parquet' \\
         --output '${folder}'
     """
 
@@ -35,6 +40,7 @@ process PREDICT_AGE {
     mkdir -p '${folder}'
     touch '${folder}/predictions.tsv' '${folder}/metrics.tsv' '${folder}/coefficients.tsv'
     echo '{}' > '${folder}/predict_age_summary.json'
+    echo '{}' > '${folder}/model.json'
     echo '{}' > versions.json
     """
 }

@@ -8,6 +8,7 @@ include { COMPOSITION             } from '../../../modules/local/composition'
 include { COMPARE_CELL_TYPES      } from '../../../modules/local/compare_cell_types'
 include { PLOT_COMPARISON         } from '../../../modules/local/plot_comparison'
 include { PREDICT_AGE             } from '../../../modules/local/predict_age'
+include { IMMUNE_AGE              } from '../../../modules/local/immune_age'
 include { SUMMARIZE_PREDICTIONS   } from '../../../modules/local/summarize_predictions'
 include { PLOT_CELL_TYPE          } from '../../../modules/local/plot_cell_type'
 include { downloadMarker; listOf; numbersOf; publishedFolder } from '../parameters'
@@ -18,11 +19,21 @@ def geneSets(source) {
     return gmt.exists() ? [[id: 'all'], '', gmt, []] : [[id: 'all'], source, [], downloadMarker()]
 }
 
+// Each prediction model with each penalty of its own list and with the nested choice: [ [model: 'ridge', alpha: '0.1'], ... ]
+def predictionFits() {
+    def own = [ridge: params.ridge_alphas, elastic_net: params.elastic_net_alphas, linear_svr: params.svr_alphas]
+    return listOf(params.prediction_models).unique().collectMany { model ->
+        def alphas = numbersOf(listOf(own[model]) ? own[model] : params.ridge_alphas, 0)
+        (alphas + (params.nested_alphas ? ['nested'] : [])).collect { alpha -> [model: model, alpha: alpha] }
+    }
+}
+
 workflow CELL_TYPES {
     take:
     counts          // [ [id: 'all'], [ counts.h5ad a cell type ] ]
     all_samples     // [ [id: 'all'], pseudobulk.h5ad of all samples ]
     cell_types      // [ [id: 'all'], cell_types.tsv ]
+    sample_list     // [ [id: 'all'], samples.tsv ]
 
     main:
     // [ [id: 'cd14_positive_monocyte', cell_type: 'CD14-positive monocyte', samples: 94], counts.h5ad ]
@@ -57,14 +68,19 @@ workflow CELL_TYPES {
             .map { folders -> [[id: 'all'], folders] }
     )
 
-    models = listOf(params.prediction_models)
-    alphas = numbersOf(params.ridge_alphas, 0)
-    // [ [id: ..., model: 'ridge', alpha: '0.1'], counts.h5ad ]
+    fits = predictionFits()
+    // [ [id: ..., model: 'ridge', alpha: '0.1'], counts.h5ad, samples.tsv ]
     PREDICT_AGE(
         samples
-            .combine(channel.fromList(models))
-            .combine(channel.fromList(alphas))
-            .map { meta, file, model, alpha -> [meta + [model: model, alpha: alpha], file] }
+            .combine(channel.fromList(fits))
+            .combine(sample_list.map { _meta, table -> table })
+            .map { meta, file, fit, table -> [meta + fit, file, table] }
+    )
+    IMMUNE_AGE(
+        PREDICT_AGE.out.inner.map { _meta, file -> file }.toSortedList { one, other -> one.name <=> other.name }.map { files -> [files] }
+            .combine(counts)
+            .filter { _fits, _meta, tables -> tables }
+            .map { files, meta, tables -> [meta, files, tables] }
     )
     SUMMARIZE_PREDICTIONS(PREDICT_AGE.out.metrics.toSortedList { one, other -> "${one[0]}" <=> "${other[0]}" }.map { rows -> [[id: 'all'], rows.collect { row -> row[1] }] })
 
@@ -72,19 +88,20 @@ workflow CELL_TYPES {
         DIFFERENTIAL_EXPRESSION.out.published
             .mix(GSEA.out.published, OVERREPRESENTATION.out.published, PREDICT_AGE.out.published)
             .map { meta, files -> [meta.subMap('id', 'cell_type', 'samples'), publishedFolder(files)] }
-            .groupTuple(size: 3 + models.size() * alphas.size(), sort: { folder -> folder.toString() })
+            .groupTuple(size: 3 + fits.size(), sort: { folder -> folder.toString() })
     )
 
     emit:
     expression = DIFFERENTIAL_EXPRESSION.out.de.join(DIFFERENTIAL_EXPRESSION.out.summary)    // [ meta, de.tsv, de_summary.json ]
     published = DIFFERENTIAL_EXPRESSION.out.published.mix(
         GSEA.out.published, OVERREPRESENTATION.out.published, PREDICT_AGE.out.published,
-        SUMMARIZE_PREDICTIONS.out.published, PLOT_CELL_TYPE.out.published, COMPOSITION.out.published,
-        COMPARE_CELL_TYPES.out.published, PLOT_COMPARISON.out.published
+        SUMMARIZE_PREDICTIONS.out.published, PLOT_CELL_TYPE.out.published, IMMUNE_AGE.out.published,
+        COMPOSITION.out.published, COMPARE_CELL_TYPES.out.published, PLOT_COMPARISON.out.published
     )
     versions = FETCH_GENE_SETS.out.versions.mix(
         DIFFERENTIAL_EXPRESSION.out.versions, GSEA.out.versions, OVERREPRESENTATION.out.versions,
         PREDICT_AGE.out.versions, SUMMARIZE_PREDICTIONS.out.versions, PLOT_CELL_TYPE.out.versions,
-        COMPOSITION.out.versions, COMPARE_CELL_TYPES.out.versions, PLOT_COMPARISON.out.versions
+        IMMUNE_AGE.out.versions, COMPOSITION.out.versions, COMPARE_CELL_TYPES.out.versions,
+        PLOT_COMPARISON.out.versions
     )
 }

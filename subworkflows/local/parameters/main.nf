@@ -169,7 +169,10 @@ def problemsOf(given, schema) {
         problems << "--stop_after ${given.stop_after}: has nothing to do with --pseudobulk, which starts after it; leave one out"
     }
     def local_input = given.input && !(given.input ==~ '[a-z]+://.*') ? given.input : null
-    [input: local_input, pseudobulk: given.pseudobulk].each { name, path ->
+    if (given.pseudobulk && given.published_clocks) {
+        problems << "--published_clocks ${given.published_clocks}: needs single cells, which --pseudobulk has not; leave it out"
+    }
+    [input: local_input, pseudobulk: given.pseudobulk, published_clocks: given.published_clocks].each { name, path ->
         if (path && !file(path, glob: false).exists()) {
             problems << "--${name} ${path}: there is no such file; check the path"
         }

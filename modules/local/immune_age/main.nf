@@ -1,0 +1,37 @@
+process IMMUNE_AGE {
+    tag "$meta.id"
+    label 'process_single'
+    memory { 1.GB * 2 ** (task.attempt - 1) }
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(fits, stageAs: 'fits/*'), path(tables, stageAs: 'tables/*')
+
+    output:
+    tuple val(meta), path('published/immune_age/immune_age.tsv'), emit: immune_age
+    tuple val(meta), path('published/immune_age/age_acceleration_tests.tsv'), emit: tests
+    tuple val(meta), path('published/**'), emit: published
+    path 'versions.json', emit: versions
+
+    script:
+    def columns = params.acceleration_columns instanceof List ? params.acceleration_columns.join(',') : params.acceleration_columns
+    """
+    # uses: age_metrics.py age_models.py checkpoints.py command_line.py plotting.py skipped.py
+    # environment: ${task.ext.environment}
+    immune_age.py \\
+        --fits ${fits} \\
+        --tables ${tables} \\
+        --columns '${columns}' \\
+        --seed ${params.seed} ${params.strict ? '--strict' : ''} \\
+        --output published/immune_age
+    """
+
+    stub:
+    """
+    mkdir -p published/immune_age
+    touch published/immune_age/immune_age.tsv published/immune_age/immune_age_metrics.tsv
+    touch published/immune_age/immune_age_weights.tsv published/immune_age/age_acceleration_tests.tsv
+    echo '{}' > published/immune_age/immune_age_summary.json
+    echo '{}' > versions.json
+    """
+}

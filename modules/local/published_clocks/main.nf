@@ -1,0 +1,37 @@
+process PUBLISHED_CLOCKS {
+    tag "$meta.id"
+    label 'process_low'
+    memory { (1.GB + 12.B * [shards].flatten().collect { file -> file.size() }.max()) * 2 ** (task.attempt - 1) }
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(shards), path(cells), path(donors), path(clocks), path(cell_types)
+
+    output:
+    tuple val(meta), path('published/published_clocks/clock_ages.tsv'), emit: ages
+    tuple val(meta), path('published/published_clocks/clock_metrics.tsv'), emit: metrics
+    tuple val(meta), path('published/**'), emit: published
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: checkpoints.py command_line.py
+    # environment: ${task.ext.environment}
+    published_clocks.py \\
+        --shards ${shards} \\
+        --cells ${cells} \\
+        --donors '${donors}' \\
+        --clocks '${clocks}' \\
+        --cell-types '${cell_types}' \\
+        --min-cells ${params.min_cells_per_sample} \\
+        --output published/published_clocks
+    """
+
+    stub:
+    """
+    mkdir -p published/published_clocks
+    touch published/published_clocks/clock_ages.tsv published/published_clocks/clock_metrics.tsv
+    echo '{}' > published/published_clocks/clocks.json
+    echo '{}' > versions.json
+    """
+}

@@ -1,0 +1,181 @@
+"""Published clocks: the exact limit of what their pseudocells converge to, genes and cell types matched or counted."""
+
+import zipfile
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from checkpoints import read_json, read_tsv, write_h5ad, write_parquet
+from command_line import BadInput
+from conftest import ROOT
+from inputs.statistics_inputs import clock_cells, write_clocks
+from published_clocks import AGES, METRICS, Clock, main, read_clocks, score_cells, weight_matrix
+
+
+def run_step(folder, shards, *options, clocks=None, name="out"):
+    """Run the script on shards (counts, cells); ages, metrics by clock, notes."""
+    files = []
+    for number, (adata, cells) in enumerate(shards):
+        write_h5ad(adata, folder / f"shard{number}.h5ad")
+        write_parquet(cells, folder / f"cells{number}.parquet")
+    donors = pd.concat([cells for _, cells in shards])[["donor_id", "age_years"]].drop_duplicates()
+    write_parquet(donors, folder / "donors.parquet")
+    files += ["--shards", *(str(folder / f"shard{i}.h5ad") for i in range(len(shards)))]
+    files += ["--cells", *(str(folder / f"cells{i}.parquet") for i in range(len(shards)))]
+    files += ["--donors", str(folder / "donors.parquet"), "--clocks", str(clocks or folder / "clocks")]
+    files += ["--cell-types", str(ROOT / "assets/clocks/cell_types.tsv"), "--output", str(folder / name)]
+    main([*files, "--min-cells", "1", "--versions", str(folder / "v.json"), *options])
+    ages, metrics = read_tsv(folder / name / "clock_ages.tsv"), read_tsv(folder / name / "clock_metrics.tsv")
+    return ages, metrics.set_index("clock"), read_json(folder / name / "clocks.json")
+
+
+def by_hand(adata, cells, weights, intercept, types):
+    """Mean log expression of each donor by dense arithmetic, times the weights."""
+    counts = adata.X.toarray()
+    logs = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4)
+    used = (cells["kept"] & cells["cell_type"].isin(types)).to_numpy()
+    means = pd.DataFrame(logs[used], columns=adata.var_names).groupby(cells.loc[used, "donor_id"].to_numpy()).mean()
+    return intercept + means[weights.index] @ weights
+
+
+def test_ages_are_the_weighted_mean_log_expression(tmp_path):
+    adata, cells = clock_cells()
+    write_clocks(tmp_path / "clocks", adata)
+    ages, metrics, facts = run_step(tmp_path, [(adata, cells)])
+    assert list(ages.columns) == list(AGES) and [metrics.index.name, *metrics.columns] == list(METRICS)
+    clocks = read_clocks(tmp_path / "clocks")
+    for name, types in (("B", ["naive B cell", "memory B cell"]), ("NK", ["natural killer cell"])):
+        expected = by_hand(
+            adata, cells, clocks[name].weights.drop("ENSG_absent", errors="ignore"), clocks[name].intercept, types
+        )
+        own = ages[ages["clock"] == name].set_index("donor_id")["predicted"]
+        np.testing.assert_allclose(own, expected.loc[own.index], rtol=1e-5)
+    assert metrics.loc["B", "cell_types"] == "memory B cell;naive B cell"
+    assert metrics.loc["B", "n_genes_missing"] == 1 and metrics.loc["B", "weight_missing"] > 0
+    assert facts["notes"] == ["clock MONO: no cell type of this cohort is its own; name it in cell_types.tsv"]
+
+
+def test_pseudocells_drawn_at_random_converge_to_it(tmp_path):
+    """The published procedure: means over 15 cells drawn with replacement, the prediction averaged over draws."""
+    adata, cells = clock_cells()
+    write_clocks(tmp_path / "clocks", adata)
+    ages, _, _ = run_step(tmp_path, [(adata, cells)])
+    clock, rng = read_clocks(tmp_path / "clocks")["NK"], np.random.default_rng(0)
+    counts = adata.X.toarray()
+    logs = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4)
+    for donor in ("d0", "d3"):
+        rows = np.flatnonzero(
+            cells["kept"] & (cells["cell_type"] == "natural killer cell") & (cells["donor_id"] == donor)
+        )
+        drawn = logs[rng.choice(rows, (4000, 15))].mean(axis=1)
+        predictions = (
+            clock.intercept + pd.DataFrame(drawn, columns=adata.var_names)[clock.weights.index] @ clock.weights
+        )
+        own = ages[(ages["clock"] == "NK") & (ages["donor_id"] == donor)]["predicted"].iloc[0]
+        assert own == pytest.approx(predictions.mean(), abs=4 * predictions.std() / np.sqrt(4000))
+
+
+def test_a_clock_that_is_the_truth_tells_the_age(tmp_path):
+    """One gene's mean log expression is a known function of age; the clock with that function finds the age."""
+    rng = np.random.default_rng(0)
+    ages = np.linspace(20, 90, 12)
+    counts = np.full((12 * 50, 3), 1000)
+    level = np.repeat(ages, 50) / 20  # mean log(1 + CP10k) of the first gene
+    counts[:, 2] = 100_000
+    counts[:, 0] = np.rint(np.expm1(level) * 101_000 / 1e4 / (1 - np.expm1(level) / 1e4))
+    obs = pd.Index([f"c{i}" for i in range(600)])
+    adata = anndata.AnnData(
+        sparse.csr_matrix(counts.astype(float)), obs=pd.DataFrame(index=obs), var=pd.DataFrame(index=["g0", "g1", "g2"])
+    )
+    cells = pd.DataFrame(
+        {"cell_id": obs, "donor_id": np.repeat([f"d{i}" for i in range(12)], 50), "cell_type": "B cell"}
+    )
+    cells = cells.assign(kept=rng.random(600) < 0.9, age_years=np.repeat(ages, 50))
+    (tmp_path / "clocks").mkdir()
+    (tmp_path / "clocks/B.csv").write_text("gene,coef\nIntercept,0\ng0,20\n")
+    _, metrics, _ = run_step(tmp_path, [(adata, cells)])
+    assert metrics.loc["B", "mae"] < 0.5 and metrics.loc["B", "spearman"] == 1
+    assert metrics.loc["B", "n_donors"] == 12 and abs(metrics.loc["B", "error_slope"]) < 0.02
+
+
+def test_shards_change_nothing(tmp_path):
+    adata, cells = clock_cells()
+    write_clocks(tmp_path / "clocks", adata)
+    whole = run_step(tmp_path, [(adata, cells)])
+    first = cells["donor_id"].isin(["d0", "d1"]).to_numpy()
+    halves = [(adata[mask].copy(), cells[mask].reset_index(drop=True)) for mask in (first, ~first)]
+    parts = run_step(tmp_path, halves, name="halves")
+    pd.testing.assert_frame_equal(whole[0], parts[0])
+    pd.testing.assert_frame_equal(whole[1], parts[1])
+
+
+def test_donors_of_few_cells_are_left_out_and_counted(tmp_path):
+    adata, cells = clock_cells()
+    write_clocks(tmp_path / "clocks", adata)
+    ages, metrics, _ = run_step(tmp_path, [(adata, cells)], "--min-cells", "12")
+    assert (ages["n_cells"] >= 12).all()
+    assert (metrics["n_donors"] + metrics["n_donors_few_cells"]).loc["NK"] == cells["donor_id"].nunique()
+    assert metrics.loc["NK", "n_donors_few_cells"] > 0
+
+
+def test_a_wheel_is_read_like_a_folder_and_genes_by_symbol(tmp_path):
+    adata, _ = clock_cells()
+    write_clocks(tmp_path / "clocks", adata)
+    with zipfile.ZipFile(tmp_path / "omniage-0-py3-none-any.whl", "w") as archive:
+        for file in (tmp_path / "clocks").glob("*.csv"):
+            archive.write(file, f"omniage/data/scImmuAging/{file.name}")
+        archive.writestr("omniage/data/other/X.csv", "gene,coef\n")
+    folder, wheel = read_clocks(tmp_path / "clocks"), read_clocks(tmp_path / "omniage-0-py3-none-any.whl")
+    assert list(folder) == list(wheel)
+    for name in folder:
+        pd.testing.assert_series_equal(folder[name].weights, wheel[name].weights)
+    by_id, facts = weight_matrix(folder, adata.var_names, adata.var["symbol"])
+    renamed = pd.Index([f"other{i}" for i in range(adata.n_vars)])
+    symbols = pd.Series(adata.var_names, index=renamed)
+    by_symbol, again = weight_matrix(folder, renamed, symbols)
+    np.testing.assert_array_equal(by_id, by_symbol)
+    assert facts == again
+
+
+def test_cell_types_may_be_named_beside_the_clocks(tmp_path):
+    adata, cells = clock_cells()
+    write_clocks(tmp_path / "clocks", adata)
+    (tmp_path / "clocks/cell_types.tsv").write_text("cell_type\tclock\nnatural killer cell\tB\n")
+    _, metrics, _ = run_step(tmp_path, [(adata, cells)])
+    assert metrics.loc["B", "cell_types"] == "natural killer cell" and np.isnan(metrics.loc["NK", "mae"])
+
+
+def test_the_table_of_cell_types_names_each_once():
+    types = read_tsv(ROOT / "assets/clocks/cell_types.tsv")
+    assert types["cell_type"].is_unique and set(types["clock"]) == {"B", "CD4T", "CD8T", "MONO", "NK"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gene,coef\ng0,1\n", "0 rows named Intercept"),
+        ("gene,coef\nIntercept,1\ng0,1\ng0,2\n", "gene g0 stands there twice"),
+        ("gene,coef\nIntercept,1\n", "no gene"),
+        ("gene,coef\nIntercept,1\ng0,x\n", "is no table"),
+        ("name,value\nIntercept,1\n", "is no table"),
+    ],
+)
+def test_a_broken_clock_is_bad_input(tmp_path, text, message):
+    (tmp_path / "B.csv").write_text(text)
+    with pytest.raises(BadInput, match=message):
+        read_clocks(tmp_path)
+
+
+def test_a_folder_without_clocks_is_bad_input(tmp_path):
+    with pytest.raises(BadInput, match="holds no clock"):
+        read_clocks(tmp_path)
+
+
+def test_a_gene_without_counts_adds_nothing():
+    counts = sparse.csr_matrix(np.array([[0.0, 10], [5, 5]]))
+    scores = score_cells(counts, np.array([[3.0], [0.0]]))
+    assert scores[0, 0] == 0 and scores[1, 0] == pytest.approx(3 * np.log1p(5000))
+    assert Clock(1.0, pd.Series([3.0], index=["a"])).intercept == 1.0
