@@ -70,7 +70,7 @@ workflow {
             PUBLISHED_CLOCKS(
                 CELLS.out.shards.toSortedList { one, other -> one[0].id <=> other[0].id }
                     .map { rows -> [[id: 'all'], rows.collect { row -> row[1] }, rows.collect { row -> row[2] }] }
-                    .combine(COHORT.out.donors.map { _meta, donors -> donors })
+                    .combine(COHORT.out.donors.map { _meta, table_of_donors -> table_of_donors })
                     .map { inputs -> inputs + [file(params.published_clocks, checkIfExists: true), file("${projectDir}/assets/clocks/cell_types.tsv")] }
             )
             published = published.mix(PUBLISHED_CLOCKS.out.published)
@@ -83,7 +83,7 @@ workflow {
                     .combine(results.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [folders] })
                     .combine(COHORT.out.donors)
                     .combine(description)
-                    .map { all_shards, folders, meta, table, parameters -> [meta, all_shards, folders, table, parameters] }
+                    .map { all_shards, folders, meta, table_of_donors, parameters -> [meta, all_shards, folders, table_of_donors, parameters] }
             )
             versions = versions.mix(EXPORT_H5AD.out.versions)
         }

@@ -73,8 +73,8 @@ workflow CELL_TYPES {
     PREDICT_AGE(
         samples
             .combine(channel.fromList(fits))
-            .combine(sample_list.map { _meta, table -> table })
-            .map { meta, file, fit, table -> [meta + fit, file, table] }
+            .combine(sample_list.map { _meta, list -> list })
+            .map { meta, file, fit, list -> [meta + fit, file, list] }
     )
     IMMUNE_AGE(
         PREDICT_AGE.out.inner.map { _meta, file -> file }.toSortedList { one, other -> one.name <=> other.name }.map { files -> [files] }
