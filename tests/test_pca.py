@@ -19,6 +19,13 @@ COUNTS, OBS, VAR = embedding_cohort()
 NORMALIZED = log_normalize(COUNTS, np.ones(COUNTS.shape[1], dtype=bool), target_sum=1e4)
 
 
+def components_of(matrix, n_components, seed=0):
+    """Components and scores of a matrix that is one block."""
+    matrix = matrix.astype(np.float64)
+    fit = pca.principal_components(pca.moments([matrix]), n_components, seed=seed)
+    return fit, pca.scores(matrix, fit)
+
+
 def write_parts(folder, bounds, matrix=NORMALIZED):
     folder.mkdir(exist_ok=True)
     paths = []
@@ -40,7 +47,7 @@ def run(folder, paths, n_pcs=20, seed=0):
 
 
 def test_components_equal_those_of_the_dense_decomposition():
-    fit = pca.principal_components(NORMALIZED.astype(np.float64), 20, seed=0)
+    fit, scores = components_of(NORMALIZED, 20)
     dense = NORMALIZED.toarray().astype(np.float64)
     dense -= dense.mean(axis=0)
     u, s, vt = np.linalg.svd(dense, full_matrices=False)
@@ -48,25 +55,25 @@ def test_components_equal_those_of_the_dense_decomposition():
     np.testing.assert_allclose(fit.total_variance, (s**2).sum() / (len(dense) - 1), rtol=1e-10)
     sign = np.sign((vt[:20].T * fit.loadings).sum(axis=0))
     np.testing.assert_allclose(fit.loadings, vt[:20].T * sign, atol=1e-7)
-    np.testing.assert_allclose(fit.scores, (u * s)[:, :20] * sign, atol=1e-5)
+    np.testing.assert_allclose(scores, (u * s)[:, :20] * sign, atol=1e-5)
     np.testing.assert_allclose(fit.loadings.T @ fit.loadings, np.eye(20), atol=1e-10)
 
 
 def test_scores_equal_scanpys_up_to_sign():
     cohort = anndata.AnnData(NORMALIZED.copy())
     scanpy.pp.pca(cohort, n_comps=20, svd_solver="arpack")
-    fit = pca.principal_components(NORMALIZED.astype(np.float64), 20, seed=0)
+    fit, scores = components_of(NORMALIZED, 20)
     theirs = cohort.obsm["X_pca"]
-    sign = np.sign((theirs * fit.scores).sum(axis=0))
+    sign = np.sign((theirs * scores).sum(axis=0))
     # The cohort has few strong components; 32 bits tell the rest apart less well than 64.
-    np.testing.assert_allclose(fit.scores[:, :4], (theirs * sign)[:, :4], atol=2e-3)
+    np.testing.assert_allclose(scores[:, :4], (theirs * sign)[:, :4], atol=2e-3)
     np.testing.assert_allclose(fit.variance / fit.total_variance, cohort.uns["pca"]["variance_ratio"], rtol=1e-4)
     angle = np.linalg.svd(fit.loadings.T @ cohort.varm["PCs"], compute_uv=False)
     assert np.degrees(np.arccos(np.minimum(angle.min(), 1))) < 0.1
 
 
 def test_the_largest_loading_is_positive_and_near_ties_are_settled_by_order():
-    fit = pca.principal_components(NORMALIZED.astype(np.float64), 20, seed=0)
+    fit, _ = components_of(NORMALIZED, 20)
     largest = np.abs(fit.loadings).argmax(axis=0)
     assert (fit.loadings[largest, np.arange(20)] > 0).all()
     tied = np.array([[0.1, -0.7], [-0.7, 0.1], [0.7 + 1e-12, 0.7 + 1e-12]])
@@ -74,8 +81,8 @@ def test_the_largest_loading_is_positive_and_near_ties_are_settled_by_order():
 
 
 def test_another_start_vector_gives_the_same_components():
-    one, other = (pca.principal_components(NORMALIZED.astype(np.float64), 5, seed=seed) for seed in (0, 99))
-    np.testing.assert_allclose(one.scores, other.scores, atol=1e-7)
+    (_, one), (_, other) = (components_of(NORMALIZED, 5, seed=seed) for seed in (0, 99))
+    np.testing.assert_allclose(one, other, atol=1e-7)
 
 
 def test_same_bytes_for_any_number_of_shards_in_any_order(tmp_path):
@@ -103,10 +110,10 @@ def test_tables_carry_cells_genes_and_shares_of_variance(tmp_path):
 
 
 def test_types_are_far_apart_on_the_first_components():
-    fit = pca.principal_components(NORMALIZED.astype(np.float64), 2, seed=0)
+    _, scores = components_of(NORMALIZED, 2)
     types = OBS["cell_type"].to_numpy()
-    centres = np.stack([fit.scores[types == kind].mean(axis=0) for kind in np.unique(types)])
-    spread = max(fit.scores[types == kind].std(axis=0).max() for kind in np.unique(types))
+    centres = np.stack([scores[types == kind].mean(axis=0) for kind in np.unique(types)])
+    spread = max(scores[types == kind].std(axis=0).max() for kind in np.unique(types))
     gaps = [np.linalg.norm(a - b) for i, a in enumerate(centres) for b in centres[:i]]
     assert min(gaps) > 3 * spread
 
@@ -125,18 +132,33 @@ def test_too_little_to_embed_is_bad_input(tmp_path):
     with pytest.raises(BadInput, match="1 selected genes in all, too few"):
         run(tmp_path, write_parts(tmp_path / "genes", [], NORMALIZED[:, :1]))
     with pytest.raises(BadInput, match="no selected gene varies"):
-        pca.principal_components(sparse.csr_matrix(np.ones((9, 4))), 2, seed=0)
+        components_of(sparse.csr_matrix(np.full((9, 4), 1 / 3)), 2)
 
 
 def test_shards_with_other_genes_are_refused(tmp_path):
     paths = [*write_parts(tmp_path / "a", []), *write_parts(tmp_path / "b", [], NORMALIZED[:, :200])]
     with pytest.raises(BadInput, match="its genes differ"):
-        pca.stack_shards(paths)
+        list(pca.read_shards(paths))
+
+
+def test_moments_are_those_of_the_dense_matrix_for_any_blocks_to_the_last_bit():
+    dense = NORMALIZED.toarray().astype(np.float64)
+    matrix = sparse.csr_matrix(dense)
+    whole = pca.moments([matrix])
+    np.testing.assert_allclose(whole.sums, dense.sum(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(np.triu(whole.products), np.triu(dense.T @ dense), rtol=1e-12, atol=1e-12)
+    parts = pca.moments([matrix[:1], matrix[1:1], matrix[1:200], matrix[200:]])
+    assert parts.n_cells == whole.n_cells == len(dense)
+    np.testing.assert_array_equal(parts.sums, whole.sums)
+    np.testing.assert_array_equal(parts.products, whole.products)
 
 
 def test_arguments_stay_as_they_are():
     matrix = NORMALIZED.astype(np.float64)
     before = matrix.copy()
-    pca.principal_components(matrix, 5, seed=0)
+    found = pca.moments([matrix])
+    products = found.products.copy()
+    pca.scores(matrix, pca.principal_components(found, 5, seed=0))
     for part in ("data", "indices", "indptr"):
         np.testing.assert_array_equal(getattr(matrix, part), getattr(before, part))
+    np.testing.assert_array_equal(found.products, products)

@@ -1,7 +1,8 @@
 process PCA {
     tag "$meta.id"
     label 'process_medium'
-    memory { (1024.MB + 8.B * [counts].flatten().sum { file -> file.size() }) * 2 ** (task.attempt - 1) }
+    // The products of 3,000 genes, and one shard in 64 bits.
+    memory { (1024.MB + 20.B * [counts].flatten().collect { file -> file.size() }.max()) * 2 ** (task.attempt - 1) }
     container "${task.ext.container}"
 
     input:
