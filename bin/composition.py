@@ -226,7 +226,8 @@ def compare_donors(
     """
     counts = count_table(samples)
     donors = donor_columns(samples)
-    design = build_design(donors, formula=formula, test_term=test_term, min_samples=min_samples)
+    named = donors.assign(donor_id=donors.index)  # for the message about a column that varies within a donor
+    design = build_design(named, formula=formula, test_term=test_term, min_samples=min_samples)
     used = counts.loc[design.matrix.index]
     tested = frequent_types(used)
     if len(tested) < 2:

@@ -24,7 +24,7 @@ def test_a_command_costs_what_its_descendants_burn_and_the_largest_of_them_holds
     burn = "x = bytearray(900 << 20); import time; t = time.process_time()\nwhile time.process_time() - t < 1: pass"
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}], check=True)"
     cost = measure.run([sys.executable, "-c", child], cwd=tmp_path, log=tmp_path / "log.txt")
-    assert 1.0 <= cost.cpu_seconds < 4 and cost.wall_seconds >= 1
+    assert 1.0 <= cost.cpu_seconds <= cost.wall_seconds + 0.5, "one process, so no more CPU than wall time"
     assert 0.88 <= cost.peak_gb < 1.2
     small = measure.run([sys.executable, "-c", "pass"], cwd=tmp_path, log=tmp_path / "log.txt")
     assert small.peak_gb < 0.8, "the peak of an earlier command must not stick"

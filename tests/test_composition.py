@@ -1,10 +1,12 @@
 """Composition: agrees with plain regressions, is not taken in by shares that give way, and is calibrated."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from checkpoints import read_json, read_tsv, write_h5ad, write_tsv
+from checkpoints import VARYING, read_json, read_tsv, write_h5ad, write_tsv
 from command_line import BadInput
 from composition import (
     COLUMNS,
@@ -178,6 +180,15 @@ def test_a_donor_without_a_cell_type_has_none_of_it_and_shares_add_up(tmp_path):
     means = table.set_index("cell_type")["mean_proportion"]
     np.testing.assert_allclose(means[TYPES], counts.div(counts.sum(axis=1), axis=0).mean(), rtol=1e-5)
     assert dict(zip(table["cell_type"], table["id"], strict=True)) == {t: f"id_{i}" for i, t in enumerate(TYPES)}
+
+
+def test_a_column_that_varies_within_a_donor_is_named_with_the_donor_and_others_do_no_harm(tmp_path):
+    counts, donors = simulate(7)
+    donors = donors.assign(pool="A", **{VARYING: '["pool"]'})
+    table, _, summary = run_step(tmp_path, counts, donors)
+    assert len(table) == len(TYPES) and not summary.get("skipped")
+    table, _, summary = run_step(tmp_path, counts, donors, "--design", "~ age + pool")
+    assert table.empty and "'pool' of the design varies within donor 'D0" in json.dumps(summary)
 
 
 def test_a_cell_type_that_few_donors_have_is_listed_and_not_tested(tmp_path):
