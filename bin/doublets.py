@@ -19,6 +19,9 @@ COMPONENTS = (30, 20, 10)  # 30; fewer where its gene filter leaves no more
 NORMALIZED_TOTAL = 1e6
 HISTOGRAM_BINS, MAX_SMOOTHINGS = 256, 10_000  # skimage's threshold_minimum
 
+# What is held at once fits the processor's cache, or nearly: distances of 64 points, 256 doublets of some 2,000 genes.
+ROWS_OF_DISTANCES, DOUBLETS_AT_ONCE = 64, 256
+
 
 @dataclass(frozen=True)
 class DoubletScores:
@@ -141,19 +144,45 @@ def embed(
     mean = column_sums(counts, values * (1.0 / n_cells))
     sd = np.sqrt(column_sums(counts, values**2 * (1.0 / n_cells)) - mean**2)
     cells = np.ascontiguousarray(counts.T.toarray())
-    doublets = cells[:, parents[:, 0]] + cells[:, parents[:, 1]]
-    doubled = totals[parents[:, 0]] + totals[parents[:, 1]]
     single = standardized(cells, totals, mean, sd)
     pca = PCA(n_components=n_components, random_state=seed, svd_solver="arpack").fit(single)
-    return np.vstack([pca.transform(single), pca.transform(standardized(doublets, doubled, mean, sd))])
+    components = [pca.transform(single)]
+    for start in range(0, len(parents), DOUBLETS_AT_ONCE):
+        one, other = parents[start : start + DOUBLETS_AT_ONCE].T
+        summed = standardized(cells[:, one] + cells[:, other], totals[one] + totals[other], mean, sd)
+        components.append(pca.transform(summed))
+    return np.vstack(components)
 
 
 def simulated_neighbors(points: np.ndarray, n_cells: int, k: int) -> np.ndarray:
-    """How many of each point's `k` nearest others are simulated: the rows from `n_cells` on."""
+    """How many of each point's `k` nearest others are simulated: the rows from `n_cells` on.
+
+    All distances are looked at, and only counted: which the neighbours are, or their order, is not asked. Where a cell
+    and its doublet with itself share the last place, scikit-learn's search decides, as in the package.
+    """
+    squared = np.vecdot(points, points)
+    found, tied = np.empty(len(points), dtype=np.int64), np.empty(len(points), dtype=bool)
+    for start in range(0, len(points), ROWS_OF_DISTANCES):
+        rows = np.arange(start, min(start + ROWS_OF_DISTANCES, len(points)))
+        distance = -2 * points[rows] @ points.T
+        distance += squared[rows, None]
+        distance += squared
+        distance[rows - start, rows] = np.inf
+        near = distance <= np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
+        found[rows] = np.count_nonzero(near[:, n_cells:], axis=1)
+        tied[rows] = np.count_nonzero(near, axis=1) > k
+    found[tied] = [np.count_nonzero(nearest >= n_cells) for nearest in searched(points, np.flatnonzero(tied), k)]
+    return found
+
+
+def searched(points: np.ndarray, rows: np.ndarray, k: int) -> list[np.ndarray]:
+    """The `k` nearest others of some points, by scikit-learn's search."""
     from sklearn.neighbors import NearestNeighbors
 
-    nearest = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(return_distance=False)
-    return np.count_nonzero(nearest >= n_cells, axis=1)
+    if not len(rows):
+        return []
+    nearest = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(points).kneighbors(points[rows])[1]
+    return [others[others != row][:k] for row, others in zip(rows, nearest, strict=True)]
 
 
 def doublet_score(n_simulated: np.ndarray, k: int, *, ratio: float, expected_rate: float) -> np.ndarray:
