@@ -2,73 +2,146 @@
 """Find each cell's nearest neighbours in the corrected components and weight them as UMAP does.
 
 In: `harmony.parquet`. Out: the graph (distances and fuzzy connectivities, h5) and a summary with the recall.
-Up to `--exact-cells` cells the search is exact; above, an inverted-file index is searched wider until the
-recall, measured on a sample of cells against the exact search, reaches the target. Distances are computed
-again from the coordinates and ties broken by the order of cells, so that the result does not depend on
-threads or on the BLAS.
+Up to `--exact-cells` cells the search is exact; above, cells are divided into lists by k-means, and the cells of a list
+search as many lists near to theirs as hold the wanted share of the true neighbours of a sample of cells. A list's
+cells search together, so that distances are products of matrices: half of the cost of an inverted-file index, which
+looks up one cell at a time. Distances are computed again from the coordinates and ties broken by the order of cells,
+so that the result does not depend on threads or on the BLAS.
 """
 
 import argparse
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+import numba
 import numpy as np
 from scipy import sparse
+from scipy.spatial.distance import cdist
 
 from checkpoints import read_parquet, write_json, write_versions
 from command_line import BadInput, Progress, limit_threads, run
 from graph_file import Graph, write_graph
 
-MARGIN = 10  # candidates beyond k, so that rounding in the index's distances cannot lose a neighbour
+MARGIN = 10  # candidates beyond k, so that rounding in their distances cannot lose a neighbour
 RECALL_SAMPLE = 1000
 BLOCK = 8192  # cells searched at a time
-# Measured on 200,000 cells x 40: 2 sqrt(n) lists cost the least at a recall of .98; points of 16 bits cost
-# 20-30 % less than of 32 at the same recall, as the distances are computed again; product quantisation never
-# passes .93.
+# Measured on 82,000 cells x 40: 1 to 2 sqrt(n) lists cost the least at a recall of .985, 4 a quarter more.
 LISTS_PER_ROOT = 2
-POINTS_PER_LIST = 64  # for training the index: more does not raise the recall
-
-Search = Callable[[np.ndarray, int], np.ndarray]  # (queries, how many) -> rows of the candidates, -1 where none
-
-
-def exact_search(points: np.ndarray) -> Search:
-    """Search all points."""
-    import faiss
-
-    index = faiss.IndexFlatL2(points.shape[1])
-    index.add(points)
-    return lambda queries, k: index.search(queries, k)[1]
+POINTS_PER_LIST = 64  # for k-means: more does not raise the recall
+QUERIES, CANDIDATES = 512, 4096  # points whose distances are held at once: 8 MB
 
 
-def inverted_file_search(points: np.ndarray, *, seed: int) -> tuple[Search, Callable[[int], None], int]:
-    """Search the lists of points nearest to a query.
+@dataclass(frozen=True)
+class Lists:
+    """Points divided by k-means."""
 
-    Returns
-    -------
-    The search, a function that sets how many lists it looks at, and the number of lists.
-    """
+    order: np.ndarray  # rows of the points, list after list
+    starts: np.ndarray  # where each list begins in `order`, and the end
+    near: np.ndarray  # lists x lists: from the nearest to the farthest by their centres, each list first in its own row
+
+    def rows(self, one: int) -> np.ndarray:
+        return self.order[self.starts[one] : self.starts[one + 1]]
+
+
+def divided(points: np.ndarray, *, seed: int) -> Lists:
+    """Divide points (n x dimensions, 32 bits) into lists of near ones."""
     import faiss
 
     n_points, n_dimensions = points.shape
     n_lists = int(LISTS_PER_ROOT * np.sqrt(n_points))
-    index = faiss.index_factory(n_dimensions, f"IVF{n_lists},SQfp16")
-    index.cp.seed, index.cp.max_points_per_centroid = seed, POINTS_PER_LIST
-    index.train(points)
-    index.add(points)
+    kmeans = faiss.Kmeans(
+        n_dimensions, n_lists, seed=seed, min_points_per_centroid=1, max_points_per_centroid=POINTS_PER_LIST
+    )
+    kmeans.train(points)
+    of_point = kmeans.index.search(points, 1)[1][:, 0]
+    distance = cdist(kmeans.centroids, kmeans.centroids, "sqeuclidean")
+    np.fill_diagonal(distance, -1)
+    order = np.argsort(of_point, kind="stable")
+    starts = np.searchsorted(of_point[order], np.arange(n_lists + 1))
+    return Lists(order, starts, np.argsort(distance, axis=1, kind="stable"))
 
-    def set_width(n_probe: int) -> None:
-        index.nprobe = n_probe
 
-    return lambda queries, k: index.search(queries, k)[1], set_width, n_lists
+def width_for(lists: Lists, truth: np.ndarray, min_recall: float) -> int:
+    """The least number of lists to search that holds `min_recall` of the true neighbours of sampled points.
 
-
-def nearest(points: np.ndarray, rows: np.ndarray, search: Search, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k points nearest to each of `rows`, the point itself first.
-
-    Returns ------- Their rows and their Euclidean distances, both `len(rows)` x k, by distance, then by row.
-    A distance is infinite where the search found too few.
+    Parameters
+    ----------
+    truth
+        Points x k: each point (first column) and its true neighbours, rows.
     """
-    found = search(points[rows], min(k + MARGIN, len(points)))
+    n_lists = len(lists.near)
+    of_point = np.empty(len(lists.order), dtype=np.int64)
+    of_point[lists.order] = np.repeat(np.arange(n_lists), np.diff(lists.starts))
+    place = np.empty_like(lists.near)  # of a list in another's order
+    np.put_along_axis(place, lists.near, np.arange(n_lists)[None, :], axis=1)
+    needed = np.sort(place[of_point[truth[:, :1]], of_point[truth[:, 1:]]], axis=None)
+    return int(needed[max(int(np.ceil(min_recall * len(needed))), 1) - 1]) + 1
+
+
+def exact_candidates(points: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
+    """The `n` points nearest to each of `rows` among all, the point itself among them."""
+    import faiss
+
+    return faiss.knn(points[rows], points, n)[1]
+
+
+def listed_candidates(points: np.ndarray, lists: Lists, *, width: int, n: int, threads: int) -> np.ndarray:
+    """The `n` points nearest to each point in the `width` lists nearest to its own; -1 where these hold fewer.
+
+    Returns
+    -------
+    Rows, points x n (32 bits), the point itself among them.
+    """
+    half = np.einsum("ij,ij->i", points, points) / 2
+    found = np.full((len(points), n), -1, dtype=np.int32)
+
+    def search(one: int) -> int:
+        candidates = np.concatenate([lists.rows(other) for other in lists.near[one, :width]])
+        own = lists.rows(one)
+        for start in range(0, len(own), QUERIES):
+            rows = own[start : start + QUERIES]
+            queries = points[rows]
+            best, which = np.full((len(rows), n), np.inf, dtype=np.float32), np.full((len(rows), n), -1, dtype=np.int32)
+            for first in range(0, len(candidates), CANDIDATES):
+                some = candidates[first : first + CANDIDATES]
+                # half of the squared distance, less the query's own square, which changes no order
+                _keep_nearest_inplace(half[some] - queries @ points[some].T, some, best, which)
+            found[rows] = which
+        return len(own)
+
+    progress = Progress(len(points), unit="cells", label="finding neighbours")
+    with limit_threads(1), ThreadPoolExecutor(threads) as pool:
+        for n_done in pool.map(search, range(len(lists.near))):
+            progress.advance(n_done)
+    progress.close()
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _keep_nearest_inplace(distance: np.ndarray, columns: np.ndarray, best: np.ndarray, which: np.ndarray) -> None:
+    """Insert each row's new distances among its best so far (ascending), with the points that they lead to."""
+    last = best.shape[1] - 1
+    for i in range(distance.shape[0]):
+        for j in range(distance.shape[1]):
+            new = distance[i, j]
+            if new >= best[i, last]:
+                continue
+            place = last
+            while place > 0 and best[i, place - 1] > new:
+                best[i, place], which[i, place] = best[i, place - 1], which[i, place - 1]
+                place -= 1
+            best[i, place], which[i, place] = new, columns[j]
+
+
+def nearest(points: np.ndarray, rows: np.ndarray, found: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k points nearest to each of `rows` among the candidates `found` (-1: none), the point itself first.
+
+    Returns
+    -------
+    Their rows and their Euclidean distances, both `len(rows)` x k, by distance, then by row.
+    A distance is infinite where there were too few candidates.
+    """
     found = np.sort(np.concatenate([rows[:, None], np.where(found == rows[:, None], -1, found)], axis=1), axis=1)
     difference = points[found] - points[rows][:, None, :]
     distance = np.sqrt(np.einsum("ijk,ijk->ij", difference, difference))
@@ -84,24 +157,8 @@ def recall_of(found: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sum(hits) / truth[:, 1:].size)
 
 
-def narrowest(recall_at: Callable[[int], float], min_recall: float, n_lists: int) -> tuple[int, float]:
-    """The smallest number of lists, within a tenth, whose recall is `min_recall`; all lists where none reaches it.
-
-    The search of a sample costs little, each list too many for all cells costs much: doubling alone took half as many
-    lists again at 1.27 million cells as the recall asked for.
-    """
-    low, high = 0, min(8, n_lists)
-    while (recall := recall_at(high)) < min_recall and high < n_lists:
-        low, high = high, min(high * 2, n_lists)
-    while high - low > max(1, high // 10):
-        middle = (low + high) // 2
-        found = recall_at(middle)
-        low, high, recall = (low, middle, found) if found >= min_recall else (middle, high, recall)
-    return high, recall
-
-
 def find_neighbors(
-    points: np.ndarray, k: int, *, exact_cells: int, min_recall: float, seed: int
+    points: np.ndarray, k: int, *, exact_cells: int, min_recall: float, seed: int, threads: int = 1
 ) -> tuple[np.ndarray, np.ndarray, dict]:
     """The k nearest points of each point, itself included.
 
@@ -116,37 +173,35 @@ def find_neighbors(
     min_recall
         Wanted share of true neighbours otherwise.
     seed
-        Of the index and of the sample of cells on which the recall is measured.
+        Of the lists and of the sample of cells on which the recall is measured.
+    threads
+        Change nothing in the result.
 
     Returns
     -------
     Rows and distances of the neighbours (cells x k), and how they were found.
     """
     n_points = len(points)
-    search, about = exact_search(points), {"method": "exact", "recall": 1.0}
-    if n_points > exact_cells:
+    n_candidates = min(k + MARGIN, n_points)
+    exact = n_points <= exact_cells
+    if not exact:
         sample = np.sort(np.random.default_rng(seed).choice(n_points, min(RECALL_SAMPLE, n_points), replace=False))
-        truth, _ = nearest(points, sample, search, k)
-        search, set_width, n_lists = inverted_file_search(points, seed=seed)
-
-        def recall_at(n_probe: int) -> float:
-            set_width(n_probe)
-            found, distances = nearest(points, sample, search, k)
-            return recall_of(found, truth) if np.isfinite(distances).all() else 0.0
-
-        n_probe, recall = narrowest(recall_at, min_recall, n_lists)
-        set_width(n_probe)
-        about = {"method": "inverted file", "recall": recall, "n_lists": n_lists, "n_probe": n_probe}
+        truth, _ = nearest(points, sample, exact_candidates(points, sample, n_candidates), k)
+        lists = divided(points, seed=seed)
+        width = width_for(lists, truth, min_recall)
+        found = listed_candidates(points, lists, width=width, n=n_candidates, threads=threads)
     indices, distances = np.empty((n_points, k), dtype=np.int32), np.empty((n_points, k), dtype=np.float32)
-    progress = Progress(n_points, unit="cells", label="finding neighbours")
     for start in range(0, n_points, BLOCK):
         rows = np.arange(start, min(start + BLOCK, n_points))
-        indices[rows], distances[rows] = nearest(points, rows, search, k)
-        progress.advance(len(rows))
+        candidates = exact_candidates(points, rows, n_candidates) if exact else found[rows]
+        indices[rows], distances[rows] = nearest(points, rows, candidates, k)
     few = np.flatnonzero(~np.isfinite(distances).all(axis=1))
     if len(few):  # cells in lists too short to hold k others
-        indices[few], distances[few] = nearest(points, few, exact_search(points), k)
-    return indices, distances, about
+        indices[few], distances[few] = nearest(points, few, exact_candidates(points, few, n_candidates), k)
+    if exact:
+        return indices, distances, {"method": "exact", "recall": 1.0}
+    about = {"method": "lists", "recall": recall_of(indices[sample], truth)}
+    return indices, distances, about | {"n_lists": len(lists.near), "n_searched": width}
 
 
 def connectivities(indices: np.ndarray, distances: np.ndarray) -> sparse.csr_matrix:
@@ -205,7 +260,7 @@ def main(argv: list[str]) -> None:
     with limit_threads(args.threads) as threads:
         faiss.omp_set_num_threads(threads)
         indices, distances, about = find_neighbors(
-            points, k, exact_cells=args.exact_cells, min_recall=args.min_recall, seed=args.seed
+            points, k, exact_cells=args.exact_cells, min_recall=args.min_recall, seed=args.seed, threads=threads
         )
         weights = connectivities(indices, distances)
     about |= {"n_neighbors": k, "n_components": points.shape[1]}

@@ -96,16 +96,16 @@ def test_connectivities_are_symmetric_weights(graph_of_points):
     assert np.diff(weights.indptr).min() >= 14
 
 
-def test_the_approximate_search_widens_until_its_measured_recall_is_reached():
+def test_the_approximate_search_is_as_wide_as_its_measured_recall_needs():
     points = clouds(cells=6000, dimensions=20)
     truth, _ = true_neighbors(points, 20)
     widths = []
     for target in (0.5, 0.98, 0.9999):
         indices, _, about = neighbors.find_neighbors(points, 20, exact_cells=1000, min_recall=target, seed=0)
-        assert about["method"] == "inverted file" and about["recall"] >= target
+        assert about["method"] == "lists" and about["recall"] >= target
         actual = neighbors.recall_of(indices, truth)
         assert actual == pytest.approx(about["recall"], abs=0.01)
-        widths.append(about["n_probe"])
+        widths.append(about["n_searched"])
     assert widths[0] < widths[2] <= about["n_lists"]
 
 
@@ -115,20 +115,28 @@ def test_recall_counts_the_true_neighbours_found_without_the_cell_itself():
     assert neighbors.recall_of(found, truth) == 5 / 6
 
 
-def test_cells_whose_lists_are_too_short_are_searched_exactly(monkeypatch):
+def test_the_width_is_the_least_that_holds_the_wanted_share_of_the_true_neighbours():
+    points = clouds(cells=3000, dimensions=10)
+    sample = np.arange(0, 3000, 10)
+    truth, _ = neighbors.nearest(points, sample, neighbors.exact_candidates(points, sample, 30), 20)
+    lists = neighbors.divided(points, seed=0)
+    assert sorted(lists.order) == list(range(3000)) and (lists.near[:, 0] == np.arange(len(lists.near))).all()
+    for target in (0.7, 0.95, 1.0):
+        width = neighbors.width_for(lists, truth, target)
+        recalls = []
+        for one in (width - 1, width):
+            found = neighbors.listed_candidates(points, lists, width=one, n=30, threads=1)[sample]
+            recalls.append(neighbors.recall_of(neighbors.nearest(points, sample, found, 20)[0], truth))
+        assert recalls[0] < target <= recalls[1]
+
+
+def test_cells_whose_lists_are_too_short_are_searched_exactly():
+    """One list searched: those of a few cells hold fewer than the neighbours asked for."""
     points = clouds(cells=600)
-
-    def stingy(given, *, seed):
-        def search(queries, k):
-            found = neighbors.exact_search(given)(queries, k)
-            found[:, 3:] = -1
-            return found
-
-        return search, lambda width: None, 8
-
-    monkeypatch.setattr(neighbors, "inverted_file_search", stingy)
-    indices, distances, _ = neighbors.find_neighbors(points, 10, exact_cells=100, min_recall=0.0, seed=0)
-    expected, expected_distances = true_neighbors(points, 10)
+    assert np.diff(neighbors.divided(points, seed=0).starts).max() < 100
+    indices, distances, about = neighbors.find_neighbors(points, 100, exact_cells=100, min_recall=0.0, seed=0)
+    assert about["n_searched"] == 1 and about["recall"] > 0.9999
+    expected, expected_distances = true_neighbors(points, 100)
     np.testing.assert_allclose(distances, expected_distances, rtol=1e-5)
     assert (indices == expected).mean() > 0.999
 
@@ -199,11 +207,3 @@ def test_arguments_stay_as_they_are(tmp_path, graph_of_points):
     np.testing.assert_array_equal(points, POINTS)
     np.testing.assert_array_equal(indices, copies[0])
     np.testing.assert_array_equal(distances, copies[1])
-
-
-def test_no_more_lists_are_searched_than_the_recall_needs():
-    curve = lambda n_probe: 1 - 1 / (1 + n_probe)  # noqa: E731
-    n_probe, recall = neighbors.narrowest(curve, 0.99, 1000)
-    assert 99 <= n_probe <= 110 and recall == curve(n_probe) >= 0.99
-    assert neighbors.narrowest(curve, 0.5, 1000) == (1, 0.5)
-    assert neighbors.narrowest(lambda _n_probe: 0.3, 0.99, 20) == (20, 0.3)
