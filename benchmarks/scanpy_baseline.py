@@ -2,7 +2,8 @@
 """The same analysis as scanpy's tutorials write it, in one process: what the pipeline is measured against.
 
 In: the cohort's h5ad. Out: a folder with `cells.parquet` (cell_id, metrics, doublet score, kept, cluster, UMAP1,
-UMAP2), `genes.txt` (selected genes) and `pseudobulk.h5ad`; and `seconds.json`, CPU seconds of each step. After the
+UMAP2), `genes.tsv` (gene_id, selected: of the genes given to the ranking) and `pseudobulk.h5ad`; and `seconds.json`,
+CPU seconds of each step. After the
 tutorials "Preprocessing and clustering" and "Pseudobulk" of scanpy 1.11; Harmony by harmonypy itself, as scanpy's
 wrapper does not fit its version 2. Thresholds and numbers are the pipeline's defaults.
 """
@@ -69,6 +70,7 @@ def main(argv: list[str]) -> None:
         genes, n_top_genes=3000, flavor="seurat_v3", layer="counts", batch_key="donor_id", span=0.8
     )
     selected = genes.var["highly_variable"].to_numpy() & (nuisance_reason(symbols[counted]) == "")
+    given = pd.DataFrame({"gene_id": genes.var_names, "selected": selected})
     genes = genes[:, selected].copy()
     watch.done("variable genes")
 
@@ -88,7 +90,7 @@ def main(argv: list[str]) -> None:
     metrics["cluster"] = genes.obs["leiden"].astype(str)
     metrics[["UMAP1", "UMAP2"]] = pd.DataFrame(genes.obsm["X_umap"], index=genes.obs_names)
     metrics.rename_axis("cell_id").reset_index().to_parquet(args.output / "cells.parquet", index=False)
-    (args.output / "genes.txt").write_text("\n".join(genes.var_names) + "\n")
+    given.to_csv(args.output / "genes.tsv", sep="\t", index=False)
     pseudobulk.write_h5ad(args.output / "pseudobulk.h5ad")
     watch.done("write")
     watch.write(args.output / "seconds.json")

@@ -24,7 +24,9 @@ DONOR = "donor:"
 def join_shards(paths: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Put the tables of all shards together.
 
-    Returns ------- gene_id, symbol and n_counts (over all shards); and each donor's normalised variances, in
+    Returns
+    -------
+    gene_id, symbol and n_counts (over all shards); and each donor's normalised variances, in
     the order of donor ids.
     """
     genes, donors, first = None, {}, None

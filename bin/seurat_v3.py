@@ -66,7 +66,9 @@ def _loess_or_none(x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray | No
 def fit_loess(x: np.ndarray, y: np.ndarray, *, span: float) -> tuple[np.ndarray, float]:
     """Expected log10 variance at each log10 mean, by local quadratic regression.
 
-    Returns ------- The fitted values and the jitter of `x` that they needed (0 nearly always); the draw is
+    Returns
+    -------
+    The fitted values and the jitter of `x` that they needed (0 nearly always); the draw is
     the same in every run.
 
     Raises
@@ -166,7 +168,9 @@ def merge_donors(variances_norm: Sequence[np.ndarray], *, n_top_genes: int) -> p
     n_top_genes
         How many genes to mark; a donor votes with its own first `n_top_genes`.
 
-    Returns ------- One row a gene, in the order given: `rank` (median over the donors that have it among
+    Returns
+    -------
+    One row a gene, in the order given: `rank` (median over the donors that have it among
     their first), `n_donors` (how many these are), `variance_norm` (mean over all donors), `top` (among the
     first `n_top_genes`: by rank, then number of donors, then order of genes).
     """

@@ -44,7 +44,9 @@ def embedding_cohort(
     The first genes are the nuisance genes, as variable as markers; then `MARKERS_PER_TYPE` markers of each
     type; then background genes; the last gene is expressed in no cell.
 
-    Returns ------- Counts (cells x genes, 16 bits, sorted by donor), obs (cell_id, donor_id, cell_type, pool,
+    Returns
+    -------
+    Counts (cells x genes, 16 bits, sorted by donor), obs (cell_id, donor_id, cell_type, pool,
     kept: one in ten is not), var (gene_id, symbol).
     """
     random = np.random.default_rng(seed)
