@@ -128,7 +128,7 @@ class Cohort:
     layer, counts
         The name of that matrix and where it is; None where none holds counts.
     donors
-        The donors' table; None where a column for it is missing.
+        The donors' table; None where the donors' column is missing.
     """
 
     obs: pd.DataFrame
@@ -225,10 +225,13 @@ def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> t
             except BadInput as error:
                 problems.append(str(error).removeprefix(f"{source}: "))
     donors = None
-    if len(obs) and {columns["donor"], columns["age"], columns["sex"]} <= set(names):
-        donors, donor_problems = donor_table(obs, donor=columns["donor"], age=columns["age"], sex=columns["sex"])
+    if len(obs) and columns["donor"] in names:
+        lacking = {columns[role]: np.nan for role in ("age", "sex") if columns[role] not in names}
+        donors, donor_problems = donor_table(
+            obs.assign(**lacking), donor=columns["donor"], age=columns["age"], sex=columns["sex"]
+        )
         problems += donor_problems
-        if not donor_problems and len(donors) and donors["age_years"].isna().all():
+        if not donor_problems and len(donors) and columns["age"] in names and donors["age_years"].isna().all():
             example = donors["age_text"].dropna().unique()[:3]
             problems.append(
                 f"--age_column {columns['age']}: no value is an age ({', '.join(map(repr, example))}); it takes "

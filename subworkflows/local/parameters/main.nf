@@ -141,6 +141,17 @@ def variantProblems(given, schema) {
     return problems
 }
 
+// The design formulas of a run: its own, then those of its variants.
+def designsOf(given) {
+    return [given.design] + listOf(given.sensitivity).collect { text -> variantOf(text).settings.design }.findAll { design -> design }
+}
+
+// The file of gene sets, or none where they are a library of Enrichr's.
+def gmtFile(source) {
+    def gmt = file(source, glob: false)
+    return gmt.exists() ? gmt : []
+}
+
 // Everything that is wrong with the parameters, one text each; an empty list where nothing is.
 def problemsOf(given, schema) {
     def problems = given.keySet().findAll { name -> !(name in schema) && !(name.contains('-') && name.replaceAll(/-(.)/) { all -> all[1].toUpperCase() } in given) }
