@@ -74,9 +74,7 @@ def plain(column: pd.Series) -> pd.Series:
     return column
 
 
-def donor_table(
-    obs: pd.DataFrame, *, donor: str, age: str, sex: str
-) -> tuple[pd.DataFrame, list[str]]:
+def donor_table(obs: pd.DataFrame, *, donor: str, age: str, sex: str) -> tuple[pd.DataFrame, list[str]]:
     """One row a donor, sorted by donor id.
 
     Parameters
@@ -156,8 +154,8 @@ def name_problems(cohort: Cohort) -> list[str]:
     counts, layer = cohort.counts, cohort.layer
     if counts and (n_cells, n_genes) != (counts.n_cells, counts.n_genes):
         problems.append(
-            f"{layer} is {counts.n_cells} x {counts.n_genes}, but obs and var name {n_cells} cells and {n_genes} genes; "
-            "write the file anew with anndata"
+            f"{layer} is {counts.n_cells} x {counts.n_genes}, but obs and var name {n_cells} cells and {n_genes} "
+            "genes; write the file anew with anndata"
         )
     for table, names, what in ((cohort.obs, "obs", "cells"), (cohort.var, "var", "genes")):
         if name := repeated(table.index.astype(str).to_numpy(dtype=object)):

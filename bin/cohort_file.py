@@ -174,7 +174,7 @@ def damage(file: h5py.File, counts: Counts) -> str:
         return f"is damaged: it has no '{lacking[0]}'"
     lines = counts.n_cells if counts.layout == "csr" else counts.n_genes
     if node["indptr"].shape != (lines + 1,):
-        return f"is damaged: indptr has {node['indptr'].size} values where shape {counts.n_cells} x {counts.n_genes} needs {lines + 1}"
+        return f"is damaged: indptr has {node['indptr'].size} values instead of {lines + 1}"
     sizes = {node["data"].size, node["indices"].size, int(node["indptr"][-1])}
     return "" if len(sizes) == 1 else f"is damaged: data, indices and indptr tell of {sorted(sizes)} values"
 
