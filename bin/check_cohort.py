@@ -90,11 +90,14 @@ def donor_table(obs: pd.DataFrame, *, donor: str, age: str, sex: str) -> tuple[p
     obs = obs[obs[donor].notna()]
     donors = obs[donor].astype(str)
     problems = []
-    for column in {age, sex}:
+    for column in (age, sex):
         n_values = obs[column].astype(object).groupby(donors.to_numpy()).nunique(dropna=True)
-        for name, n in n_values[n_values > 1].head(3).items():
+        several = n_values[n_values > 1]
+        if len(several):
+            name, n = several.index[0], several.iloc[0]
             values = ", ".join(map(repr, sorted(obs.loc[donors == name, column].dropna().astype(str).unique())[:3]))
-            problems.append(f"column '{column}': donor '{name}' has {n} values ({values}); a donor must have one")
+            more = f", and {len(several) - 1} more donors like it" if len(several) > 1 else ""
+            problems.append(f"column '{column}': donor '{name}' has {n} values ({values}){more}; a donor must have one")
     varies = varies_within_donors(obs, donors)
     keep = [column for column in obs.columns if not varies[column].any() and column not in OWN_COLUMNS]
     first = obs.assign(__donor=donors).drop_duplicates("__donor")
@@ -222,8 +225,8 @@ def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> t
                 var = read_table(file, counts.var_path)
             except BadInput as error:
                 problems.append(str(error).removeprefix(f"{source}: "))
-    donors = None
-    if len(obs) and columns["donor"] in names:
+    labels, donors = label_problems(obs, columns), None
+    if len(obs) and columns["donor"] in names and not labels:
         lacking = {columns[role]: np.nan for role in ("age", "sex") if columns[role] not in names}
         donors, donor_problems = donor_table(
             obs.assign(**lacking), donor=columns["donor"], age=columns["age"], sex=columns["sex"]
@@ -236,7 +239,7 @@ def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> t
                 "years as a number or text like '45-year-old stage'"
             )
     cohort = Cohort(obs, var, layer, counts, donors)
-    return cohort, problems + label_problems(obs, columns) + (name_problems(cohort) if len(obs) and len(var) else [])
+    return cohort, problems + labels + (name_problems(cohort) if len(obs) and len(var) else [])
 
 
 def cell_table(cohort: Cohort, columns: Mapping[str, str]) -> pd.DataFrame:

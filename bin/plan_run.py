@@ -142,10 +142,9 @@ def run_problems(
         problems.append(batch_problem(donors, args.batch_column))
     if reaches(args.stop_after, "statistics"):
         if not names_only:
-            problems += donor_problems(
-                donors, n_all=n_all, min_samples=args.min_samples_per_type, age_column=args.age_column
-            )
-            names_only = bool(problems)  # with few donors, or donors of one age, every design fails for that reason
+            few = donor_problems(donors, n_all=n_all, min_samples=args.min_samples_per_type, age_column=args.age_column)
+            problems += few
+            names_only = bool(few)  # with few donors, or donors of one age, every design fails for that reason
         if args.pool_column not in (AUTO, NONE):
             try:
                 find_column(donors, args.pool_column)
