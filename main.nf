@@ -84,11 +84,12 @@ workflow {
         if (params.export_h5ad) {
             results = CELLS.out.published.mix(reaches(params, 'embedding') ? EMBEDDING.out.published : channel.empty())
             EXPORT_H5AD(
-                inOrder(COHORT.out.shards)
+                COHORT.out.cohort
+                    .join(COHORT.out.check)
+                    .combine(inOrder(COHORT.out.shards))
                     .combine(results.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [folders] })
-                    .combine(COHORT.out.donors)
+                    .combine(COHORT.out.donors.map { _meta, table -> table })
                     .combine(description)
-                    .map { all_shards, folders, meta, table_of_donors, parameters -> [meta, all_shards, folders, table_of_donors, parameters] }
             )
             versions = versions.mix(EXPORT_H5AD.out.versions)
         }

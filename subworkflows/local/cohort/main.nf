@@ -57,6 +57,7 @@ workflow COHORT {
     )
     versions = versions.mix(PLAN_RUN.out.versions)
 
+    check        = channel.empty()
     donors       = channel.empty()
     shards       = channel.empty()
     cell_types   = channel.empty()
@@ -65,6 +66,7 @@ workflow COHORT {
     if (!params.check_only) {
         // The plan is no input, so that another plan of the same cohort re-runs nothing; but it must be there.
         CHECK_COHORT(cohort.join(PLAN_RUN.out.plan).map { meta, file, _plan -> [meta, file] })
+        check  = CHECK_COHORT.out.check
         donors = CHECK_COHORT.out.donors.map { _meta, table -> [[id: 'all'], table] }
         FILTER_COHORT(CHECK_COHORT.out.cells.join(CHECK_COHORT.out.donors).map { _meta, cells, donors_file -> [[id: 'all'], cells, donors_file] })
         SPLIT_COHORT(
@@ -85,6 +87,8 @@ workflow COHORT {
 
     emit:
     plan = PLAN_RUN.out.plan        // [ [id: 'all', sha256: '...'], plan.json ]
+    cohort                          // [ [id: 'all', sha256: '...'], cohort.h5ad ]
+    check                           // [ [id: 'all', sha256: '...'], check.json ]
     shards                          // [ [id: 'shard-003'], counts.h5ad ]
     cell_types                      // [ [id: 'all'], cell types after the cohort filter ]
     donors                          // [ [id: 'all'], donors.parquet ]
