@@ -52,3 +52,33 @@ for threads in (1, 2, 1):
 """
     without = {name: value for name, value in os.environ.items() if name not in POOL_VARIABLES}
     subprocess.run([sys.executable, "-c", script], check=True, env=without)
+
+
+COUNT = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+import command_line
+now = 0.0
+command_line.time.monotonic = lambda: now
+progress = command_line.Progress(300, unit="cells", label="reading counts")
+for _ in range(300):
+    now += 1.0
+    progress.advance(1)
+progress.close()
+"""
+
+
+def test_a_long_step_writes_one_line_a_minute_into_a_log():
+    done = subprocess.run([sys.executable, "-c", COUNT, BIN], check=True, capture_output=True, text=True)
+    assert done.stderr.splitlines() == [
+        f"reading counts: {n} of 300 cells ({n / 3:.0f} %)" for n in (60, 120, 180, 240, 300, 300)
+    ]
+
+
+def test_a_long_step_renews_one_line_on_a_terminal():
+    ours, theirs = os.openpty()
+    subprocess.run([sys.executable, "-c", COUNT, BIN], check=True, stderr=theirs)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    assert shown.count("\r") > 290 and shown.endswith("reading counts: 300 of 300 cells (100 %)\r\n")
+    assert shown.startswith("reading counts: 1 of 300 cells (0 %)\r")

@@ -66,12 +66,11 @@ def test_the_script_has_the_options(command):
 
 def test_the_python_of_the_tutorial_runs_on_a_table_of_ours(tmp_path, monkeypatch):
     """PyDESeq2 takes pseudobulk.h5ad as the pipeline writes it."""
+    import split_cohort
+    from checkpoints import read_h5ad, write_parquet
     from merge_pseudobulk import main as merge
     from pseudobulk import main as sums
     from test_bad_inputs import prepared
-
-    import split_cohort
-    from checkpoints import read_h5ad, write_parquet
 
     monkeypatch.chdir(tmp_path)
     path = write_cohort(small_cohort(donors=8, cells_per_type=12), tmp_path / "cohort.h5ad")
