@@ -27,17 +27,18 @@ from gene_sets import measured_sets, read_gmt
 from skipped import CannotFit
 
 PARTS = ("qc", "embedding", "clusters", "pseudobulk", "statistics")
-# CPU seconds measured at 1.27 million cells, 1.5 billion counts, 982 donors, 6 cell types (docs/benchmarks.md).
+# CPU seconds measured at 1.27 million cells, 1.5 billion counts, 982 donors, 6 cell types (docs/benchmarks.md), without
+# the start of each task.
 READING_PER_BILLION = 100.0  # read, check, filter, split
-QC_PER_MILLION = 440.0
-GENES_PER_MILLION = 130.0  # ranks, selection, normalised counts
+QC_PER_MILLION = 375.0
+GENES_PER_MILLION = 10.0  # ranks, selection, normalised counts
 COMPONENTS_PER_MILLION = 90.0  # PCA, Harmony
 NEIGHBOURS_PER_MILLION = 660.0
 LAYOUT_PER_MILLION = 155.0
 CLUSTERS_PER_MILLION = 86.0  # a resolution
-SUMS_PER_MILLION = 70.0
-TESTS_PER_SAMPLE = 0.0625  # of a cell type
-FIT_PER_SAMPLE = 0.012  # of a cell type, model and penalty
+SUMS_PER_MILLION = 15.0
+TESTS_PER_SAMPLE = 0.06  # of a cell type
+FIT_PER_SAMPLE = 0.008  # of a cell type, model and penalty
 START = 3.5  # of a task: Python and its libraries
 # Memory of the largest task and bytes on disk, from the same run.
 LARGEST_TASK_GB, LARGEST_TASK_GB_PER_MILLION = 1.0, 4.7
