@@ -1,12 +1,13 @@
 #!/usr/bin/env nextflow
 // How gene expression changes with age in each immune cell type of a large single-cell cohort.
 
-include { checkedParameters; helpText; inOrder; publishedFolder; readSchema; reaches; runDescription; runGraph; taskCosts } from './subworkflows/local/parameters'
+include { checkedParameters; designsOf; gmtFile; helpText; inOrder; publishedFolder; readSchema; reaches; runDescription; runGraph; taskCosts } from './subworkflows/local/parameters'
 include { COHORT          } from './subworkflows/local/cohort'
 include { CELLS           } from './subworkflows/local/cells'
 include { EMBEDDING       } from './subworkflows/local/embedding'
 include { CELL_TYPES      } from './subworkflows/local/cell_types'
 include { VARIANTS        } from './subworkflows/local/variants'
+include { PLAN_RUN        } from './modules/local/plan_run'
 include { CHECK_PSEUDOBULK } from './modules/local/check_pseudobulk'
 include { PLOT_PSEUDOBULK } from './modules/local/plot_pseudobulk'
 include { PUBLISHED_CLOCKS } from './modules/local/published_clocks'
@@ -32,24 +33,28 @@ workflow {
         samples    = CHECK_PSEUDOBULK.out.samples
         table      = CHECK_PSEUDOBULK.out.table
         counts     = CHECK_PSEUDOBULK.out.counts
-        cell_types = CHECK_PSEUDOBULK.out.cell_types
+        PLAN_RUN(
+            table
+                .map { meta, file -> [meta, 'samples', file, designsOf(params), gmtFile(params.gene_sets)] }
+                .combine(params.check_only ? description : channel.of([[]]))
+        )
+        plan       = PLAN_RUN.out.plan
+        // Not before the plan is there: it says what is wrong with the parameters.
+        cell_types = CHECK_PSEUDOBULK.out.cell_types.join(plan).map { meta, file, _plan -> [meta, file] }
         // No cells: the variants of the sensitivity analysis can only change the design.
         (shards, filtered_types, thresholds, donors) = [channel.empty(), channel.empty(), channel.empty(), channel.empty()]
         published  = published.mix(CHECK_PSEUDOBULK.out.published)
-        versions   = versions.mix(CHECK_PSEUDOBULK.out.versions)
+        versions   = versions.mix(CHECK_PSEUDOBULK.out.versions, PLAN_RUN.out.versions)
     }
     else {
-        COHORT()
+        COHORT(description)
+        plan      = COHORT.out.plan
         published = published.mix(COHORT.out.published)
         versions  = versions.mix(COHORT.out.versions)
     }
 
-    if (!params.pseudobulk && params.check_only) {
-        COHORT.out.check.view { _meta, check ->
-            def found = new groovy.json.JsonSlurper().parse(check.toFile())
-            "The cohort can be analysed: ${found.n_cells} cells and ${found.n_genes} genes (counts in ${found.counts_layer}), " +
-                "${found.n_donors} donors, ${found.n_cell_types} cell types." + found.notes.collect { note -> " Note: ${note}." }.join()
-        }
+    if (params.check_only) {
+        plan.view { _meta, file -> new groovy.json.JsonSlurper().parse(file.toFile()).text.join('\n') }
     }
     if (!params.pseudobulk && !params.check_only) {
         CELLS(COHORT.out.shards, COHORT.out.cell_types, COHORT.out.donors, COHORT.out.donors_table, COHORT.out.filtering)
@@ -79,11 +84,12 @@ workflow {
         if (params.export_h5ad) {
             results = CELLS.out.published.mix(reaches(params, 'embedding') ? EMBEDDING.out.published : channel.empty())
             EXPORT_H5AD(
-                inOrder(COHORT.out.shards)
+                COHORT.out.cohort
+                    .join(COHORT.out.check)
+                    .combine(inOrder(COHORT.out.shards))
                     .combine(results.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [folders] })
-                    .combine(COHORT.out.donors)
+                    .combine(COHORT.out.donors.map { _meta, table -> table })
                     .combine(description)
-                    .map { all_shards, folders, meta, table_of_donors, parameters -> [meta, all_shards, folders, table_of_donors, parameters] }
             )
             versions = versions.mix(EXPORT_H5AD.out.versions)
         }

@@ -64,7 +64,7 @@ def find_column(samples: pd.DataFrame, wanted: str) -> str:
     varying = VARYING in samples and samples[VARYING].astype(str).str.contains(json.dumps(wanted), regex=False).any()
     if wanted not in samples and not varying:
         there = ", ".join(sorted(str(one) for one in samples.columns if one != VARYING))
-        raise BadInput(f"--pool-column '{wanted}': is no donor column; there are: {there}")
+        raise BadInput(f"--pool_column '{wanted}': is no donor column; there are: {there}")
     return wanted
 
 

@@ -95,7 +95,7 @@ def main(argv: list[str]) -> None:
         np.int64
     )
 
-    donors, problems = donor_table(obs, donor=args.donor_column, age=age, sex=args.sex_column, path=where)
+    donors, problems = donor_table(obs, donor=args.donor_column, age=age, sex=args.sex_column)
     if name := repeated(var.index.astype(str).to_numpy(dtype=object)):
         problems.append(f"var names: '{name}' occurs twice; make them unique with adata.var_names_make_unique()")
     if problems:

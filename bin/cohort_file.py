@@ -21,6 +21,8 @@ from command_line import BadInput
 SAMPLE_VALUES = 200_000
 SAMPLE_PLACES = 10
 BLOCK_VALUES = 6_000_000
+MAX_LISTED = 30  # names in a message
+ANEW = "copy or download the file again"
 CHUNK_CACHE = 64 << 20  # bytes a dataset: a chunk that two blocks share is decompressed once
 
 
@@ -35,31 +37,67 @@ class Counts:
     var_path: str
 
 
+# What else people give, by how the file begins.
+OTHER_KINDS = {
+    b"\x1f\x8b": ("is compressed with gzip", "unpack it with gunzip"),
+    b"PK": ("is a zip archive, perhaps a zarr store", "unpack it; from zarr write an h5ad with adata.write_h5ad"),
+    b"RDX": ("is an R data file", "write an h5ad from R"),
+    b"%%MatrixMarket": ("is a MatrixMarket file", "read it with scanpy.read_10x_mtx and write an h5ad"),
+}
+# Groups of HDF5 files that are no h5ad.
+OTHER_LAYOUTS = {
+    "col_attrs": ("is a loom file", "anndata.io.read_loom"),
+    "matrix": ("is a file of Cell Ranger", "scanpy.read_10x_h5"),
+    "mod": ("is a MuData file of several modalities", "mudata.read"),
+}
+
+
 def open_cohort(path: str | Path) -> h5py.File:
     """Open an h5ad read-only; `BadInput` for anything that is none."""
     path = Path(path)
     if path.is_dir():
-        what = "a zarr store" if (path / ".zgroup").exists() or (path / "zarr.json").exists() else "a folder"
-        raise BadInput(f"{path}: is {what}, but an .h5ad file is needed; write one with adata.write_h5ad")
+        zarr = any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json"))
+        what, how = ("a zarr store", "anndata.read_zarr(...).write_h5ad(...)") if zarr else ("a folder", "write_h5ad")
+        raise BadInput(f"{path}: is {what}, but an .h5ad file is needed; write one with {how}")
     try:
         file = h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE)
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: there is no such file; check the path") from error
+    except PermissionError as error:
+        raise BadInput(f"{path}: may not be read; change its permissions") from error
     except OSError as error:
-        size = path.stat().st_size if path.exists() else 0
+        with path.open("rb") as raw:
+            start = raw.read(16)
+        for magic, (what, remedy) in OTHER_KINDS.items():
+            if start.startswith(magic):
+                raise BadInput(f"{path}: {what}, but an .h5ad file is needed; {remedy}") from error
         raise BadInput(
-            f"{path}: is not an HDF5 file or is cut off ({size:,} bytes: {error}); copy or download it again"
+            f"{path}: is not an HDF5 file or is cut off ({path.stat().st_size:,} bytes: {error}); copy or download it "
+            "again"
         ) from error
-    for part in ("obs", "var"):
-        if part not in file:
-            file.close()
-            raise BadInput(f"{path}: has no '{part}' table; write it with anndata's write_h5ad")
+    missing = [part for part in ("obs", "var") if part not in file]
+    if missing:
+        what, reader = next((kind for group, kind in OTHER_LAYOUTS.items() if group in file), ("", ""))
+        file.close()
+        raise BadInput(
+            f"{path}: {what}, but an .h5ad file is needed; read it with {reader} and write it with write_h5ad"
+            if what
+            else f"{path}: has no '{missing[0]}' table; write it with anndata's write_h5ad"
+        )
     return file
 
 
 def read_table(file: h5py.File, path: str) -> pd.DataFrame:
-    """Read obs, var or raw/var as a DataFrame."""
+    """Read obs, var or raw/var as a DataFrame; `BadInput` if that is damaged."""
     from anndata.io import read_elem
 
-    return read_elem(file[path])
+    try:
+        return read_elem(file[path])
+    except Exception as error:  # of a damaged table the readers raise whatever they stumble over
+        raise BadInput(
+            f"{file.filename}: {path}: cannot be read ({type(error).__name__}: {str(error).splitlines()[0][:120]}); "
+            f"{ANEW}, or write it anew with anndata"
+        ) from error
 
 
 def index_name(group: h5py.Group) -> str:
@@ -81,7 +119,9 @@ def nearest(name: str, choices: Sequence[str]) -> str:
     close = difflib.get_close_matches(name.lower(), [choice.lower() for choice in choices], n=1, cutoff=0.5)
     if close:
         return f"did you mean '{next(c for c in choices if c.lower() == close[0])}'?"
-    return "there are: " + ", ".join(sorted(choices))
+    some = sorted(choices)[:MAX_LISTED]
+    more = f" and {len(choices) - len(some)} more" if len(choices) > len(some) else ""
+    return f"there are: {', '.join(some) or 'none'}{more}"
 
 
 def _layout(node: h5py.Group | h5py.Dataset) -> str | None:
@@ -124,17 +164,34 @@ def values_of(file: h5py.File, counts: Counts) -> h5py.Dataset:
     return node if counts.layout == "dense" else node["data"]
 
 
+def damage(file: h5py.File, counts: Counts) -> str:
+    """How the parts of a sparse matrix contradict each other, as far as their sizes tell; empty where they do not."""
+    if counts.layout == "dense":
+        return ""
+    node = file[counts.path]
+    lacking = [name for name in ("data", "indices", "indptr") if name not in node]
+    if lacking:
+        return f"is damaged: it has no '{lacking[0]}'"
+    lines = counts.n_cells if counts.layout == "csr" else counts.n_genes
+    if node["indptr"].shape != (lines + 1,):
+        return f"is damaged: indptr has {node['indptr'].size} values instead of {lines + 1}"
+    sizes = {node["data"].size, node["indices"].size, int(node["indptr"][-1])}
+    return "" if len(sizes) == 1 else f"is damaged: data, indices and indptr tell of {sorted(sizes)} values"
+
+
 def sample_values(file: h5py.File, counts: Counts) -> np.ndarray:
     """Values from `SAMPLE_PLACES` places spread over the matrix, at most `SAMPLE_VALUES` in all, flat."""
     values = values_of(file, counts)
     per_row = counts.n_genes if counts.layout == "dense" else 1
     take = max(1, SAMPLE_VALUES // SAMPLE_PLACES // max(per_row, 1))
     starts = np.unique(np.linspace(0, max(values.shape[0] - take, 0), SAMPLE_PLACES).astype(int))
-    return np.concatenate([np.ravel(values[start : start + take]) for start in starts])
+    return np.concatenate([np.ravel(_read(values, slice(start, start + take))) for start in starts])
 
 
 def not_counts(values: np.ndarray) -> str:
     """Why values cannot be raw counts; empty where they can."""
+    if values.dtype.kind not in "biuf":
+        return f"holds no numbers ({values.dtype})"
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         return "holds NaN or infinite values"
     if values.size and values.min() < 0:
@@ -185,8 +242,10 @@ def find_counts(file: h5py.File, path: str | Path, *, counts_layer: str) -> tupl
         choices = {counts_layer: choices[counts_layer]}
     why = []
     for name, counts in choices.items():
-        values = sample_values(file, counts)
-        reason = not_counts(values) or ("holds nothing but zeros" if not values.any() else "")
+        reason = damage(file, counts)
+        if not reason:
+            values = sample_values(file, counts)
+            reason = not_counts(values) or ("holds nothing but zeros" if not values.any() else "")
         if not reason:
             return name, counts
         why.append(f"{name} {reason}")
@@ -207,10 +266,17 @@ def symbols_of(table: pd.DataFrame) -> np.ndarray:
     return np.where(is_ensembl, "", ids).astype(object)
 
 
+def _read(dataset: h5py.Dataset, part: slice) -> np.ndarray:
+    try:
+        return dataset[part]
+    except OSError as error:  # a chunk that is cut off or cannot be decompressed
+        raise BadInput(f"{dataset.file.filename}: {dataset.name}: cannot be read ({error}); {ANEW}") from error
+
+
 def read_blocks(
     file: h5py.File, counts: Counts, *, block_values: int = BLOCK_VALUES
 ) -> Iterator[tuple[slice, slice, sparse.csr_matrix]]:
-    """Read the matrix once, block by block.
+    """Read the matrix once, block by block; `BadInput` where a part of it cannot be read.
 
     Yields
     ------
@@ -222,14 +288,21 @@ def read_blocks(
         step = max(1, block_values // max(counts.n_genes, 1))
         for start in range(0, counts.n_cells, step):
             rows = slice(start, min(start + step, counts.n_cells))
-            yield rows, slice(0, counts.n_genes), sparse.csr_matrix(node[rows])
+            yield rows, slice(0, counts.n_genes), sparse.csr_matrix(_read(node, rows))
         return
-    indptr = node["indptr"][:].astype(np.int64)
+    width = counts.n_genes if counts.layout == "csr" else counts.n_cells
+    indptr = _read(node["indptr"], slice(None)).astype(np.int64)
+    if (np.diff(indptr) < 0).any():
+        raise BadInput(f"{file.filename}: {node['indptr'].name}: is damaged: it does not grow; {ANEW}")
     start, end = 0, len(indptr) - 1
     while start < end:
         stop = max(start + 1, int(np.searchsorted(indptr, indptr[start] + block_values, side="right")) - 1)
         stored = slice(indptr[start], indptr[stop])
-        arrays = node["data"][stored], node["indices"][stored], indptr[start : stop + 1] - indptr[start]
+        indices = _read(node["indices"], stored)
+        # scipy's conversions trust what a file says, and crash.
+        if len(indices) and not 0 <= indices.min() <= indices.max() < width:
+            raise BadInput(f"{file.filename}: {node['indices'].name}: is damaged: values beyond 0-{width - 1}; {ANEW}")
+        arrays = _read(node["data"], stored), indices, indptr[start : stop + 1] - indptr[start]
         major = slice(start, stop)
         if counts.layout == "csr":
             yield major, slice(0, counts.n_genes), sparse.csr_matrix(arrays, shape=(stop - start, counts.n_genes))

@@ -193,7 +193,7 @@ def contrasts_of(tested: pd.Series, matrix: pd.DataFrame, *, formula: str, contr
     absent = [name for name in names if name not in matrix]
     if absent:
         have = ", ".join(matrix.columns)
-        raise BadInput(f"--test-term '{term}': has no coefficient of its own in '{formula}' ({have}); add it as a term")
+        raise BadInput(f"--test_term '{term}': has no coefficient of its own in '{formula}' ({have}); add it as a term")
 
     def weights(level: str, reference: str) -> np.ndarray:
         return (matrix.columns == f"{term}[T.{level}]") * 1.0 - (matrix.columns == f"{term}[T.{reference}]")
@@ -262,7 +262,7 @@ def build_design(
 
     columns = formula_columns(formula)
     if test_term not in columns:
-        raise BadInput(f"--test-term '{test_term}': is not in the design '{formula}'; it has: {', '.join(columns)}")
+        raise BadInput(f"--test_term '{test_term}': is not in the design '{formula}'; it has: {', '.join(columns)}")
     refuse_varying_columns(samples, [*columns, batch])
     values = donor_values(samples, columns)
     own = formula.split() != DEFAULT_DESIGN.split()

@@ -11,6 +11,7 @@ the table of cell types, `filtering.json` (the funnel). Rules, in this order:
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,69 @@ def choose_cell_types(table: pd.DataFrame, *, min_cells: int, min_fraction: floa
     """
     # The small allowance keeps 95 % of 20 donors at 19, which floating point puts at 19.000000000000004.
     return (table >= min_cells).sum(axis=0) >= min_fraction * len(table) - 1e-9
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the rules keep.
+
+    Attributes
+    ----------
+    cells
+        Why a cell has no place ('no donor', 'no cell type'); '' for the others. In the order of the cells.
+    donors
+        Why a donor goes, by donor_id; '' for those who stay.
+    cut
+        The least number of cells of a donor.
+    table
+        Donors that the cell types were judged by x cell types, number of cells.
+    types
+        Whether a cell type stays, by its name.
+    """
+
+    cells: pd.Series
+    donors: pd.Series
+    cut: float
+    table: pd.DataFrame
+    types: pd.Series
+
+
+def choose(
+    cells: pd.DataFrame, donors: pd.DataFrame, *, donor_percentile: float, min_cells: int, min_fraction: float
+) -> Chosen:
+    """Apply the rules to cells (donor_id, cell_type) and donors (donor_id, age_years).
+
+    Raises
+    ------
+    BadInput
+        No cell type or no donor is left.
+    """
+    cell_reason = pd.Series("", index=cells.index)
+    cell_reason[cells["cell_type"].isna()] = "no cell type"
+    cell_reason[cells["donor_id"].isna()] = "no donor"
+    labelled = cells[cell_reason == ""]
+    reasons, cut = donor_reasons(donors, labelled["donor_id"].value_counts(), donor_percentile=donor_percentile)
+    staying = reasons.index[reasons == ""]
+    table = pd.crosstab(labelled["donor_id"], labelled["cell_type"]).reindex(staying, fill_value=0)
+    kept_types = choose_cell_types(table, min_cells=min_cells, min_fraction=min_fraction)
+    if not kept_types.any():
+        best = (table >= min_cells).mean(axis=0).sort_values(ascending=False)
+        hint = (
+            f"'{best.index[0]}' comes nearest with {100 * best.iloc[0]:.0f} %"
+            if len(best) and len(table)
+            else "no donor is left"
+        )
+        raise BadInput(
+            f"cohort: no cell type has {min_cells} cells in {100 * min_fraction:g} % of {len(table)} donors ({hint}); "
+            "lower --min_cells_per_type or --min_donor_fraction"
+        )
+    for donor, row in table.loc[:, kept_types].iterrows():
+        missing = list(row.index[row == 0])
+        if missing:
+            reasons[donor] = f"no {missing[0]}" if len(missing) == 1 else f"lacks {len(missing)} of the cell types kept"
+    if not (reasons == "").any():
+        raise BadInput("cohort: every donor lacks one of the kept cell types; raise --min_donor_fraction")
+    return Chosen(cell_reason, reasons, cut, table, kept_types)
 
 
 def cell_type_rows(labelled: pd.DataFrame, table: pd.DataFrame, kept: pd.Series, *, min_cells: int) -> pd.DataFrame:
@@ -129,35 +193,18 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     cells, donors = read_parquet(args.cells), read_parquet(args.donors)
-    cell_reason = pd.Series("", index=cells.index)
-    cell_reason[cells["cell_type"].isna()] = "no cell type"
-    cell_reason[cells["donor_id"].isna()] = "no donor"
+    chosen = choose(
+        cells,
+        donors,
+        donor_percentile=args.donor_percentile,
+        min_cells=args.min_cells_per_type,
+        min_fraction=args.min_donor_fraction,
+    )
+    cell_reason, reasons, kept_types, table = chosen.cells, chosen.donors, chosen.types, chosen.table
     labelled = cells[cell_reason == ""]
     n_cells = labelled["donor_id"].value_counts()
 
-    reasons, cut = donor_reasons(donors, n_cells, donor_percentile=args.donor_percentile)
-    staying = reasons.index[reasons == ""]
-    table = pd.crosstab(labelled["donor_id"], labelled["cell_type"]).reindex(staying, fill_value=0)
-    kept_types = choose_cell_types(table, min_cells=args.min_cells_per_type, min_fraction=args.min_donor_fraction)
-    if not kept_types.any():
-        best = (table >= args.min_cells_per_type).mean(axis=0).sort_values(ascending=False)
-        hint = (
-            f"'{best.index[0]}' comes nearest with {100 * best.iloc[0]:.0f} %"
-            if len(best) and len(table)
-            else "no donor is left"
-        )
-        raise BadInput(
-            f"cohort: no cell type has {args.min_cells_per_type} cells in {100 * args.min_donor_fraction:g} % of "
-            f"{len(table)} donors ({hint}); lower --min_cells_per_type or --min_donor_fraction"
-        )
-    for donor, row in table.loc[:, kept_types].iterrows():
-        missing = list(row.index[row == 0])
-        if missing:
-            reasons[donor] = f"no {missing[0]}" if len(missing) == 1 else f"lacks {len(missing)} of the cell types kept"
-
     donor_kept, type_kept = reasons == "", set(kept_types.index[kept_types])
-    if not donor_kept.any():
-        raise BadInput("cohort: every donor lacks one of the kept cell types; raise --min_donor_fraction")
     unlabelled = cell_reason != ""
     donor_out = ~unlabelled & ~cells["donor_id"].isin(donor_kept.index[donor_kept])
     cell_reason[donor_out] = "donor left out: " + cells.loc[donor_out, "donor_id"].map(reasons).replace(
@@ -185,7 +232,7 @@ def main(argv: list[str]) -> None:
         {
             "rules": {
                 "donor_percentile": args.donor_percentile,
-                "min_cells_of_a_donor": cut,
+                "min_cells_of_a_donor": chosen.cut,
                 "min_cells_per_type": args.min_cells_per_type,
                 "min_donor_fraction": args.min_donor_fraction,
             },

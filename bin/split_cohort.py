@@ -105,7 +105,9 @@ def spool_counts(
     n_shards = int(cells["shard"].max()) + 1
     spools = [Spool(folder / f"{shard}.h5", n_genes=counts.n_genes) for shard in range(n_shards)]
     totals = np.zeros(counts.n_genes, dtype=np.int64)
-    progress = Progress(counts.n_cells * counts.n_genes, unit="values", label="reading counts")
+    by_genes = counts.layout == "csc"
+    total, unit = (counts.n_genes, "genes") if by_genes else (counts.n_cells, "cells")
+    progress = Progress(total, unit=unit, label="reading counts")
     for rows, genes, block in read_blocks(file, counts):
         block = prove_counts(block, where=where)
         shards = shard_of[rows]
@@ -116,7 +118,8 @@ def spool_counts(
             part = block[picked]
             totals[genes] += np.bincount(part.indices, weights=part.data, minlength=part.shape[1]).astype(np.int64)
             spools[shard].append(position_of[rows][picked], part, genes.start)
-        progress.advance((rows.stop - rows.start) * (genes.stop - genes.start))
+        done = genes if by_genes else rows
+        progress.advance(done.stop - done.start)
     progress.close()
     return spools, totals
 

@@ -469,6 +469,7 @@ def parts(home):
         runtime,
         launcher,
         packages("dev", "tools of tests and lint", "requirements-dev.lock", sees=runtime),
+        packages("cellxgene", "validator of CELLxGENE's schema, for a test", "cellxgene.lock"),
         packages("uv", "uv, to bring Python 3.11", "python.lock", python=lambda _home: sys.executable),
         packages("java", "Java", "java.lock"),
         jars("engine", "engine (Nextflow)", "engine.lock"),

@@ -63,6 +63,7 @@ def main() -> int:
     lock_packages("requirements-dev", "--constraint", "requirements.lock")
     dev, runtime = CONTAINERS / "requirements-dev.lock", CONTAINERS / "requirements.lock"
     dev.write_text(without(dev.read_text(), runtime.read_text()))
+    lock_packages("cellxgene", "--override", "cellxgene-overrides.txt")
     for name in ("launcher", "java", "python"):
         lock_packages(name)
     for name in ("engine", "engine-lint"):

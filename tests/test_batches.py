@@ -69,7 +69,7 @@ def test_a_design_of_the_users_own_is_taken_as_it_is_unless_told():
 
 
 def test_the_pool_that_was_asked_for_must_be_there():
-    with pytest.raises(BadInput, match=r"--pool-column 'site': is no donor column; there are: .*pool"):
+    with pytest.raises(BadInput, match=r"--pool_column 'site': is no donor column; there are: .*pool"):
         choose_batches(samples(), **DEFAULT, column="site")
 
 

@@ -183,7 +183,7 @@ def test_a_column_is_said_to_vary_only_in_the_donors_in_which_it_does():
     obs = pd.DataFrame(
         {"donor": list("bbaa"), "age": 50, "sex": "f", "visit": ["v1", "v1", "v1", None], "site": ["x", "x", "y", "y"]}
     )
-    table, problems = check_cohort.donor_table(obs, donor="donor", age="age", sex="sex", path="x")
+    table, problems = check_cohort.donor_table(obs, donor="donor", age="age", sex="sex")
     assert problems == []
     assert table["donor_id"].tolist() == ["a", "b"]
     assert table["varies_within_donor"].tolist() == ['["visit"]', "[]"]
@@ -193,5 +193,5 @@ def test_a_column_is_said_to_vary_only_in_the_donors_in_which_it_does():
 def test_donor_table_does_not_change_its_argument():
     obs = small_cohort(donors=3).obs
     before = obs.copy(deep=True)
-    check_cohort.donor_table(obs, donor="donor_id", age="development_stage", sex="sex", path="x")
+    check_cohort.donor_table(obs, donor="donor_id", age="development_stage", sex="sex")
     pd.testing.assert_frame_equal(obs, before)

@@ -52,3 +52,34 @@ for threads in (1, 2, 1):
 """
     without = {name: value for name, value in os.environ.items() if name not in POOL_VARIABLES}
     subprocess.run([sys.executable, "-c", script], check=True, env=without)
+
+
+COUNT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import command_line
+now = 0.0
+command_line.time.monotonic = lambda: now
+total = int(sys.argv[2])
+progress = command_line.Progress(total, unit="cells", label="reading counts")
+for _ in range(total):
+    now += 1.0
+    progress.advance(1)
+progress.close()
+"""
+
+
+def test_a_long_step_writes_one_line_a_minute_into_a_log():
+    done = subprocess.run([sys.executable, "-c", COUNT, BIN, "300"], check=True, capture_output=True, text=True)
+    assert done.stderr.splitlines() == [
+        f"reading counts: {n} of 300 cells ({n / 3:.0f} %)" for n in (60, 120, 180, 240, 300, 300)
+    ]
+
+
+def test_a_long_step_renews_one_line_on_a_terminal():
+    ours, theirs = os.openpty()
+    subprocess.run([sys.executable, "-c", COUNT, BIN, "20"], check=True, stderr=theirs)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    lines = [f"reading counts: {n} of 20 cells ({5 * n} %)" for n in range(1, 21)]
+    assert shown == "\r".join([*lines, lines[-1]]) + "\r\n"

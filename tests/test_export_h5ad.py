@@ -1,69 +1,149 @@
-"""The exported h5ad holds every count, opens in scanpy, and says of each cell what the pipeline found."""
+"""The exported h5ad holds every count, opens in scanpy, keeps the input's columns, and can be analysed again."""
+
+from importlib import metadata
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy
 
 import export_h5ad
-from checkpoints import write_h5ad, write_json, write_parquet
+import plan_run
+import split_cohort
+from checkpoints import read_parquet, write_json, write_parquet
 from command_line import BadInput
-from small_cohorts import small_cohort
-from test_qc_cells import shard_of
+from small_cohorts import small_cohort, write_cohort
+from test_bad_inputs import SMALL, prepared
 
 
 @pytest.fixture
-def parts(tmp_path):
-    cohort = shard_of(small_cohort(donors=4))
-    shards = []
-    for i, donors in enumerate((["D00", "D01"], ["D02", "D03"])):
-        shards.append(tmp_path / f"dataset-x_shard-00{i}_step-split_counts.h5ad")
-        write_h5ad(cohort[cohort.obs["donor_id"].isin(donors)].copy(), shards[-1])
-    cells = cohort.obs.reset_index(names="cell_id").astype(object)
-    cells["kept"] = np.arange(len(cells)) % 3 > 0
-    cells["doublet_score"] = np.linspace(0, 1, len(cells))
-    kept = cells.loc[cells["kept"], ["cell_id"]].reset_index(drop=True)
-    rng = np.random.default_rng(0)
+def parts(tmp_path, monkeypatch):
+    """A cohort whose counts are in raw, in shards, with tables as the steps publish them; every third cell dropped."""
+    cohort = small_cohort(donors=6, cells_per_type=5, genes=40)
+    cohort.obs["n_counts"] = cohort.obs_names.str.len()  # a name that quality control has as well
+    cohort.obsm["X_own"] = np.arange(2.0 * cohort.n_obs).reshape(-1, 2)
+    cohort.uns |= {"title": "A title", "X_approximate_distribution": "normal", "default_embedding": "X_own"}
+    cohort.raw = cohort.copy()
+    cohort.var["feature_is_filtered"] = [i == 3 for i in range(cohort.n_vars)]
+    cohort.X = cohort.X.log1p()
+    write_cohort(cohort, tmp_path / "cohort.h5ad")
+    monkeypatch.chdir(tmp_path)
+    split_cohort.main(prepared(tmp_path / "cohort.h5ad", tmp_path))
+    shards = sorted(tmp_path.glob("x_shard-*.h5ad"))
+    assert len(shards) == 2
+    kept = pd.concat([anndata.read_h5ad(shard).obs.astype(str) for shard in shards]).reset_index(names="cell_id")
+    n = len(kept)
+    cells = kept.assign(
+        n_counts=np.arange(n), doublet_score=np.linspace(0, 1, n), kept=np.arange(n) % 3 > 0, reason="low counts"
+    )
+    good = cells.loc[cells["kept"], ["cell_id"]].reset_index(drop=True)
     write_parquet(cells, tmp_path / "a/qc/cells.parquet")
-    write_parquet(kept.assign(PC1=rng.normal(size=len(kept)), PC2=0.0), tmp_path / "b/embedding/pca.parquet")
-    write_parquet(kept.assign(cluster="0"), tmp_path / "c/clusters/resolution-1.0/clusters.parquet")
-    donors = pd.DataFrame({"donor_id": ["D00", "D01", "D02", "D03"], "age_years": [30.0, 40, 50, np.nan], "n_cells": 1})
-    write_parquet(donors, tmp_path / "donors.parquet")
+    values = np.random.default_rng(0).normal(size=len(good))
+    write_parquet(good.assign(PC1=values, PC2=0.0), tmp_path / "b/embedding/pca.parquet")
+    write_parquet(good.assign(cluster="0"), tmp_path / "c/clusters/resolution-1.0/clusters.parquet")
+    write_parquet(good.assign(cluster="1"), tmp_path / "c/clusters/resolution-0.5/clusters.parquet")
     write_json({"seed": {"value": 7, "default": 0}}, tmp_path / "params.json")
     return cohort, cells, shards
 
 
-def export(shards, folder):
+def export(shards, folder, *options, output="out.h5ad"):
     export_h5ad.main(
-        ["--shards", *map(str, shards[::-1]), "--published", *(str(folder / name) for name in "abc"), "--donors",
-         str(folder / "donors.parquet"), "--params", str(folder / "params.json"), "--output", str(folder / "out.h5ad"), "--versions",
-         str(folder / "v.json")]
+        ["--cohort", str(folder / "cohort.h5ad"), "--check", str(folder / "check.json"), "--shards", *map(str, shards[::-1]),
+         "--published", *(str(folder / name) for name in "abc"), "--donors", str(folder / "donors.parquet"), "--params",
+         str(folder / "params.json"), "--pipeline-version", "0.1.0", "--output", str(folder / output), "--versions",
+         str(folder / "v.json"), *options]
     )  # fmt: skip
-    return folder / "out.h5ad"
+    return folder / output
 
 
 def test_no_count_is_lost_and_everything_is_aligned(parts, tmp_path):
     cohort, cells, shards = parts
-    back = anndata.read_h5ad(export(shards, tmp_path))
-    assert back.obs_names.tolist() == cohort.obs_names.tolist()
-    assert (back.X != cohort.X).nnz == 0 and back.X.dtype == np.float32
-    assert back.var["feature_name"].tolist() == cohort.var["symbol"].tolist()
+    back = scanpy.read_h5ad(export(shards, tmp_path))
+    assert back.obs_names.tolist() == cells["cell_id"].tolist() and back.n_obs == cohort.n_obs
+    original = cohort.raw.to_adata()[back.obs_names, back.var_names]
+    assert (back.X != original.X).nnz == 0 and back.X.dtype == np.float32
+    assert back.X.sum() == cohort.raw.X.sum()
     np.testing.assert_array_equal(back.obs["doublet_score"], cells["doublet_score"])
-    assert back.obs.loc[back.obs["donor_id"] == "D02", "age_years"].eq(50).all()
+    assert back.obs.loc[back.obs["donor_id"] == "D02", "age_years"].eq(40).all()
     dropped = ~cells["kept"].to_numpy(dtype=bool)
+    np.testing.assert_array_equal(back.obs["kept"], ~dropped)
     assert np.isnan(back.obsm["X_pca"][dropped]).all() and not np.isnan(back.obsm["X_pca"][~dropped]).any()
-    assert back.obs["leiden_1.0"].isna().tolist() == dropped.tolist()
+    for resolution in ("0.5", "1.0"):
+        assert back.obs[f"leiden_{resolution}"].isna().tolist() == dropped.tolist()
     assert back.uns["immune_aging"]["parameters"] == {"seed": "7"}
+    versions = back.uns["immune_aging"]["versions"]
+    assert versions["immune-aging"] == "0.1.0" and versions["anndata"] == metadata.version("anndata")
+    assert list(back.layers) == []
+
+
+def test_the_columns_of_the_input_are_kept_as_they_are(parts, tmp_path):
+    cohort, cells, shards = parts
+    back = anndata.read_h5ad(export(shards, tmp_path))
+    original = cohort[back.obs_names].copy()
+    pd.testing.assert_frame_equal(back.obs[list(original.obs)], original.obs, check_names=False)
+    np.testing.assert_array_equal(back.obs["immune_aging_n_counts"], cells["n_counts"])
+    assert back.var["feature_name"].tolist() == original.var.loc[back.var_names, "feature_name"].tolist()
+    assert not back.var["feature_is_filtered"].any(), "raw counts have all genes"
+    np.testing.assert_array_equal(back.obsm["X_own"], original.obsm["X_own"])
+    assert back.uns["title"] == "A title" and back.uns["default_embedding"] == "X_own"
+    assert back.uns["X_approximate_distribution"] == "count"
 
 
 def test_it_opens_backed(parts, tmp_path):
-    cohort, _, shards = parts
-    backed = anndata.read_h5ad(export(shards, tmp_path), backed="r")
-    np.testing.assert_array_equal(backed[5:9].to_memory().X.toarray(), cohort[5:9].X.toarray())
+    _, cells, shards = parts
+    path = export(shards, tmp_path)
+    backed = scanpy.read_h5ad(path, backed="r")
+    some = backed[backed.obs["kept"]].to_memory()
+    np.testing.assert_array_equal(some.X.toarray(), anndata.read_h5ad(path)[some.obs_names].X.toarray())
+    assert some.n_obs == cells["kept"].sum()
+
+
+def test_dropped_cells_can_be_left_out(parts, tmp_path):
+    _, cells, shards = parts
+    whole = anndata.read_h5ad(export(shards, tmp_path))
+    part = anndata.read_h5ad(export(shards, tmp_path, "--cells", "kept", output="kept.h5ad"))
+    assert part.obs_names.tolist() == cells.loc[cells["kept"], "cell_id"].tolist()
+    assert (part.X != whole[part.obs_names].X).nnz == 0 and not np.isnan(part.obsm["X_pca"]).any()
+    assert part.obs["leiden_1.0"].notna().all()
+
+
+def test_the_normalised_layer_is_scanpys(parts, tmp_path):
+    _, _, shards = parts
+    back = anndata.read_h5ad(export(shards, tmp_path, "--target-sum", "10000"))
+    expected = back.copy()
+    scanpy.pp.normalize_total(expected, target_sum=1e4)
+    scanpy.pp.log1p(expected)
+    np.testing.assert_allclose(back.layers["log1p"].toarray(), expected.X.toarray(), rtol=2e-6)
+
+
+def test_equal_content_is_equal_bytes_and_the_input_is_not_touched(parts, tmp_path):
+    _, _, shards = parts
+    before = (tmp_path / "cohort.h5ad").read_bytes()
+    one, other = export(shards, tmp_path), export(shards, tmp_path, output="again.h5ad")
+    assert one.read_bytes() == other.read_bytes() and (tmp_path / "cohort.h5ad").read_bytes() == before
+
+
+def test_an_export_that_is_analysed_again_gives_the_same_shards_donors_and_export(parts, tmp_path, monkeypatch):
+    """All later steps start from the shards and the donors: where these are the same bytes, so are the results."""
+    _, _, shards = parts
+    exported = export(shards, tmp_path)
+    again = tmp_path / "again"
+    again.mkdir()
+    monkeypatch.chdir(again)
+    plan_run.main(["--cohort", str(exported), *SMALL, "--output", "plan.json"])
+    split_cohort.main(prepared(exported, again))
+    assert [path.read_bytes() for path in sorted(again.glob("x_shard-*.h5ad"))] == [s.read_bytes() for s in shards]
+    columns = ["donor_id", "age_years", "sex", "pool"]
+    donors, first = read_parquet(again / "donors.parquet"), read_parquet(tmp_path / "donors.parquet")
+    pd.testing.assert_frame_equal(donors[columns], first[columns])
 
 
 def test_shards_of_another_cohort_are_refused(parts, tmp_path):
     _, _, shards = parts
     with pytest.raises(BadInput, match="run both on the same cohort"):
         export(shards[:1], tmp_path)
+    write_cohort(small_cohort(donors=3), tmp_path / "cohort.h5ad")
+    with pytest.raises(BadInput, match=r"lacks cell 'CELL.*run both on the same cohort"):
+        export(shards, tmp_path)
     assert not (tmp_path / "out.h5ad").exists()

@@ -76,6 +76,26 @@ BAD = [
         {"simulate": None, "pseudobulk": str(ROOT / "main.nf"), "sensitivity": ["design=~ age", "doublets=keep"]},
         "--sensitivity 'doublets=keep': needs cells, which --pseudobulk has not",
     ),
+    ({"input": str(ROOT / "docs"), "simulate": None}, "is a folder, but an .h5ad file is needed"),
+    ({"input": "store.zarr", "simulate": None}, "is a zarr store, but an .h5ad file is needed; write one with anndata"),
+    ({"input": "small.h5ad", "outdir": "small.h5ad", "simulate": None}, "--outdir small.h5ad: is the input itself"),
+    (
+        {"input": "small.h5ad", "outdir": ".", "dataset": "small", "simulate": None},
+        "--outdir .: the run would write its own small.h5ad over --input small.h5ad",
+    ),
+    (
+        {"input": "store.zarr", "outdir": "store.zarr/results", "simulate": None},
+        "--input store.zarr: is a zarr store",
+    ),
+    (
+        {"pseudobulk": "old/pseudobulk/pseudobulk.h5ad", "outdir": "old", "simulate": None},
+        "the run would write its own pseudobulk.h5ad over --pseudobulk",
+    ),
+    ({"outdir": "small.h5ad"}, "--outdir small.h5ad: is a file; name a folder"),
+    (
+        {"pseudobulk": "small.h5ad", "export_h5ad": True, "simulate": None},
+        "--export_h5ad: needs cells, which --pseudobulk has not",
+    ),
     ({"gene_sets": "/no/such.gmt"}, "--gene_sets /no/such.gmt: there is no such file"),
 ]
 GOOD = [
@@ -84,6 +104,7 @@ GOOD = [
     {"simulate": None, "input": "https://example.org/x.h5ad"}, {"design": "~ bmi", "test_term": "bmi"},
     {"qc_thresholds": "mad", "mad_group": "pool", "mad_cutoff": 3}, {"doublet_rate_per_1000": 0.008, "doublet_rate_column": "rate"},
     {"sensitivity": "strict: max_pct_mito=10 & min_genes=500,doublets=keep"},
+    {"simulate": None, "input": "small.h5ad", "outdir": "results", "dataset": "small"},
     {"sensitivity": ["design=~ age + sex:age", "mad: mad_cutoff=3", "max_doublet_score=0.2"]},
 ]  # fmt: skip
 # The files that come with the pipeline must pass as they are.
@@ -95,6 +116,9 @@ GOOD.append(json.loads((ROOT / "conf/onek1k_40donors.json").read_text()))
 def found(tmp_path_factory):
     """What the engine's own check says of every set of parameters above, in one start of the engine."""
     folder = tmp_path_factory.mktemp("parameters")
+    for name in ("store.zarr/.zgroup", "small.h5ad", "old/pseudobulk/pseudobulk.h5ad"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
     numbers = ["1,1.00,0.1,10", [0.5, 1], 2, "1e-3"]
     cases = {"defaults": DEFAULTS, "sets": [case for case, _ in BAD] + GOOD, "numbers": numbers}
     (folder / "cases.json").write_text(json.dumps(cases))

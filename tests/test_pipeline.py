@@ -234,7 +234,7 @@ def test_an_edited_script_or_module_re_runs_what_depends_on_it_and_nothing_else(
 def test_an_edited_module_re_runs_each_step_that_shares_it(run):
     edited(run.project / "bin/skipped.py")
     steps = {"DIFFERENTIAL_EXPRESSION", "GSEA", "OVERREPRESENTATION", "PREDICT_AGE", "COMPOSITION", *AFTER_CELL_TYPES}
-    steps |= {"IMMUNE_AGE", *COMPARISON}
+    steps |= {"IMMUNE_AGE", "PLAN_RUN", *COMPARISON}
     assert run.resume() == steps
 
 
@@ -281,6 +281,7 @@ def test_another_environment_re_runs_every_step(run):
         lock.write_text(before)
     qc = {
         "FETCH_COHORT",
+        "PLAN_RUN",
         "CHECK_COHORT",
         "FILTER_COHORT",
         "SPLIT_COHORT",
@@ -351,7 +352,28 @@ def test_check_only_ends_after_the_check(run):
         project=run.project,
     )
     assert "The cohort can be analysed: 1540 cells" in done.stdout, done.stdout + done.stderr
-    assert set(trace(run.folder, "check")["process"]) == {"FETCH_COHORT", "CHECK_COHORT"}
+    assert set(trace(run.folder, "check")["process"]) == {"PLAN_RUN"}, (
+        "not even the checksum, which reads the whole file"
+    )
+    types = read_tsv(run.folder / "results/cohort/cell_types.tsv").query("kept")["cell_type"]
+    shards = (run.first["process"] == "QC_CELLS").sum()
+    assert f"in {shards} shards" in done.stdout and f"Cell types expected: {len(types)} (" in done.stdout
+    assert f"Tasks: about {len(run.first)}. Time: about " in done.stdout
+    assert " GB. Disk: about " in done.stdout
+
+
+def test_what_is_wrong_is_said_at_once_before_anything_long_runs(run):
+    wrong = {"design": "~ bmi + age", "batch_column": "lane", "pool_column": "plate"}
+    options = run.options(input=str(run.cohort), **wrong)
+    done = nextflow(run.folder, "-resume", "--outdir", "refused", *options, project=run.project)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0 and "Traceback" not in output
+    lines = [line for line in output.splitlines() if "ERROR: " in line]
+    assert len(lines) == 1 and f"ERROR: {run.cohort.resolve()}: --batch_column lane: is no donor column" in lines[0]
+    assert "--design: 'bmi' is no donor column; there are: " in lines[0] and "--pool_column 'plate'" in lines[0]
+    table = trace(run.folder, "refused")
+    assert table["process"].tolist() == ["FETCH_COHORT", "PLAN_RUN"]
+    assert table["exit"].astype(int).tolist() == [0, 2], "never tried again"
 
 
 def test_the_exported_cohort_gives_the_same_results_again(run):
@@ -362,6 +384,11 @@ def test_the_exported_cohort_gives_the_same_results_again(run):
     assert exported.obsm["X_umap"].shape == (len(cells), 2) and "leiden_1.0" in exported.obs
     original = anndata.read_h5ad(run.cohort)[exported.obs_names, exported.var_names]
     assert (original.X != exported.X).nnz == 0
+    assert set(original.obs) <= set(exported.obs)
+    # Once more from the export; donors of few cells are gone already.
+    run.resume("--outdir", "again", input=str(run.folder / "exported/small.h5ad"), donor_percentile=0, stop_after="qc")
+    again = read_parquet(run.folder / "again/qc/cells.parquet")
+    pd.testing.assert_frame_equal(again, cells)
 
 
 def test_variants_repeat_only_what_they_change_beside_the_run(run):
@@ -370,7 +397,7 @@ def test_variants_repeat_only_what_they_change_beside_the_run(run):
         "--outdir", "swept", sensitivity=["same: max_pct_hb=5", "design=~ age", "nothing: min_genes=5990"]
     )
     varied = {"VARY_QC", "VARIED_PSEUDOBULK", "VARIED_SAMPLES", "VARIED_EXPRESSION", "SENSITIVITY"}
-    assert steps == {*varied, "DRAW_DAG", *FIGURES_AND_REPORT}
+    assert steps == {"PLAN_RUN", *varied, "DRAW_DAG", *FIGURES_AND_REPORT}
     folder = run.folder / "swept"
     table, genes = read_tsv(folder / "sensitivity/sensitivity.tsv"), read_parquet(folder / "sensitivity/genes.parquet")
     kept = read_tsv(folder / "cohort/cell_types.tsv").query("kept")["id"]
@@ -427,7 +454,7 @@ def test_bad_input_ends_with_one_line_and_is_not_tried_again(tmp_path):
     assert done.returncode != 0
     assert f"ERROR: {tmp_path.resolve() / 'text.h5ad'}: is not an HDF5 file or is cut off" in output
     assert "Traceback" not in output
-    assert (trace(tmp_path)["process"] == "CHECK_COHORT").sum() == 1
+    assert trace(tmp_path)["process"].tolist() == ["FETCH_COHORT", "PLAN_RUN"]
 
 
 def test_no_process_changes_its_inputs(run):

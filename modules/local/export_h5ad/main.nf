@@ -1,10 +1,12 @@
 process EXPORT_H5AD {
     tag "$meta.id"
+    // Not by the cohort's date: meta carries its sha256.
+    cache 'lenient'
     label 'process_medium'
     container "${task.ext.container}"
 
     input:
-    tuple val(meta), path(shards), path(published, stageAs: 'published_*'), path(donors), path(params_json)
+    tuple val(meta), path(cohort, stageAs: 'cohort.h5ad'), path(check), path(shards), path(published, stageAs: 'published_*'), path(donors), path(params_json)
 
     output:
     tuple val(meta), path('published/*.h5ad'), emit: h5ad
@@ -13,13 +15,15 @@ process EXPORT_H5AD {
 
     script:
     """
-    # uses: checkpoints.py command_line.py h5ad_stream.py
+    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py
     # environment: ${task.ext.environment}
     export_h5ad.py \\
         --shards ${shards} \\
         --published ${published} \\
         --donors '${donors}' \\
         --params '${params_json}' \\
+        --cells '${params.export_cells}' ${params.export_normalized ? "--target-sum ${params.target_sum}" : ''} \
+        --pipeline-version '${workflow.manifest.version}' \
         --output 'published/${params.dataset}.h5ad'
     """
 

@@ -2,10 +2,11 @@
 
 include { SIMULATE_COHORT } from '../../../modules/local/simulate_cohort'
 include { FETCH_COHORT    } from '../../../modules/local/fetch_cohort'
+include { PLAN_RUN        } from '../../../modules/local/plan_run'
 include { CHECK_COHORT    } from '../../../modules/local/check_cohort'
 include { FILTER_COHORT   } from '../../../modules/local/filter_cohort'
 include { SPLIT_COHORT    } from '../../../modules/local/split_cohort'
-include { downloadMarker  } from '../parameters'
+include { designsOf; downloadMarker; gmtFile } from '../parameters'
 
 // What FETCH_COHORT needs to know of a local file; its date and size tell it when to read the file anew.
 def localSource(cohort) {
@@ -13,9 +14,13 @@ def localSource(cohort) {
 }
 
 workflow COHORT {
+    take:
+    description     // params.json
+
     main:
     published = channel.empty()
     versions  = channel.empty()
+    remote    = "${params.input}" ==~ '[a-z]+://.*' && !"${params.input}".startsWith('file://')
 
     if (params.simulate) {
         SIMULATE_COHORT(channel.of([[id: 'all'], file("${projectDir}/assets/gene_sets/h.all.v7.5.1.symbols.gmt")]))
@@ -23,32 +28,46 @@ workflow COHORT {
         published = published.mix(SIMULATE_COHORT.out.published)
         versions  = versions.mix(SIMULATE_COHORT.out.versions)
     }
-    else if ("${params.input}" ==~ '[a-z]+://.*' && !"${params.input}".startsWith('file://')) {
+    else if (remote) {
         source = channel.of([[id: 'all'], params.input, [], downloadMarker()])
     }
     else {
         source = channel.of(localSource(file(params.input, glob: false)))
     }
 
-    // [ [id: 'all', sha256: '...'], /path/cohort.h5ad ]
-    FETCH_COHORT(source)
-    cohort = FETCH_COHORT.out.fetched
-        .combine(source.map { _meta, _source, local_file, _marker -> [local_file] })
-        .map { _meta, fetched, local_file ->
-            def found = new groovy.json.JsonSlurper().parse(fetched.toFile())
-            [[id: 'all', sha256: found.sha256], local_file ?: file(found.location, glob: false)]
-        }
+    // [ [id: 'all', sha256: '...'], /path/cohort.h5ad ]; a check alone does not read all of a local file
+    if (params.check_only && !params.sha256 && !remote) {
+        cohort = source.map { meta, _source, local_file, _marker -> [meta, local_file] }
+    }
+    else {
+        FETCH_COHORT(source)
+        cohort = FETCH_COHORT.out.fetched
+            .combine(source.map { _meta, _source, local_file, _marker -> [local_file] })
+            .map { _meta, fetched, local_file ->
+                def found = new groovy.json.JsonSlurper().parse(fetched.toFile())
+                [[id: 'all', sha256: found.sha256], local_file ?: file(found.location, glob: false)]
+            }
+        versions = versions.mix(FETCH_COHORT.out.versions)
+    }
 
-    CHECK_COHORT(cohort)
-    published = published.mix(CHECK_COHORT.out.published)
-    versions  = versions.mix(FETCH_COHORT.out.versions, CHECK_COHORT.out.versions)
+    PLAN_RUN(
+        cohort
+            .map { meta, file -> [meta, 'cohort', file, designsOf(params), gmtFile(params.gene_sets)] }
+            .combine(params.check_only ? description : channel.of([[]]))
+    )
+    versions = versions.mix(PLAN_RUN.out.versions)
 
-    donors       = CHECK_COHORT.out.donors.map { _meta, donors -> [[id: 'all'], donors] }
+    check        = channel.empty()
+    donors       = channel.empty()
     shards       = channel.empty()
     cell_types   = channel.empty()
     donors_table = channel.empty()
     filtering    = channel.empty()
     if (!params.check_only) {
+        // The plan is no input, so that another plan of the same cohort re-runs nothing; but it must be there.
+        CHECK_COHORT(cohort.join(PLAN_RUN.out.plan).map { meta, file, _plan -> [meta, file] })
+        check  = CHECK_COHORT.out.check
+        donors = CHECK_COHORT.out.donors.map { _meta, table -> [[id: 'all'], table] }
         FILTER_COHORT(CHECK_COHORT.out.cells.join(CHECK_COHORT.out.donors).map { _meta, cells, donors_file -> [[id: 'all'], cells, donors_file] })
         SPLIT_COHORT(
             cohort
@@ -62,12 +81,14 @@ workflow COHORT {
         cell_types   = FILTER_COHORT.out.cell_types
         donors_table = FILTER_COHORT.out.donors
         filtering    = FILTER_COHORT.out.summary
-        published    = published.mix(FILTER_COHORT.out.published, SPLIT_COHORT.out.published)
-        versions     = versions.mix(FILTER_COHORT.out.versions, SPLIT_COHORT.out.versions)
+        published    = published.mix(CHECK_COHORT.out.published, FILTER_COHORT.out.published, SPLIT_COHORT.out.published)
+        versions     = versions.mix(CHECK_COHORT.out.versions, FILTER_COHORT.out.versions, SPLIT_COHORT.out.versions)
     }
 
     emit:
-    check = CHECK_COHORT.out.check  // [ [id: 'all', sha256: '...'], check.json ]
+    plan = PLAN_RUN.out.plan        // [ [id: 'all', sha256: '...'], plan.json ]
+    cohort                          // [ [id: 'all', sha256: '...'], cohort.h5ad ]
+    check                           // [ [id: 'all', sha256: '...'], check.json ]
     shards                          // [ [id: 'shard-003'], counts.h5ad ]
     cell_types                      // [ [id: 'all'], cell types after the cohort filter ]
     donors                          // [ [id: 'all'], donors.parquet ]

@@ -141,6 +141,50 @@ def variantProblems(given, schema) {
     return problems
 }
 
+// The design formulas of a run: its own, then those of its variants.
+def designsOf(given) {
+    return [given.design] + listOf(given.sensitivity).collect { text -> variantOf(text).settings.design }.findAll { design -> design }
+}
+
+// The file of gene sets, or none where they are a library of Enrichr's.
+def gmtFile(source) {
+    def gmt = file(source, glob: false)
+    return gmt.exists() ? gmt : []
+}
+
+// A path without links, . and .., of a file that may not be there yet.
+def realPath(path) {
+    def whole = file(path, glob: false).toAbsolutePath().normalize()
+    return whole.exists() ? whole.toRealPath() : whole
+}
+
+// What is wrong with the places of input and results, given the input's path if it is on this machine.
+def placeProblems(given, local_input) {
+    def problems = []
+    def outdir   = realPath(given.outdir)
+    [input: local_input, pseudobulk: given.pseudobulk].findAll { _name, path -> path }.each { name, path ->
+        def source = realPath(path)
+        def written = name == 'input' ? outdir.resolve("${given.dataset}.h5ad") : outdir.resolve('pseudobulk/pseudobulk.h5ad')
+        if (!source.exists()) {
+            problems << "--${name} ${path}: there is no such file; check the path"
+        }
+        else if (source.isDirectory()) {
+            def zarr = ['.zgroup', '.zattrs', 'zarr.json'].any { part -> source.resolve(part).exists() }
+            problems << "--${name} ${path}: is ${zarr ? 'a zarr store' : 'a folder'}, but an .h5ad file is needed; write one with ${zarr ? 'anndata.read_zarr(...).write_h5ad(...)' : 'write_h5ad'}"
+        }
+        else if (source == outdir) {
+            problems << "--outdir ${given.outdir}: is the input itself; name a folder for the results"
+        }
+        else if (source == written) {
+            problems << "--outdir ${given.outdir}: the run would write its own ${written.name} over --${name} ${path}; name another folder"
+        }
+    }
+    if (!problems && outdir.exists() && !outdir.isDirectory()) {
+        problems << "--outdir ${given.outdir}: is a file; name a folder for the results"
+    }
+    return problems
+}
+
 // Everything that is wrong with the parameters, one text each; an empty list where nothing is.
 def problemsOf(given, schema) {
     def problems = given.keySet().findAll { name -> !(name in schema) && !(name.contains('-') && name.replaceAll(/-(.)/) { all -> all[1].toUpperCase() } in given) }
@@ -172,11 +216,13 @@ def problemsOf(given, schema) {
     if (given.pseudobulk && given.published_clocks) {
         problems << "--published_clocks ${given.published_clocks}: needs single cells, which --pseudobulk has not; leave it out"
     }
-    [input: local_input, pseudobulk: given.pseudobulk, published_clocks: given.published_clocks].each { name, path ->
-        if (path && !file(path, glob: false).exists()) {
-            problems << "--${name} ${path}: there is no such file; check the path"
-        }
+    if (given.published_clocks && !file(given.published_clocks, glob: false).exists()) {
+        problems << "--published_clocks ${given.published_clocks}: there is no such file; check the path"
     }
+    if (given.pseudobulk && given.export_h5ad.toString() == 'true') {
+        problems << '--export_h5ad: needs cells, which --pseudobulk has not; leave it out'
+    }
+    problems += placeProblems(given, local_input)
     if (given.gene_sets.contains('/') && !file(given.gene_sets, glob: false).exists()) {
         problems << "--gene_sets ${given.gene_sets}: there is no such file; give a GMT file or the name of an Enrichr library"
     }

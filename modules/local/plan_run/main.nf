@@ -1,0 +1,59 @@
+// Text as one word of the shell, whatever is in it.
+def quote(text) {
+    return "'" + text.toString().replace("'", "'\\''") + "'"
+}
+
+process PLAN_RUN {
+    tag "$meta.id"
+    // Not by the file's date: meta carries the sha256 of the cohort, so that a touched file re-runs nothing here.
+    cache 'lenient'
+    label 'process_low'
+    memory { (1024.MB + 1.B * ((cohort.size() * 0.3) as long)) * 2 ** (task.attempt - 1) }
+    container "${task.ext.container}"
+
+    input:
+    // kind: cohort or samples; designs: of the run and its variants; gene_sets and params_json may be none
+    tuple val(meta), val(kind), path(cohort, stageAs: 'cohort.h5ad'), val(designs), path(gene_sets, stageAs: 'gene_sets/*'), path(params_json)
+
+    output:
+    tuple val(meta), path('plan.json'), emit: plan
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # uses: batches.py check_cohort.py checkpoints.py cohort_file.py command_line.py designs.py filter_cohort.py gene_sets.py skipped.py
+    # environment: ${task.ext.environment}
+    plan_run.py \\
+        --${kind} cohort.h5ad \\
+        --counts-layer ${quote(params.counts_layer)} \\
+        --donor-column ${quote(params.donor_column)} \\
+        --cell-type-column ${quote(params.cell_type_column)} \\
+        --age-column ${quote(params.age_column)} \\
+        --sex-column ${quote(params.sex_column)} \\
+        --donor-percentile ${params.donor_percentile} \\
+        --min-cells-per-type ${params.min_cells_per_type} \\
+        --min-donor-fraction ${params.min_donor_fraction} \\
+        --cells-per-shard ${params.cells_per_shard} \\
+        --stop-after '${params.stop_after ?: ''}' \\
+        --mad-group ${quote(params.qc_thresholds == 'mad' ? params.mad_group : '')} \\
+        --doublet-rate-column ${quote(params.doublet_rate_column ?: '')} \\
+        --batch-column ${quote(params.batch_column)} \\
+        --min-cells-per-sample ${params.min_cells_per_sample} \\
+        --min-samples-per-type ${params.min_samples_per_type} \\
+        --designs ${designs.collect { design -> quote(design) }.join(' ')} \\
+        --test-term ${quote(params.test_term)} \\
+        --contrast ${quote(params.contrast)} \\
+        --pool-column ${quote(params.pool_column)} \\
+        --acceleration-columns ${quote(params.acceleration_columns instanceof List ? params.acceleration_columns.join(',') : params.acceleration_columns ?: '')} \\
+        --gene-set-min-size ${params.gene_set_min_size} \\
+        --gene-set-max-size ${params.gene_set_max_size} \\
+        ${gene_sets ? "--gene-sets ${quote(gene_sets)}" : ''} ${params_json ? "--params ${params_json}" : ''} \\
+        --output plan.json
+    """
+
+    stub:
+    """
+    echo '{"text": []}' > plan.json
+    echo '{}' > versions.json
+    """
+}

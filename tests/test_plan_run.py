@@ -1,0 +1,55 @@
+"""The plan of a run: what it will work on and what that will cost."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import plan_run
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())
+DEFAULTS = {
+    name: {"value": entry.get("default")}
+    for group in SCHEMA["$defs"].values()
+    for name, entry in group["properties"].items()
+}
+# The cohort of OneK1K's size in docs/benchmarks.md.
+LARGE = {"n_cells_kept": 1_270_000, "n_counts": 1_500_000_000, "n_samples": 6 * 982, "n_types": 6, "n_shards": 23}
+
+
+def costs(plan=LARGE, stop_after="", cores=2, **changes):
+    parameters = DEFAULTS | {name: {"value": value} for name, value in changes.items()}
+    return plan_run.costs(plan, parameters, stop_after=stop_after, cores=cores)
+
+
+@pytest.mark.parametrize(("cores", "minutes"), [(1, 48.6), (2, 30.4), (4, 22.5)])
+def test_the_estimate_of_time_is_near_what_was_measured(cores, minutes):
+    assert costs(cores=cores, ridge_alphas=[0.1, 1, 10], nested_alphas=False)["minutes"] == pytest.approx(
+        minutes, rel=0.2
+    )
+
+
+def test_the_estimates_of_memory_and_disk_are_not_below_what_was_measured():
+    assert 5.8 <= costs()["largest_task_gb"] <= 8 and 4.3 <= costs()["disk_gb"] <= 6
+
+
+def test_each_value_of_a_list_adds_its_own_tasks():
+    tasks = costs()["tasks"]
+    assert costs(leiden_resolutions="0.5,1,1.0,2")["tasks"] == tasks + 2, "1 and 1.0 are one resolution"
+    assert costs(ridge_alphas=[0.01, 0.1, 1, 3])["tasks"] == tasks + 6, "one a cell type"
+    assert costs(prediction_models="ridge,elastic_net", elastic_net_alphas=0.5)["tasks"] == tasks + 6 * 2, "and nested"
+    assert costs(export_h5ad=True)["tasks"] == tasks + 1
+    assert costs(qc_thresholds="mad")["tasks"] == tasks + 1
+    assert costs(sensitivity="design=~ age")["tasks"] == tasks + 6 + 1, "tests a cell type, and the comparison"
+    assert costs(sensitivity=["strict: max_pct_mito=5"])["tasks"] == tasks + 1 + 23 + 1 + 6 + 1
+
+
+def test_a_run_that_ends_early_costs_less():
+    minutes = [costs(stop_after=part)["minutes"] for part in ("qc", "embedding", "clusters", "pseudobulk", "")]
+    assert minutes == sorted(minutes) and minutes[0] < minutes[-1] / 2
+    assert costs({**LARGE, "n_cells_kept": 0, "n_counts": 0, "n_shards": 0})["tasks"] < costs()["tasks"] - 4 * 23
+
+
+def test_an_export_needs_its_own_disk():
+    assert costs(export_h5ad=True)["disk_gb"] == pytest.approx(costs()["disk_gb"] + 3.75, abs=0.1)
