@@ -13,7 +13,8 @@ from pathlib import Path
 
 import bootstrap
 
-CONTAINERS = Path(__file__).resolve().parent.parent / "containers"
+ROOT = Path(__file__).resolve().parent.parent
+CONTAINERS, IMAGES = ROOT / "containers", ROOT / "build" / "images"
 BOOTSTRAP_BASE = (
     "mmdebstrap --quiet --variant=minbase --include=python3,python3-venv,procps,ca-certificates"
     " --dpkgopt=path-exclude=/usr/share/man/* --dpkgopt=path-exclude=/usr/share/locale/*"
@@ -77,8 +78,33 @@ def base() -> str:
 @functools.cache
 def image() -> str:
     """The name of the project's image, which the profiles `podman` and `docker` ask for; built if it is not there."""
-    text = (CONTAINERS / "Containerfile").read_bytes() + (CONTAINERS / "requirements.lock").read_bytes()
-    name = f"localhost/immune-aging:{hashlib.sha256(text).hexdigest()[:12]}"
-    if not exists(name):
-        call("sh", CONTAINERS / "build_image.sh", BASE=base())
+    name = f"localhost/immune-aging:{digest()}"
+    if not (exists(name) and sbom().exists()):
+        build()
     return name
+
+
+@functools.cache
+def charliecloud() -> Path:
+    """The folder that the profile `charliecloud` runs, made from the image if it is not there."""
+    image()
+    folder = IMAGES / f"immune-aging-{digest()}"
+    if not folder.exists():
+        call("sh", CONTAINERS / "build_image.sh", "export")
+    return folder
+
+
+def digest() -> str:
+    """What ends the name of the image: of all that goes into it."""
+    text = (CONTAINERS / "Containerfile").read_bytes() + (CONTAINERS / "requirements.lock").read_bytes()
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+def build() -> str:
+    """Build the image, whether it is there or not; what `make image` says of it."""
+    return call("sh", CONTAINERS / "build_image.sh", "build", BASE=base())
+
+
+def sbom() -> Path:
+    """The list of the image's packages, which the build writes."""
+    return IMAGES / f"immune-aging-{digest()}.cdx.json"
