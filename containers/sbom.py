@@ -50,9 +50,7 @@ def main():
     """Write the document; an error where the installed packages are others than those of the lock."""
     packages = python_packages(sys.stdin.read())
     locked = {(re.sub(r"[-_.]+", "-", one["name"]).lower(), one["version"]) for one in packages}
-    installed = {
-        (re.sub(r"[-_.]+", "-", one.name).lower(), one.version) for one in importlib.metadata.distributions()
-    }
+    installed = {(re.sub(r"[-_.]+", "-", one.name).lower(), one.version) for one in importlib.metadata.distributions()}
     if locked != installed:
         sys.exit(f"immune-aging: the image's packages are not those of requirements.lock: {sorted(locked ^ installed)}")
     document = {

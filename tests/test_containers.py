@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,10 @@ def test_byte_code_is_ready_and_no_process_compiles_it_again():
 
 def test_two_builds_hold_the_same_packages():
     containers.image()
-    first, before = containers.sbom().read_text(), containers.call("podman", "image", "inspect", "--format", "{{.Id}}", containers.image())
+    first, before = (
+        containers.sbom().read_text(),
+        containers.call("podman", "image", "inspect", "--format", "{{.Id}}", containers.image()),
+    )
     said = containers.build()
     assert re.search(rf"^{containers.image()}: \d+ bytes, built in \d+ s$", said, re.MULTILINE)
     assert containers.sbom().read_text() == first
@@ -92,7 +96,9 @@ def test_a_list_of_packages_lies_beside_it():
     text = containers.sbom().read_text()
     assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(text) is None
     components = json.loads(text)["components"]
-    by_kind = {kind: {c["name"]: c for c in components if c["purl"].startswith(f"pkg:{kind}/")} for kind in ("pypi", "deb")}
+    by_kind = {
+        kind: {c["name"]: c for c in components if c["purl"].startswith(f"pkg:{kind}/")} for kind in ("pypi", "deb")
+    }
     assert {name: c["version"] for name, c in by_kind["pypi"].items()} == LOCKED
     assert all(c["externalReferences"] for c in by_kind["pypi"].values())
     dpkg = in_image("dpkg-query", "-W", "-f", "${Package} ${Version}\n").splitlines()
@@ -114,8 +120,6 @@ def test_a_list_of_other_packages_is_refused():
 def test_it_is_written_out_for_other_engines():
     folder = containers.charliecloud()
     archive = folder.parent / f"{folder.name}.tar"
-    import tarfile
-
     with tarfile.open(archive) as tar:
         names = tar.getnames()
         assert "oci-layout" in names
@@ -132,8 +136,14 @@ def test_scripts_import_only_what_is_locked_for_them():
     packages = importlib.metadata.packages_distributions()
     own = {path.stem for path in (ROOT / "bin").glob("*.py")}
     for path in sorted((ROOT / "bin").glob("*.py")):
-        nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
-        names = {n for node in nodes for n in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module])}
+        nodes = [
+            node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        names = {
+            n
+            for node in nodes
+            for n in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module])
+        }
         for name in {name.split(".")[0] for name in names} - own - sys.stdlib_module_names:
             assert {one.lower() for one in packages[name]} & set(LOCKED), f"{path.name} imports {name}"
 
@@ -143,18 +153,20 @@ def cohort(tmp_path_factory):
     return write_cohort(small_cohort(), tmp_path_factory.mktemp("cohort") / "cohort.h5ad")
 
 
-@pytest.mark.parametrize("name", ["Containerfile", "requirements.lock"])
-def test_a_changed_environment_is_refused_where_its_image_was_not_built(tmp_path, cohort, name, monkeypatch):
+def test_a_changed_environment_is_refused_where_its_image_was_not_built(tmp_path, cohort, monkeypatch):
+    """The name changes with the lock, so no engine can run the image that was built before."""
     for variable, value in containers.environment().items():
         monkeypatch.setenv(variable, value)
     containers.image()
     project = copy_project(tmp_path / "project")
-    path = project / "containers" / name
-    path.write_text(path.read_text() + "# changed\n")
+    with (project / "containers/requirements.lock").open("a") as lock:
+        lock.write("# changed\n")
     done = nextflow(tmp_path, "-profile", "podman", "--check_only", "--input", str(cohort), project=project)
     said = done.stdout + done.stderr
     assert done.returncode != 0
-    assert re.search(r"^ERROR ~ .*localhost/immune-aging:[0-9a-f]{12} is not there: build it with `make image`", said, re.MULTILINE), said
+    assert re.search(
+        r"^ERROR ~ .*localhost/immune-aging:[0-9a-f]{12} is not there: build it with `make image`", said, re.MULTILINE
+    ), said
     assert containers.digest() not in said
 
 
@@ -182,6 +194,34 @@ def test_a_profile_with_slurm_starts_tasks_in_the_image(tmp_path, cohort, engine
     written = next((tmp_path / "work").glob("*/*/.command.run")).read_text()
     expected = STARTS[engine].format(digest=containers.digest(), images=re.escape(str(ROOT / "build/images")))
     assert re.search(rf"^\s+.*{expected}", written, re.MULTILINE), written
-    assert "#SBATCH --mem" in written and "#SBATCH -c 1" in written
+    assert "#SBATCH --mem 4096M" in written
     shares_tmp = engine in ("singularity", "apptainer", "charliecloud")
     assert bool(re.search(r'export NUMBA_CACHE_DIR="/tmp/immune-aging-\w+/numba"', written)) == shares_tmp
+
+
+# --- known holes -------------------------------------------------------------------------------------------------
+
+
+def audit(folder: Path, script: str) -> subprocess.CompletedProcess:
+    """The audit with a stand-in for pip-audit, which needs a network."""
+    (folder / "pip-audit").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "pip-audit").chmod(0o755)
+    environ = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    return subprocess.run(["sh", ROOT / "containers/audit.sh"], env=environ, capture_output=True, text=True)
+
+
+def test_an_audit_without_network_is_one_line_and_no_failure(tmp_path):
+    """The real pip-audit, which is told of a proxy that is not there."""
+    environ = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_PROXY": ""}
+    command = ["sh", ROOT / "containers/audit.sh"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"immune-aging: the packages were not audited: .+\n", done.stdout)
+
+
+def test_an_audit_that_finds_holes_fails_and_shows_them(tmp_path):
+    finds = 'while [ "$1" != --output ]; do shift; done; echo "numpy 2.4.6 CVE-1" > "$2"; exit 1'
+    done = audit(tmp_path, finds)
+    assert done.returncode == 1
+    assert done.stdout == "numpy 2.4.6 CVE-1\n"
+    assert "known holes" in done.stderr
