@@ -1,7 +1,7 @@
 # What a person or CI calls. Everything is set up on first use; a machine needs Python 3.11 (pip, venv) and make.
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lint-python lint-shell lint-nextflow lint-nf-core image lock bench truth clean
+.PHONY: help demo test lint lint-python lint-shell lint-nextflow lint-nf-core image lock audit bench truth clean
 
 BOOTSTRAP := sh containers/bootstrap.sh
 DEV := $(BOOTSTRAP) dev
@@ -47,11 +47,14 @@ lint-nf-core:
 	$(NF_CORE) pipelines lint --dir .
 	$(NF_CORE) pipelines schema lint nextflow_schema.json
 
-image: ## build the container image with podman or docker
+image: ## build the container image with podman or docker, and write it out for other engines
 	sh containers/build_image.sh
 
 lock: ## refresh all locks and show what changed
 	$(BOOTSTRAP) lock
+
+audit: ## known holes in the packages of the image, where the list of them can be had
+	$(DEV) sh containers/audit.sh
 
 bench: ## run the benchmarks
 	@if [ -x benchmarks/run ]; then $(DEV) benchmarks/run; else echo "no benchmarks/run in this version"; fi

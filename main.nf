@@ -1,7 +1,7 @@
 #!/usr/bin/env nextflow
 // How gene expression changes with age in each immune cell type of a large single-cell cohort.
 
-include { checkedParameters; designsOf; gmtFile; helpText; inOrder; publishedFolder; readSchema; reaches; runDescription; runGraph; taskCosts } from './subworkflows/local/parameters'
+include { checkedParameters; designsOf; gmtFile; helpText; inOrder; missingImage; publishedFolder; readSchema; reaches; runDescription; runGraph; taskCosts } from './subworkflows/local/parameters'
 include { COHORT          } from './subworkflows/local/cohort'
 include { CELLS           } from './subworkflows/local/cells'
 include { EMBEDDING       } from './subworkflows/local/embedding'
@@ -22,6 +22,13 @@ workflow {
         return
     }
     checkedParameters(params)
+    def run = workflow // which the handler does not see
+    workflow.onError {
+        def image = missingImage(run.errorMessage)
+        if (image) {
+            log.error("${image} is not there: build it with `make image`, on each machine that runs tasks or in a folder that all see")
+        }
+    }
     description = channel.of(runDescription(params)).collectFile(name: 'params.json').first()
 
     // Every task's results, [ meta, [ published files ] ], and every list of versions, that the report gathers.

@@ -325,7 +325,9 @@ def build_venv(lock, *, python=find_python, sees=None):
         environ = {**clean_environment(), "TMPDIR": str(temporary)}
         run([*pip, "install", *options, "-r", lock], what, home, environ)
         locked = {line.split("==")[0] for line in lock.read_text().splitlines() if "==" in line}
-        run([*pip, "uninstall", "--quiet", "--yes", *({"setuptools", "pip"} - locked)], what, home, environ)
+        unwanted = {"setuptools", "pip"} - locked
+        if unwanted:
+            run([*pip, "uninstall", "--quiet", "--yes", *unwanted], what, home, environ)
         site = site_packages(folder)
         if sees:
             (site / "runtime.pth").write_text(f"{site_packages(sees.folder)}\n")

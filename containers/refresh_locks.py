@@ -60,7 +60,7 @@ def main() -> int:
     """Refresh all locks."""
     before = locks()
     lock_packages("requirements", "--override", "overrides.txt")
-    lock_packages("requirements-dev", "--constraint", "requirements.lock")
+    lock_packages("requirements-dev", "--constraint", "requirements.lock", "--override", "overrides.txt")
     dev, runtime = CONTAINERS / "requirements-dev.lock", CONTAINERS / "requirements.lock"
     dev.write_text(without(dev.read_text(), runtime.read_text()))
     lock_packages("cellxgene", "--override", "cellxgene-overrides.txt")

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+import containers
 from checkpoints import read_h5ad, read_json, read_parquet, read_tsv, write_h5ad
 from engine import ROOT, copy_project, executed, nextflow, parameters, results, succeed, trace, tree
 from gene_lists import nuisance_reason
@@ -88,6 +89,36 @@ def run(tmp_path_factory):
 def edited(path: Path) -> None:
     """Edit a file of code so that nothing but its content changes."""
     path.write_text(path.read_text() + "\n# edited\n")
+
+
+# --- containers: first, while the run is as it was made ----------------------------------------------------------
+
+
+def in_containers(monkeypatch: pytest.MonkeyPatch, folder: Path, run: Run, *arguments: str) -> dict[str, bytes]:
+    """What a run of this checkout under a container profile publishes, without the measured and the report."""
+    for variable, value in containers.environment().items():
+        monkeypatch.setenv(variable, value)
+    succeed(folder, *arguments, "-params-file", *run.options(input=str(run.cohort))[1:])
+    return tree(folder / "results", without=("pipeline_info", "report.html"))
+
+
+def test_podman_gives_the_same_bytes_on_a_read_only_root_without_network(run, tmp_path, monkeypatch):
+    """Every published file but the report, which tells the versions of Python and the system."""
+    containers.image()
+    settings = tmp_path / "strict.config"
+    settings.write_text("podman.runOptions = '--user 0:0 --pull=never --read-only --network none'\n")
+    found = in_containers(monkeypatch, tmp_path, run, "-profile", "podman", "-c", str(settings))
+    expected = {name: content for name, content in run.results.items() if name != "report.html"}
+    assert sorted(found) == sorted(expected)
+    assert [name for name in expected if found[name] != expected[name]] == []
+
+
+def test_charliecloud_gives_the_same_bytes(run, tmp_path, monkeypatch):
+    """As far as quality control: the image is the same as podman's, what differs is how it is started."""
+    containers.charliecloud()
+    found = in_containers(monkeypatch, tmp_path, run, "-profile", "charliecloud", "--stop_after", "qc")
+    assert {"qc/cells.parquet", "qc/summary.tsv", "cohort/donors.tsv"} <= set(found)
+    assert [name for name, content in found.items() if run.results[name] != content] == []
 
 
 # --- results ---------------------------------------------------------------------------------------------------

@@ -47,6 +47,13 @@ def nearest(wrong, names) {
     return names.min { name -> distance(lettersOf(wrong), lettersOf(name)) }
 }
 
+// The project's own image, if a task failed because its container engine did not find it; each says so in its own words.
+def missingImage(message) {
+    def found = (message ?: '') =~ /(?m)^.*(?:not known|No such|not found|no such|can't stat|Unable to find).*$/
+    def name = found ? found[0] =~ /[\w.\/-]*immune-aging[:-][0-9a-f]{12}(?:\.sif)?/ : null
+    return name ? name[0] : null
+}
+
 // What is wrong with one value, as text; null where nothing is.
 def problemOf(name, value, entry) {
     def says = "--${name} ${value instanceof List ? value.join(',') : value}:"
