@@ -7,6 +7,7 @@ Parts that were not run or could not be computed are absent from the trees, and 
 
 import argparse
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -56,6 +57,7 @@ EMBEDDING_FIGURES = (
     "umap_counts",
     "umap_doublet_score",
     "pca_cell_type",
+    "mixing",
 )
 CELL_TYPE_FIGURES = ("volcano", "ma", "genes", "gsea", "running_sums", "ora", "prediction", "sweep")
 NOT_RUN = {"status": "", "reason": ""}
@@ -261,6 +263,29 @@ def parameter_groups(parameters: Mapping[str, Mapping[str, object]]) -> dict[str
     return groups
 
 
+def reproduce(parameters: Mapping[str, Mapping[str, object]]) -> str:
+    """The command that runs this analysis again: the launcher with every parameter that is not at its default."""
+    options = []
+    for name, entry in parameters.items():
+        value = entry.get("value")
+        if not changed(value, entry.get("default")):
+            continue
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        options.append(f"--{name} {shlex.quote(str(value).lower() if isinstance(value, bool) else text)}")
+    return " \\\n    ".join(["./nextflow run main.nf -resume", *options])
+
+
+def unknown_genes(files: Mapping[str, Path], asked: object) -> list[str]:
+    """A note on the genes of `report_genes` that the cohort does not hold; none where its genes are not known."""
+    table = table_of(files, "embedding/genes.tsv", ["gene_id", "symbol"])
+    texts = asked if isinstance(asked, list) else str(asked or "").split(",")
+    names = [text.strip() for text in texts if text.strip()]
+    if table is None:
+        return []
+    known = {*table["gene_id"], *table["symbol"]}
+    return [f"report_genes: {name} is no gene expressed in this cohort" for name in names if name not in known]
+
+
 def content_of(
     files: Mapping[str, Path],
     parameters: Mapping[str, Mapping[str, object]],
@@ -292,7 +317,8 @@ def content_of(
         "comparison": comparison_part(files, pictures),
         "funnel": stages,
         "breaks": breaks(stages),
-        "notes": list(dict.fromkeys(cohort_notes)),
+        "notes": list(dict.fromkeys([*cohort_notes, *unknown_genes(files, values.get("report_genes"))])),
+        "command": reproduce(parameters),
         "qc": qc,
         **qc_content(files),
         "sensitivity": sensitivity_content(files),
@@ -336,7 +362,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--parameters", type=Path, required=True, help="params.json: value, default, group of each")
     parser.add_argument("--step-versions", type=Path, nargs="*", default=[], help="versions.json of each step")
     parser.add_argument("--tasks", type=Path, help="what each task asked for and used, .tsv")
-    parser.add_argument("--template", type=Path, required=True, help="folder with report.html.j2, report.css and report.js")
+    parser.add_argument("--template", type=Path, required=True, help="the pipeline's assets/report")
     parser.add_argument("--output", type=Path, required=True, help="report.html")
     parser.add_argument("--pipeline-info", type=Path, required=True, help="folder for params.json and versions.json")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))

@@ -139,7 +139,9 @@ def test_search_finds_a_gene_names_it_in_both_figures_and_draws_its_donors(page,
     for name in ("volcano", "ma"):
         assert gene["symbol"] in own.locator(f"[data-part={name}] .annotation-text").all_text_contents()
     expression = read_tsv(inputs / "expression-b_cell/published/cell_types/b_cell/expression_by_age.tsv")
-    drawn = own.locator("[data-part=age]").evaluate("area => area.data.flatMap((t) => t.text.map((d, i) => [d, t.x[i], t.y[i]]))")
+    drawn = own.locator("[data-part=age]").evaluate(
+        "area => area.data.flatMap((t) => t.text.map((d, i) => [d, t.x[i], t.y[i]]))"
+    )
     assert sorted(donor for donor, _, _ in drawn) == sorted(expression["donor_id"])
     truth = expression.set_index("donor_id")
     for donor, age, value in drawn:
@@ -239,6 +241,8 @@ def test_figures_follow_when_the_scheme_changes(page):
 
 
 def test_names_in_the_data_cannot_run_as_scripts(page):
-    ran = page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'window.ran = 1'})) || window.ran")
+    ran = page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), {text: 'window.ran = 1'})) || window.ran"
+    )
     assert ran is None
     assert page.get_by_text(SCRIPT_NAME).first.count() == 1 and "alert" not in page.said

@@ -14,6 +14,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
 import anndata
+
 import compare_cell_types
 from cell_type_samples import read_samples
 from checkpoints import read_tsv, unique_slugs, write_h5ad, write_json, write_parquet, write_tsv
@@ -254,6 +255,10 @@ def write_embedding(out: Path, cells: pd.DataFrame, rng: np.random.Generator) ->
     pcs = pd.DataFrame(centres[code] + rng.normal(0, 1, (len(kept), 10)), columns=[f"PC{i + 1}" for i in range(10)])
     ids = kept[["cell_id"]]
     write_parquet(pd.concat([ids, pcs.astype(np.float32)], axis=1), out / "pca/published/embedding/pca.parquet")
+    harmony = pcs.rename(columns=lambda name: name.replace("PC", "H"))
+    write_parquet(
+        pd.concat([ids, harmony.astype(np.float32)], axis=1), out / "harmony/published/embedding/harmony.parquet"
+    )
     umap = np.array([(0, 0), (8, 1), (3, 8), (10, 9), (-5, 7)])[code] + rng.normal(0, 1, (len(kept), 2))
     umap = pd.DataFrame(umap.astype(np.float32), columns=["UMAP1", "UMAP2"])
     write_parquet(pd.concat([ids, umap], axis=1), out / "umap/published/embedding/umap.parquet")

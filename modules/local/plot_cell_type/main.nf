@@ -13,7 +13,7 @@ process PLOT_CELL_TYPE {
     script:
     def genes = (params.report_genes instanceof List ? params.report_genes.join(',') : "${params.report_genes ?: ''}").replace("'", "'\\''")
     """
-    # uses: checkpoints.py command_line.py plotting.py published_tree.py
+    # uses: age_models.py cell_type_samples.py checkpoints.py command_line.py gene_set_curves.py gene_sets.py gsea.py plotting.py published_tree.py skipped.py
     # environment: ${task.ext.environment}
     plot_cell_type.py \\
         --published ${results} \\
