@@ -6,6 +6,7 @@ one gene against age from them with plotly.js, and fills the table. The whole ta
 """
 
 import base64
+import functools
 import gzip
 import hashlib
 import json
@@ -25,6 +26,7 @@ COLUMNS = ("gene_id", "symbol", "base_mean", "log2_fold_change", "lfc_se", "p_va
 DONOR_COLUMNS = ("donor_id", "age_years", "sex")
 
 
+@functools.cache
 def packed(content: str) -> str:
     """Text as base64 of gzip: the same for the same text, and without a character that HTML knows."""
     return base64.b64encode(gzip.compress(content.encode(), 9, mtime=0)).decode()

@@ -230,7 +230,14 @@ def test_the_funnel_adds_up_and_is_recomputed_from_the_tables(inputs, page):
         "Cell types",
         "Genes",
         "Samples (donor x cell type)",
+        "Samples tested",
+        "Genes tested",
     ]
+    for name, identifier in SLUGS.items():
+        path = inputs / f"de-{identifier}/published/cell_types/{identifier}/de.tsv"
+        if path.exists() and len(de := read_tsv(path)):
+            assert found["genes tested", name] == (found["genes", "Expressed genes"][1], de["p_value"].notna().sum())
+    assert sum(unit == "genes tested" for unit, _ in found) == 4
 
 
 def test_each_rule_of_quality_control_is_shown_with_its_threshold_and_cells(page, inputs):
