@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Draw one cell type's results: volcano, MA, gene sets, predicted against true age, and the penalties tried.
+"""Draw one cell type's results: volcano, MA, gene sets, genes against age, predicted against true age, penalties.
 
-In: published trees with `cell_types/<id>/...`; what is not there or has no rows is not drawn. Out: figures.
+In: published trees with `cell_types/<id>/...`, the cell type's counts, the gene sets; what is not there or has no
+rows is not drawn. Out: figures, and `expression_by_age.tsv`: the donors' expression of the genes one looks at first.
 """
 
 import argparse
@@ -15,8 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from checkpoints import write_versions
+from age_models import log_cpm, sex_labels
+from cell_type_samples import CellTypeSamples, read_samples
+from checkpoints import write_tsv, write_versions
 from command_line import BadInput, run
+from gene_set_curves import plot_running_sums, top_sets
+from gene_sets import GeneSets, by_symbol, read_gmt
+from gsea import rank_symbols
 from plotting import DOWN, NEUTRAL, PALE, UP, colours_for, log_ticks, new_figure, save_figure, shorten
 from published_tree import merge_trees, summary_of, table_of
 
@@ -24,6 +30,9 @@ ALPHA = 0.05
 N_LABELLED = 12  # genes named on a volcano
 N_SETS = 20  # gene sets in a dot plot, at most
 SMALLEST_P = 1e-300
+N_CURVES = 3  # gene sets of either direction whose running sums are drawn
+N_EXPRESSION = 40  # genes of smallest p whose expression is written by donor
+N_AGE_PANELS = 6  # of them drawn against age
 
 
 def gene_names(table: pd.DataFrame) -> pd.Series:
@@ -418,7 +427,65 @@ def read_predictions(files: dict[str, Path], folder: str) -> tuple[pd.DataFrame,
     return pd.DataFrame(rows), predictions
 
 
-def draw(files: dict[str, Path], identifier: str) -> dict[str, tuple[Figure, str, str]]:
+def expression_by_age(table: CellTypeSamples, de: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
+    """Donors with log2 counts per million of the genes of smallest p, then of those `wanted` by symbol or id.
+
+    Genes that the table does not hold have no column.
+
+    Returns
+    -------
+    donor_id, age_years, sex, then one column a gene, named by its id; sorted by donor.
+    """
+    first = de[de["p_value"].notna()].sort_values(["p_value", "gene_id"], kind="stable")["gene_id"].head(N_EXPRESSION)
+    asked = table.gene_ids[table.gene_ids.isin(wanted) | table.symbols.isin(wanted)]
+    genes = [gene for gene in dict.fromkeys([*first, *asked]) if gene in table.gene_ids]
+    values = pd.DataFrame(log_cpm(table.counts), columns=table.gene_ids)[genes]
+    donors = pd.DataFrame(
+        {
+            "donor_id": table.samples["donor_id"].to_numpy(),
+            "age_years": table.samples["age_years"].to_numpy(dtype=float),
+            "sex": sex_labels(table.samples["sex"]).to_numpy(),
+        }
+    )
+    return pd.concat([donors, values], axis=1).sort_values("donor_id", ignore_index=True)
+
+
+def plot_genes_by_age(expression: pd.DataFrame, genes: pd.DataFrame) -> Figure:
+    """Expression of a few genes against age, one dot a donor, by sex.
+
+    Parameters
+    ----------
+    expression
+        As `expression_by_age` gives it.
+    genes
+        Rows of de.tsv to draw; their ids are columns of `expression`.
+    """
+    columns = min(3, len(genes))
+    rows = -(-len(genes) // columns)
+    figure = new_figure(0.4 + 3.1 * columns, 0.5 + 2.3 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    sexes = sorted(expression["sex"].unique())
+    size = float(np.clip(1500 / len(expression), 4, 20))
+    for ax, gene, name in zip(axes.flat, genes.to_dict("records"), gene_names(genes), strict=False):
+        for i, sex in enumerate(sexes):
+            own = expression[expression["sex"] == sex]
+            ax.scatter(
+                own["age_years"], own[gene["gene_id"]], s=size, color=(DOWN, UP, NEUTRAL)[i % 3], marker="oDs^"[i % 4],
+                alpha=0.8, linewidth=0, label=sex, rasterized=len(own) > 300,
+            )  # fmt: skip
+        chance = "not given" if np.isnan(gene["padj"]) else f"{gene['padj']:.1g}"
+        ax.set_title(f"{shorten(name, 24)}, adjusted p {chance}", loc="left", fontsize=8.5)
+    for ax in axes.flat[len(genes) :]:
+        ax.set_axis_off()
+    figure.supxlabel("Age (years)", fontsize=9)
+    figure.supylabel("log2 counts per million", fontsize=9)
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(sexes))
+    return figure
+
+
+def draw(
+    files: dict[str, Path], identifier: str, *, expression: pd.DataFrame | None = None, sets: GeneSets | None = None
+) -> dict[str, tuple[Figure, str, str]]:
     """Every figure that the results of the cell type carry: figure, title and description by file name."""
     folder = f"cell_types/{identifier}"
     summary = summary_of(files, f"{folder}/de_summary.json")
@@ -429,7 +496,7 @@ def draw(files: dict[str, Path], identifier: str) -> dict[str, tuple[Figure, str
     de = table_of(
         files,
         f"{folder}/de.tsv",
-        ["gene_id", "symbol", "base_mean", "log2_fold_change", "p_value", "padj", "robust"],
+        ["gene_id", "symbol", "base_mean", "log2_fold_change", "stat", "p_value", "padj", "robust"],
     )
     if de is not None:
         up, down = called_colours(de)
@@ -444,6 +511,15 @@ def draw(files: dict[str, Path], identifier: str) -> dict[str, tuple[Figure, str
             f"Log2 fold change {unit} against -log10 p of {what}",
         )
         drawn["ma"] = plot_ma(de, unit=unit), "MA", f"Mean count against log2 fold change {unit} of {what}"
+        if expression is not None:
+            first = de[de["gene_id"].isin(expression.columns)].sort_values(["p_value", "gene_id"], kind="stable")
+            first = first.head(N_AGE_PANELS)
+            drawn["genes"] = (
+                plot_genes_by_age(expression, first),
+                "Genes against age",
+                f"Log2 counts per million in {cell_type} of the {len(first)} genes with the smallest p by the donor's "
+                f"age; each dot is one of {len(expression):,} donors.",
+            )
     gsea = table_of(files, f"{folder}/gsea.tsv", ["gene_set", "nes", "p_value", "q_value", "size"])
     if gsea is not None:
         drawn["gsea"] = (
@@ -453,6 +529,16 @@ def draw(files: dict[str, Path], identifier: str) -> dict[str, tuple[Figure, str
             "smallest q of "
             f"{len(gsea)}; filled dots have q < {ALPHA:g} ({int((gsea['q_value'] < ALPHA).sum())} sets in "
             "all); area by set size.",
+        )
+    curves = pd.DataFrame() if gsea is None else top_sets(gsea[gsea["gene_set"].isin(sets or {})], N_CURVES)
+    if len(curves) and de is not None:
+        ranking = rank_symbols(by_symbol(de)[0].set_index("symbol")["stat"])
+        drawn["running_sums"] = (
+            plot_running_sums(ranking, sets, curves),
+            "Running sums of the top gene sets",
+            f"How the enrichment scores of up to {N_CURVES} gene sets of either direction with the smallest q come "
+            f"about in {cell_type}: all {len(ranking):,} genes from the most increasing to the most decreasing, ticks "
+            "where the set's genes stand; dotted: the score; dashed: where the effect changes its sign.",
         )
     columns = ["gene_set", "overlap", "odds_ratio", "p_value", "padj"]
     ora = {direction: table_of(files, f"{folder}/ora_{direction}.tsv", columns) for direction in ("up", "down")}
@@ -498,16 +584,27 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--published", type=Path, nargs="+", required=True, help="published trees")
     parser.add_argument("--id", required=True, help="id of the cell type")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the figures")
+    parser.add_argument("--counts", type=Path, help="pseudobulk table of the cell type: draws genes against age")
+    parser.add_argument("--gene-sets", type=Path, help="GMT file: draws running sums")
+    parser.add_argument("--genes", default="", help="symbols or ids to write the expression of, comma-separated")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the cell type; figures go below it")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
     files = merge_trees(args.published)
     if not any(name.startswith(f"cell_types/{args.id}/") for name in files):
         raise BadInput(f"--id {args.id}: none of the trees holds cell_types/{args.id}/")
-    args.output.mkdir(parents=True, exist_ok=True)
-    for name, (figure, title, description) in draw(files, args.id).items():
-        save_figure(figure, args.output / name, title=title, description=description)
+    figures = args.output / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    de = table_of(files, f"cell_types/{args.id}/de.tsv", ["gene_id", "p_value"])
+    expression = None
+    if args.counts and de is not None:
+        wanted = [gene.strip() for gene in args.genes.split(",") if gene.strip()]
+        expression = expression_by_age(read_samples(args.counts), de, wanted)
+        write_tsv(expression, args.output / "expression_by_age.tsv")
+    sets = read_gmt(args.gene_sets) if args.gene_sets else None
+    for name, (figure, title, description) in draw(files, args.id, expression=expression, sets=sets).items():
+        save_figure(figure, figures / name, title=title, description=description)
     write_versions("plot_cell_type", ["matplotlib", "pandas"], args.versions)
 
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Draw the embedding: PCA by cell type; UMAP by cell type, donor, counts, age, sex, doublet score, cluster.
+"""Draw the embedding: PCA by cell type; Harmony; UMAP by cell type, donor, counts, age, sex, doublets, cluster, gene.
 
-In: `cells.parquet`, `donors.parquet`, `pca.parquet`, and where they were made `umap.parquet` and published
-trees that hold `clusters/resolution-R/clusters.parquet`. Out: figures, one a resolution for the clusters.
+In: `cells.parquet`, `donors.parquet`, `pca.parquet`, and where they were made `harmony.parquet`, `umap.parquet`,
+published trees that hold `clusters/resolution-R/clusters.parquet`, and the genes asked for. Out: figures, one a
+resolution for the clusters, and `mixing.tsv`: how batches mix and cell types stay apart before and after Harmony.
 """
 
 import argparse
@@ -15,8 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from checkpoints import check_same_cells, read_parquet, require_columns, write_versions
+from checkpoints import check_same_cells, read_parquet, require_columns, unique_slugs, write_tsv, write_versions
 from command_line import BadInput, run
+from harmony import batches_of
+from mixing import AFTER, BEFORE, measure, plot_mixing, sampled, summarize
 from plotting import (
     PALETTE,
     colours_for,
@@ -194,7 +197,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--cells", type=Path, required=True, help="cells.parquet of all cells")
     parser.add_argument("--donors", type=Path, required=True, help="donors.parquet")
     parser.add_argument("--pca", type=Path, required=True)
+    parser.add_argument("--harmony", type=Path)
+    parser.add_argument("--batch-column", default="donor_id", help="what Harmony took out (default: %(default)s)")
     parser.add_argument("--umap", type=Path)
+    parser.add_argument("--genes", type=Path, nargs="*", default=[], help="tables of gene_expression.py, by shard")
     parser.add_argument("--clusters", type=Path, nargs="*", default=[], help="published trees")
     parser.add_argument(
         "--output",
@@ -220,6 +226,15 @@ def main(argv: list[str]) -> None:
         title="Principal components by cell type",
         description=f"The first four principal components of {n}, before Harmony, coloured and numbered by cell type.",
     )
+    if args.harmony:
+        harmony = read_parquet(args.harmony)
+        check_same_cells(cells["cell_id"], harmony["cell_id"], args.cells, args.harmony)
+        donors = read_parquet(args.donors)
+        batch = batches_of(cells, donors, args.batch_column, cells_path=args.cells, donors_path=args.donors)
+        batches = pd.Series(batch, name=args.batch_column.removesuffix("_id").replace("_", " "))
+        figure, title, description, table = draw_mixing(pca, harmony, batches, cells["cell_type"])
+        save_figure(figure, figures / "mixing", title=title, description=description)
+        write_tsv(table, args.output / "embedding/mixing.tsv")
     if args.umap:
         umap = read_parquet(args.umap)
         check_same_cells(cells["cell_id"], umap["cell_id"], args.cells, args.umap)
@@ -227,6 +242,8 @@ def main(argv: list[str]) -> None:
         n_outside = outside(points)
         n += f" ({n_outside:,} far ones lie outside the frame)" if n_outside else ""
         for name, (figure, title, description) in draw_umaps(points, cells, args.donors, axis_names, n=n).items():
+            save_figure(figure, figures / name, title=title, description=description)
+        for name, (figure, title, description) in draw_genes(points, cells, args.genes, axis_names, n=n).items():
             save_figure(figure, figures / name, title=title, description=description)
         for resolution, table in cluster_tables(args.clusters).items():
             check_same_cells(cells["cell_id"], table["cell_id"], args.cells, f"clusters of resolution {resolution}")
@@ -241,7 +258,50 @@ def main(argv: list[str]) -> None:
             )
     elif args.clusters:
         raise BadInput("--clusters: they are drawn on the UMAP; give --umap as well")
-    write_versions("plot_embedding", ["matplotlib", "pandas"], args.versions)
+    write_versions("plot_embedding", ["harmonypy", "matplotlib", "pandas"], args.versions)
+
+
+def draw_mixing(
+    pca: pd.DataFrame, harmony: pd.DataFrame, batches: pd.Series, cell_types: pd.Series
+) -> tuple[Figure, str, str, pd.DataFrame]:
+    """Figure, title, description and table of how cells mix before and after Harmony, which has as many dimensions."""
+    after = harmony.drop(columns="cell_id").to_numpy(dtype=np.float64)
+    before = pca.drop(columns="cell_id").to_numpy(dtype=np.float64)[:, : after.shape[1]]
+    embeddings, some = {BEFORE: before, AFTER: after}, sampled(len(pca))
+    labels = {batches.name: batches.iloc[some], "cell type": cell_types.iloc[some]}
+    measured = measure({when: points[some] for when, points in embeddings.items()}, labels)
+    table = summarize(measured, labels)
+    medians = table.set_index(["label", "embedding"])["median"]
+    words = "; ".join(
+        f"{name} {medians[name, BEFORE]:.2f} before and {medians[name, AFTER]:.2f} after" for name in labels
+    )
+    description = (
+        f"Principal components before and after Harmony, and the local inverse Simpson index of {len(some):,} cells: "
+        f"the effective number of labels among a cell's neighbours. Well-mixed {batches.name}s raise it, cell types "
+        f"that stay apart keep it near 1. Medians: {words}."
+    )
+    return plot_mixing(embeddings, batches, measured), "Harmony", description, table
+
+
+def draw_genes(
+    points: np.ndarray, cells: pd.DataFrame, paths: Sequence[Path], axis_names: Sequence[str], *, n: str
+) -> Mapping[str, tuple[Figure, str, str]]:
+    """The UMAP by each gene asked for: figure, title and description by file name."""
+    if not paths:
+        return {}
+    expression = pd.concat([read_parquet(path) for path in paths], ignore_index=True).set_index("cell_id")
+    genes = unique_slugs(expression.columns)
+    expression = expression.reindex(cells["cell_id"])
+    return {
+        f"umap_gene_{slug}": (
+            plot_values(
+                points, expression[gene].to_numpy(dtype=float), axis_names=axis_names, bar=f"{gene}, log-normalised"
+            ),
+            f"UMAP by {gene}",
+            f"UMAP of {n}, coloured by the expression of {gene}. Each dot shows the mean of the cells under it.",
+        )
+        for gene, slug in genes.items()
+    }
 
 
 def draw_umaps(

@@ -7,6 +7,7 @@ Parts that were not run or could not be computed are absent from the trees, and 
 
 import argparse
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from report_comparison import comparison_part, composition_part
 from report_figures import Picture, embed, in_folder
 from report_funnel import breaks, funnel
 from report_immune_age import immune_age
+from report_interactive import explorers, scripts
 from report_methods import methods, shown
 from report_qc import qc_content
 from report_resources import resource_rows
@@ -55,8 +57,9 @@ EMBEDDING_FIGURES = (
     "umap_counts",
     "umap_doublet_score",
     "pca_cell_type",
+    "mixing",
 )
-CELL_TYPE_FIGURES = ("volcano", "ma", "gsea", "ora", "prediction", "sweep")
+CELL_TYPE_FIGURES = ("volcano", "ma", "genes", "gsea", "running_sums", "ora", "prediction", "sweep")
 NOT_RUN = {"status": "", "reason": ""}
 SUMMARIES = {"de": "Differential expression", "gsea": "Gene set enrichment", "ora": "Over-representation"}
 
@@ -260,6 +263,29 @@ def parameter_groups(parameters: Mapping[str, Mapping[str, object]]) -> dict[str
     return groups
 
 
+def reproduce(parameters: Mapping[str, Mapping[str, object]]) -> str:
+    """The command that runs this analysis again: the launcher with every parameter that is not at its default."""
+    options = []
+    for name, entry in parameters.items():
+        value = entry.get("value")
+        if not changed(value, entry.get("default")):
+            continue
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        options.append(f"--{name} {shlex.quote(str(value).lower() if isinstance(value, bool) else text)}")
+    return " \\\n    ".join(["./nextflow run main.nf -resume", *options])
+
+
+def unknown_genes(files: Mapping[str, Path], asked: object) -> list[str]:
+    """A note on the genes of `report_genes` that the cohort does not hold; none where its genes are not known."""
+    table = table_of(files, "embedding/genes.tsv", ["gene_id", "symbol"])
+    texts = asked if isinstance(asked, list) else str(asked or "").split(",")
+    names = [text.strip() for text in texts if text.strip()]
+    if table is None:
+        return []
+    known = {*table["gene_id"], *table["symbol"]}
+    return [f"report_genes: {name} is no gene expressed in this cohort" for name in names if name not in known]
+
+
 def content_of(
     files: Mapping[str, Path],
     parameters: Mapping[str, Mapping[str, object]],
@@ -277,6 +303,7 @@ def content_of(
         for name in ("cohort/check.json", "qc/qc.json", "embedding/genes.json")
         for note in summary_of(files, name).get("notes", [])
     ]
+    sections = cell_type_sections(files, pictures)
     return {
         "dataset": shown(values.get("dataset", "cohort")),
         "term": shown(values.get("test_term", "age")),
@@ -284,12 +311,14 @@ def content_of(
         "cohort": cohort_facts(files),
         "missing": [part for part, path in PARTS if not any(path in name for name in files)],
         "stop_after": values.get("stop_after"),
-        "cell_types": cell_type_sections(files, pictures),
+        "cell_types": sections,
+        "explorers": explorers(files, [section["id"] for section in sections], alpha=ALPHA),
         "composition": composition_part(files, pictures),
         "comparison": comparison_part(files, pictures),
         "funnel": stages,
         "breaks": breaks(stages),
-        "notes": list(dict.fromkeys(cohort_notes)),
+        "notes": list(dict.fromkeys([*cohort_notes, *unknown_genes(files, values.get("report_genes"))])),
+        "command": reproduce(parameters),
         "qc": qc,
         **qc_content(files),
         "sensitivity": sensitivity_content(files),
@@ -324,7 +353,7 @@ def render(content: Mapping[str, object], template: Path) -> str:
     environment.filters["number"] = number
     # The style is ours, not data: in it an escaped quote would be wrong.
     style = jinja2.utils.markupsafe.Markup((template / "report.css").read_text())
-    return environment.get_template("report.html.j2").render(style=style, **content)
+    return environment.get_template("report.html.j2").render(style=style, scripts=scripts(template), **content)
 
 
 def main(argv: list[str]) -> None:
@@ -333,13 +362,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--parameters", type=Path, required=True, help="params.json: value, default, group of each")
     parser.add_argument("--step-versions", type=Path, nargs="*", default=[], help="versions.json of each step")
     parser.add_argument("--tasks", type=Path, help="what each task asked for and used, .tsv")
-    parser.add_argument("--template", type=Path, required=True, help="folder with report.html.j2 and report.css")
+    parser.add_argument("--template", type=Path, required=True, help="the pipeline's assets/report")
     parser.add_argument("--output", type=Path, required=True, help="report.html")
     parser.add_argument("--pipeline-info", type=Path, required=True, help="folder for params.json and versions.json")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    for name in ("report.html.j2", "report.css"):
+    for name in ("report.html.j2", "report.css", "report.js"):
         if not (args.template / name).is_file():
             raise BadInput(f"--template {args.template}: has no {name}; give the pipeline's assets/report")
     parameters = read_json(args.parameters)
@@ -351,7 +380,7 @@ def main(argv: list[str]) -> None:
     write_json({step["step"]: step for step in sorted(steps, key=str) if step}, args.pipeline_info / "versions.json")
     with atomic_path(args.output) as temporary:
         temporary.write_text(html)
-    write_versions("report", ["jinja2", "pandas", "pillow"], args.versions)
+    write_versions("report", ["jinja2", "pandas", "pillow", "plotly"], args.versions)
 
 
 if __name__ == "__main__":

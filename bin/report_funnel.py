@@ -11,6 +11,10 @@ import pandas as pd
 from published_tree import summary_of, table_of
 
 
+# What goes into each cell type's test: cell types stand side by side, so one's numbers do not follow another's.
+TESTED = ("samples tested", "genes tested")
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step's count of one kind of thing.
@@ -96,10 +100,27 @@ def _cell_type_stages(files: Mapping[str, Path], types: pd.DataFrame | None) -> 
     return stages
 
 
+def _tested_stages(files: Mapping[str, Path], types: pd.DataFrame | None) -> list[Stage]:
+    """Samples and genes that went into each cell type's test of differential expression, where one was made."""
+    stages = []
+    for row in () if types is None else types[types["kept"]].itertuples():
+        summary = summary_of(files, f"cell_types/{row.id}/de_summary.json")
+        if summary.get("status") != "done":
+            continue
+        n_in, n_out, outliers = summary["n_samples_in"], summary["n_samples"], len(summary.get("outlier_samples", ()))
+        # The step names the outliers; all else that it leaves out lacks a value of the design.
+        losses = (("outlier", outliers), ("no value for a column of the design", n_in - n_out - outliers))
+        stages.append(Stage("samples tested", row.cell_type, n_in, n_out, tuple(loss for loss in losses if loss[1])))
+        losses = (("too few counts", summary["n_low_count"]),) if summary["n_low_count"] else ()
+        stages.append(Stage("genes tested", row.cell_type, summary["n_genes_in"], summary["n_tested"], losses))
+    return stages
+
+
 def funnel(files: Mapping[str, Path]) -> dict[str, list[Stage]]:
     """Stages of the run by what is counted, in the order of the steps; parts that were not run have none."""
     filtering = summary_of(files, "cohort/filtering.json")
     genes = table_of(files, "embedding/genes.tsv", ["reason"])
+    types = table_of(files, "cohort/cell_types.tsv", ["id", "cell_type", "kept", "reason"])
     stages = [
         *_stage("donors", "Cohort filter", filtering.get("donors")),
         *_stage("cells", "Cohort filter", filtering.get("cells")),
@@ -108,10 +129,11 @@ def funnel(files: Mapping[str, Path]) -> dict[str, list[Stage]]:
         *_stage("cells", "Quality control", summary_of(files, "qc/qc.json").get("cells")),
         *([] if genes is None else [_by_reason("genes", "Genes for the embedding", genes["reason"])]),
         *_sample_stages(table_of(files, "pseudobulk/samples.tsv", ["donor_id", "n_cells", "kept", "reason"])),
-        *_cell_type_stages(files, table_of(files, "cohort/cell_types.tsv", ["id", "kept", "reason"])),
+        *_cell_type_stages(files, types),
+        *_tested_stages(files, types),
     ]
     by_unit: dict[str, list[Stage]] = {
-        unit: [] for unit in ("donors", "cells", "cell types", "genes", "samples (donor x cell type)")
+        unit: [] for unit in ("donors", "cells", "cell types", "genes", "samples (donor x cell type)", *TESTED)
     }
     for stage in stages:
         by_unit[stage.unit].append(stage)
@@ -129,7 +151,13 @@ def breaks(stages: Mapping[str, list[Stage]]) -> list[str]:
         ]
         found += [
             f"{unit}: {before.n_out:,} left after {before.step}, but {after.n_in:,} went into {after.step}"
-            for before, after in pairwise(chain)
+            for before, after in (() if unit in TESTED else pairwise(chain))
             if before.n_out != after.n_in
         ]
+    expressed = {stage.step: stage.n_out for stage in stages.get("genes", [])}.get("Expressed genes")
+    found += [
+        f"genes: {expressed:,} left after Expressed genes, but {stage.n_in:,} went into the test of {stage.step}"
+        for stage in stages.get("genes tested", [])
+        if expressed is not None and stage.n_in != expressed
+    ]
     return found

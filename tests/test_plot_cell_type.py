@@ -1,5 +1,6 @@
 """Figures of one cell type: what is called is drawn as called, what could not be computed is not drawn."""
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from plot_cell_type import (
     donor_means,
     main,
     most_striking,
+    plot_genes_by_age,
     plot_gsea,
     plot_ora,
     plot_sweep,
@@ -24,7 +26,7 @@ from plot_cell_type import (
 from plot_cell_type import draw as draw_all
 from published_tree import merge_trees
 
-ALL = {"volcano", "ma", "gsea", "ora", "prediction", "sweep"}
+ALL = {"volcano", "ma", "genes", "gsea", "running_sums", "ora", "prediction", "sweep"}
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +38,10 @@ def inputs(tmp_path_factory):
 
 def draw(inputs, out, identifier):
     trees = [str(path / "published") for path in sorted(inputs.iterdir()) if f"-{identifier}" in path.name]
-    main(["--published", *trees, "--id", identifier, "--output", str(out), "--versions", str(out / "v.json")])
-    return {path.stem: path for path in out.glob("*.png")}
+    more = ["--counts", str(inputs / f"counts/{identifier}.h5ad"), "--gene-sets", str(inputs / "gene_sets.gmt")]
+    places = ["--output", str(out), "--versions", str(out / "v.json")]
+    main(["--published", *trees, "--id", identifier, *more, "--genes", "GENE599,nothing", *places])
+    return {path.stem: path for path in (out / "figures").glob("*.png")}
 
 
 def table(inputs, name, identifier="b_cell"):
@@ -62,6 +66,28 @@ def test_descriptions_say_what_the_tables_say(inputs, tmp_path):
 def test_a_cell_type_that_was_not_fitted_gives_no_figure_and_no_error(inputs, tmp_path):
     assert draw(inputs, tmp_path, SLUGS[UNFITTED]) == {}
     assert (tmp_path / "v.json").exists()
+
+
+def test_the_expression_written_is_that_of_the_counts_by_donor(inputs, tmp_path):
+    draw(inputs, tmp_path, "b_cell")
+    written = read_tsv(tmp_path / "expression_by_age.tsv", dtype={"donor_id": str})
+    first = table(inputs, "de.tsv").sort_values("p_value")["gene_id"].head(40).tolist()
+    assert list(written) == ["donor_id", "age_years", "sex", *first, "ENSG00000000599"]
+    counts = anndata.read_h5ad(inputs / "counts/b_cell.h5ad")
+    for row in written.to_dict("records"):
+        own = counts[(counts.obs["donor_id"] == row["donor_id"]).to_numpy()]
+        assert row["age_years"] == own.obs["age_years"].item() and row["sex"] == own.obs["sex"].item()
+        for gene in (first[0], first[-1], "ENSG00000000599"):
+            cpm = (own[:, gene].X.item() + 0.5) / (own.X.sum() + 1) * 1e6
+            assert row[gene] == pytest.approx(np.log2(cpm), rel=1e-5)
+
+
+def test_genes_against_age_are_drawn_with_one_dot_a_donor(inputs):
+    expression = read_tsv(inputs / "expression-b_cell/published/cell_types/b_cell/expression_by_age.tsv")
+    de = table(inputs, "de.tsv").head(2)
+    for ax, gene in zip(plot_genes_by_age(expression, de).axes, de["gene_id"], strict=True):
+        dots = np.concatenate([points.get_offsets() for points in ax.collections])
+        assert sorted(map(tuple, dots)) == pytest.approx(sorted(zip(expression["age_years"], expression[gene])))
 
 
 def test_the_name_of_a_cell_type_is_only_text(inputs, tmp_path):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from checkpoints import read_parquet, write_parquet
+from checkpoints import read_parquet, read_tsv, write_parquet
 from command_line import BadInput
 from inputs.report_inputs import write_inputs
 from plot_embedding import cluster_tables, frame_of, main, outside, plot_categories, plot_values
@@ -25,6 +25,7 @@ def options(inputs, out, **paths):
         "cells": inputs / "merge_qc/published/qc/cells.parquet",
         "donors": inputs / "check_cohort/donors.parquet",
         "pca": inputs / "pca/published/embedding/pca.parquet",
+        "harmony": inputs / "harmony/published/embedding/harmony.parquet",
         "umap": inputs / "umap/published/embedding/umap.parquet",
         "output": out,
         "versions": out / "v.json",
@@ -34,10 +35,25 @@ def options(inputs, out, **paths):
 
 def test_the_script_draws_every_view_and_every_resolution(inputs, tmp_path):
     trees = [str(inputs / f"cluster-{resolution}/published") for resolution in ("1.0", "0.5")]
-    main([*options(inputs, tmp_path), "--clusters", *trees])
+    cells = read_parquet(inputs / "merge_qc/published/qc/cells.parquet")
+    kept = cells.loc[cells["kept"], ["cell_id"]].assign(CD3E=1.5)
+    # By shard, in an order of their own.
+    for name, rows in (("b", kept.iloc[:100]), ("a", kept.iloc[100:])):
+        write_parquet(rows, tmp_path / f"{name}.parquet")
+    shards = [str(tmp_path / f"{name}.parquet") for name in "ab"]
+    main([*options(inputs, tmp_path), "--clusters", *trees, "--genes", *shards])
+    mixing = read_tsv(tmp_path / "embedding/mixing.tsv").set_index(["label", "embedding"])
+    # The same components before and after: the same index.
+    assert len(mixing) == 4 and mixing.loc[("donor", "before Harmony"), "n_labels"] == 28
+    for label in ("donor", "cell type"):
+        assert mixing.loc[(label, "before Harmony"), "median"] == mixing.loc[(label, "after Harmony"), "median"]
+    with Image.open(tmp_path / "embedding/figures/mixing.png") as image:
+        assert f"donor {mixing.loc[('donor', 'after Harmony'), 'median']:.2f} before" in image.text["Description"]
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")}
     views = {f"umap_{view}" for view in ("cell_type", "donor", "sex", "age", "counts", "doublet_score")} | {
-        "pca_cell_type"
+        "pca_cell_type",
+        "mixing",
+        "umap_gene_cd3e",
     }
     assert names == {f"embedding/figures/{view}.png" for view in views} | {
         f"clusters/resolution-{resolution}/figures/umap_cluster.png" for resolution in ("0.5", "1.0")

@@ -1,7 +1,9 @@
 """The report: its numbers are those of the tables, they add up, and nothing in the data can harm the page."""
 
+import html as html_module
 import io
 import re
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from conftest import ROOT
 from inputs.report_inputs import SCRIPT_NAME, SLUGS, UNFITTED, write_inputs
 from plotting import new_figure, save_figure
 from published_tree import merge_trees, table_of
-from report import best_prediction, changed, main, number, top_sets, version_rows
+from report import best_prediction, changed, main, number, top_sets, unknown_genes, version_rows
 from report_comparison import comparison_part, composition_part
 from report_figures import embed, in_folder
 from report_funnel import breaks, funnel
@@ -127,10 +129,15 @@ def test_the_page_is_well_formed_and_has_each_id_once(page):
 
 
 def test_nothing_in_the_data_becomes_markup(page, html):
-    assert not [tag for tag, _ in page.elements if tag in ("script", "b", "iframe")]
+    assert not [tag for tag, _ in page.elements if tag in ("b", "iframe")]
     assert SCRIPT_NAME in " ".join(page.words)
     assert "/data/<cohort>.h5ad" in " ".join(page.words)
-    assert "<script" not in html
+    # Besides the report's own script there is only data, in letters that are no markup.
+    scripts = re.findall(r"<script([^>]*)>(.*?)</script>", html, re.DOTALL)
+    assert len(scripts) == html.count("<script") == len(SLUGS) - 3 + 2
+    for attributes, content in scripts[:-1]:
+        assert 'type="application/gzip"' in attributes and re.fullmatch("[A-Za-z0-9+/=]+", content)
+    assert scripts[-1] == ("", (TEMPLATE / "report.js").read_text())
 
 
 def test_the_page_needs_nothing_from_elsewhere(page, html):
@@ -223,7 +230,14 @@ def test_the_funnel_adds_up_and_is_recomputed_from_the_tables(inputs, page):
         "Cell types",
         "Genes",
         "Samples (donor x cell type)",
+        "Samples tested",
+        "Genes tested",
     ]
+    for name, identifier in SLUGS.items():
+        path = inputs / f"de-{identifier}/published/cell_types/{identifier}/de.tsv"
+        if path.exists() and len(de := read_tsv(path)):
+            assert found["genes tested", name] == (found["genes", "Expressed genes"][1], de["p_value"].notna().sum())
+    assert sum(unit == "genes tested" for unit, _ in found) == 4
 
 
 def test_each_rule_of_quality_control_is_shown_with_its_threshold_and_cells(page, inputs):
@@ -557,3 +571,31 @@ def test_without_an_immune_age_its_reason_is_given(inputs, tmp_path):
     )
     text = " ".join(" ".join(Page(write(inputs, tmp_path, [*trees_of(inputs), tmp_path / "tree"])).words).split())
     assert "No immune age: 8 donors; at least 10 are needed." in text
+
+
+def test_the_command_holds_every_changed_parameter_quoted_for_a_shell(inputs, tmp_path):
+    text = write(inputs, tmp_path)
+    command = html_module.unescape(re.search(r"<pre><code>(.*?)</code></pre>", text, re.DOTALL)[1])
+    words = shlex.split(command)
+    assert words[:4] == ["./nextflow", "run", "main.nf", "-resume"]
+    assert dict(zip(words[4::2], words[5::2], strict=True)) == {
+        "--dataset": "small-example", "--input": "/data/<cohort>.h5ad", "--n_top_genes": "200",
+        "--leiden_resolutions": "0.5,1.0", "--prediction_models": "ridge,elastic_net", "--min_cells_per_sample": "15",
+    }  # fmt: skip
+
+
+def test_the_headline_says_composition_shared_genes_and_immune_age_first(inputs, tmp_path):
+    write_immune_age(tmp_path / "tree/immune_age")
+    text = " ".join(" ".join(Page(write(inputs, tmp_path, [*trees_of(inputs), tmp_path / "tree"])).words).split())
+    patterns = read_json(inputs / "compare_cell_types/published/comparison/comparison_summary.json")["patterns"]
+    findings = text[text.index("Error of predicted age") : text.index("What went into each step")]
+    assert f"Shared ageing genes : {number(patterns['shared'])} genes age alike" in findings
+    assert "with an error of 4.5 (4 to 5) years; guessing the median age: 17.5" in findings
+    assert "Composition :" in findings
+
+
+def test_a_gene_asked_for_that_the_cohort_does_not_hold_is_named(inputs):
+    files = merge_trees(trees_of(inputs))
+    note = "report_genes: NOPE is no gene expressed in this cohort"
+    assert unknown_genes(files, "GENE1, ENSG00000000002,NOPE") == unknown_genes(files, ["NOPE"]) == [note]
+    assert unknown_genes(files, None) == [] and unknown_genes({}, "NOPE") == []

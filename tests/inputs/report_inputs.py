@@ -13,10 +13,15 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
+import anndata
+
 import compare_cell_types
-from checkpoints import unique_slugs, write_json, write_parquet, write_tsv
+from cell_type_samples import read_samples
+from checkpoints import read_tsv, unique_slugs, write_h5ad, write_json, write_parquet, write_tsv
 from composition import compare_donors
+from gene_sets import write_gmt
 from merge_qc import rule_table
+from plot_cell_type import expression_by_age
 from qc_rules import Thresholds
 
 SCRIPT_NAME = '<script>alert("age")</script> & co'
@@ -250,6 +255,10 @@ def write_embedding(out: Path, cells: pd.DataFrame, rng: np.random.Generator) ->
     pcs = pd.DataFrame(centres[code] + rng.normal(0, 1, (len(kept), 10)), columns=[f"PC{i + 1}" for i in range(10)])
     ids = kept[["cell_id"]]
     write_parquet(pd.concat([ids, pcs.astype(np.float32)], axis=1), out / "pca/published/embedding/pca.parquet")
+    harmony = pcs.rename(columns=lambda name: name.replace("PC", "H"))
+    write_parquet(
+        pd.concat([ids, harmony.astype(np.float32)], axis=1), out / "harmony/published/embedding/harmony.parquet"
+    )
     umap = np.array([(0, 0), (8, 1), (3, 8), (10, 9), (-5, 7)])[code] + rng.normal(0, 1, (len(kept), 2))
     umap = pd.DataFrame(umap.astype(np.float32), columns=["UMAP1", "UMAP2"])
     write_parquet(pd.concat([ids, umap], axis=1), out / "umap/published/embedding/umap.parquet")
@@ -376,6 +385,33 @@ def write_statistics(out: Path, name: str, rng: np.random.Generator) -> None:
     )
 
 
+def write_expression(out: Path, donors: pd.DataFrame) -> None:
+    """Counts of the fitted cell types, gene sets of their symbols, and the expression of their first genes."""
+    rng = np.random.default_rng(1)
+    kept = donors[donors["kept"]].reset_index(drop=True)
+    genes = pd.DataFrame(
+        {"symbol": [f"GENE{i}" for i in range(600)]},
+        index=pd.Index([f"ENSG{i:011d}" for i in range(600)], name="gene_id"),
+    )
+    write_gmt(
+        {f"HALLMARK_{name}": [f"GENE{i}" for i in rng.choice(600, 30, replace=False)] for name in HALLMARKS},
+        out / "gene_sets.gmt",
+    )
+    for name in KEPT:
+        if name == UNFITTED:
+            continue
+        identifier = SLUGS[name]
+        obs = kept[["donor_id", "age_years", "sex"]].assign(cell_type=name, n_cells=50)
+        obs.index = pd.Index(identifier + "|" + obs["donor_id"], name="sample_id")
+        counts = rng.poisson(rng.lognormal(3, 1, 600), (len(obs), 600)).astype(np.int64)
+        path = out / f"counts/{identifier}.h5ad"
+        write_h5ad(anndata.AnnData(X=counts, obs=obs, var=genes), path)
+        folder = f"published/cell_types/{identifier}"
+        de = read_tsv(out / f"de-{identifier}" / folder / "de.tsv", dtype={"gene_id": str})
+        table = expression_by_age(read_samples(path), de, [])
+        write_tsv(table, out / f"expression-{identifier}" / folder / "expression_by_age.tsv")
+
+
 def write_predictions(out: Path, name: str, ages: pd.Series, rng: np.random.Generator) -> list[dict]:
     """Predictions of one cell type for each model and alpha; returns rows of prediction_summary.tsv."""
     identifier, rows = SLUGS[name], []
@@ -460,6 +496,7 @@ def write_inputs(out: Path) -> None:
                 write_tsv(pd.DataFrame(columns=list(columns)), out / folder / f"{table}.tsv")
             write_json(facts, out / folder / "predict_age_summary.json")
             summary.append(facts)
+    write_expression(out, donors)
     write_comparison(out, donors, cells)
     write_tsv(pd.DataFrame(summary), out / "summarize_predictions/published/prediction_summary.tsv")
     defaults = {

@@ -4,20 +4,24 @@ process PLOT_CELL_TYPE {
     container "${task.ext.container}"
 
     input:
-    tuple val(meta), path(results, stageAs: 'results_?')
+    tuple val(meta), path(results, stageAs: 'results_?'), path(counts), path(gene_sets)
 
     output:
     tuple val(meta), path('published/**'), emit: published, optional: true
     path 'versions.json', emit: versions
 
     script:
+    def genes = (params.report_genes instanceof List ? params.report_genes.join(',') : "${params.report_genes ?: ''}").replace("'", "'\\''")
     """
-    # uses: checkpoints.py command_line.py plotting.py published_tree.py
+    # uses: age_models.py cell_type_samples.py checkpoints.py command_line.py gene_set_curves.py gene_sets.py gsea.py plotting.py published_tree.py skipped.py
     # environment: ${task.ext.environment}
     plot_cell_type.py \\
         --published ${results} \\
         --id '${meta.id}' \\
-        --output 'published/cell_types/${meta.id}/figures'
+        --counts '${counts}' \\
+        --gene-sets '${gene_sets}' \\
+        --genes '${genes}' \\
+        --output 'published/cell_types/${meta.id}'
     """
 
     stub:

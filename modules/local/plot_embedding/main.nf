@@ -4,7 +4,7 @@ process PLOT_EMBEDDING {
     container "${task.ext.container}"
 
     input:
-    tuple val(meta), path(cells), path(donors), path(pca), path(umap), path(clusters, stageAs: 'clusters_?')
+    tuple val(meta), path(cells), path(donors), path(pca), path(harmony), path(umap), path(clusters, stageAs: 'clusters_?'), path(genes)
 
     output:
     tuple val(meta), path('published/**'), emit: published
@@ -12,13 +12,16 @@ process PLOT_EMBEDDING {
 
     script:
     """
-    # uses: checkpoints.py command_line.py plotting.py
+    # uses: checkpoints.py command_line.py harmony.py mixing.py plotting.py
     # environment: ${task.ext.environment}
     plot_embedding.py \\
         --cells '${cells}' \\
         --donors '${donors}' \\
         --pca '${pca}' \\
+        --harmony '${harmony}' \\
+        --batch-column '${params.batch_column.replace("'", "'\\''")}' \\
         --umap '${umap}' \\
+        --genes ${genes} \\
         --clusters ${clusters} \\
         --output published
     """

@@ -89,6 +89,8 @@ workflow CELL_TYPES {
             .mix(GSEA.out.published, OVERREPRESENTATION.out.published, PREDICT_AGE.out.published)
             .map { meta, files -> [meta.subMap('id', 'cell_type', 'samples'), publishedFolder(files)] }
             .groupTuple(size: 3 + fits.size(), sort: { folder -> folder.toString() })
+            .join(samples)
+            .combine(gene_sets)
     )
 
     emit:

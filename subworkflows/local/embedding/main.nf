@@ -8,8 +8,9 @@ include { HARMONY        } from '../../../modules/local/harmony'
 include { NEIGHBORS      } from '../../../modules/local/neighbors'
 include { UMAP           } from '../../../modules/local/umap'
 include { CLUSTER        } from '../../../modules/local/cluster'
+include { GENE_EXPRESSION } from '../../../modules/local/gene_expression'
 include { PLOT_EMBEDDING } from '../../../modules/local/plot_embedding'
-include { inOrder; numbersOf; publishedFolder; reaches } from '../parameters'
+include { inOrder; listOf; numbersOf; publishedFolder; reaches } from '../parameters'
 
 workflow EMBEDDING {
     take:
@@ -42,9 +43,11 @@ workflow EMBEDDING {
         clusters = CLUSTER.out.published
         cluster_versions = CLUSTER.out.versions
     }
+    GENE_EXPRESSION(shards.filter { listOf(params.report_genes) })
     PLOT_EMBEDDING(
-        cells.join(donors).join(PCA.out.pca).join(UMAP.out.umap)
+        cells.join(donors).join(PCA.out.pca).join(HARMONY.out.harmony).join(UMAP.out.umap)
             .combine(clusters.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [folders] })
+            .combine(GENE_EXPRESSION.out.genes.map { _meta, table -> table }.toSortedList { one, other -> one.name <=> other.name }.map { tables -> [tables] })
     )
 
     emit:
@@ -54,6 +57,7 @@ workflow EMBEDDING {
     )
     versions = RANK_GENES.out.versions.mix(
         SELECT_GENES.out.versions, NORMALIZE.out.versions, PCA.out.versions, HARMONY.out.versions,
-        NEIGHBORS.out.versions, UMAP.out.versions, cluster_versions, PLOT_EMBEDDING.out.versions
+        NEIGHBORS.out.versions, UMAP.out.versions, cluster_versions, GENE_EXPRESSION.out.versions,
+        PLOT_EMBEDDING.out.versions
     )
 }

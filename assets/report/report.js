@@ -1,0 +1,336 @@
+// Makes the report's figures and tables of genes interactive. Without it the page still holds the still figures and
+// the genes with the smallest p. Nothing is fetched: data and plotly.js are in the page, compressed.
+"use strict";
+(() => {
+  const PAGE = 25; // rows of a table at a time
+  const MOST_DRAWN = 2500; // dots of a figure: SVG stays quick
+  const MOST_NAMED = 12; // hits of a search that are named in the figures
+  const COLUMNS = ["symbol", "gene_id", "base_mean", "log2_fold_change", "lfc_se", "p_value", "padj", "robust"];
+  const TINY = 1e-300;
+  const byId = (id) => document.getElementById(id);
+
+  // ---- what is embedded ----
+  async function unpack(id) {
+    const bytes = Uint8Array.from(atob(byId(id).textContent), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  }
+
+  let library = null;
+  function loadPlotly() {
+    library ??= unpack("plotly").then((text) => {
+      const script = document.createElement("script");
+      script.text = text;
+      document.head.append(script);
+      return window.Plotly;
+    });
+    return library;
+  }
+
+  // ---- numbers and colours ----
+  function shown(value) {
+    if (value === null || value === undefined) return "–";
+    const size = Math.abs(value);
+    if (value !== 0 && (size < 0.001 || size >= 1e6)) return value.toExponential(1);
+    return size >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
+  }
+
+  function look() {
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name) => style.getPropertyValue(`--${name}`).trim();
+    return Object.fromEntries(["paper", "ink", "soft", "line", "up", "down", "other", "hit"].map((n) => [n, colour(n)]));
+  }
+
+  const coarse = matchMedia("(pointer: coarse)");
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const CONFIG = { displaylogo: false, responsive: true, modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]] };
+
+  function layout(colours, x, y, extra = {}) {
+    const axis = { gridcolor: colours.line, linecolor: colours.soft, zerolinecolor: colours.soft, automargin: true };
+    return {
+      font: { color: colours.ink, size: 13 }, paper_bgcolor: colours.paper, plot_bgcolor: colours.paper,
+      margin: { l: 55, r: 10, t: 30, b: 50 }, hovermode: "closest", dragmode: coarse.matches ? false : "zoom",
+      xaxis: { ...axis, title: { text: x }, ...extra.xaxis }, yaxis: { ...axis, title: { text: y }, ...extra.yaxis },
+      legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, annotations: extra.annotations || [],
+      transition: { duration: still.matches ? 0 : undefined },
+    };
+  }
+
+  // ---- one cell type ----
+  class Explorer {
+    constructor(root) {
+      this.root = root;
+      this.id = root.dataset.type;
+      this.unit = root.dataset.unit;
+      this.term = root.dataset.term;
+      this.alpha = Number(root.dataset.alpha);
+      this.part = (name) => root.querySelector(`[data-part="${name}"]`);
+      this.page = 0;
+      this.order = { column: "p_value", down: false };
+      this.chosen = null;
+    }
+
+    async open() {
+      if (this.data) return;
+      this.data = JSON.parse(await unpack(`data-${this.id}`));
+      const data = this.data;
+      this.names = data.symbol.map((symbol, i) => symbol || data.gene_id[i]);
+      this.search = this.names.map((name, i) => `${name}\n${data.gene_id[i]}`.toLowerCase());
+      this.rows = this.names.map((_, i) => i);
+      this.plotly = await loadPlotly();
+      this.listen();
+      this.fill();
+      this.choose(this.rows.length ? 0 : null);
+      await this.drawing;
+      this.root.dataset.ready = "yes";
+    }
+
+    values(i) {
+      return this.data.expression?.genes[this.data.gene_id[i]];
+    }
+
+    called(i) {
+      const p = this.data.padj[i];
+      return p !== null && p < this.alpha;
+    }
+
+    listen() {
+      const box = this.part("search");
+      box.addEventListener("input", () => this.find(box.value));
+      box.addEventListener("keydown", (event) => {
+        if (event.key === "Enter" && this.rows.length) this.choose(this.rows[0]);
+      });
+      this.part("table").querySelectorAll("thead th").forEach((heading) => {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.append(...heading.childNodes);
+        heading.append(button);
+        button.addEventListener("click", () => {
+          const column = heading.dataset.column;
+          const text = column === "symbol" || column === "gene_id";
+          const same = this.order.column === column;
+          this.order = { column, down: same ? !this.order.down : !text && !column.startsWith("p") };
+          this.page = 0;
+          this.fill();
+        });
+      });
+      this.part("previous").addEventListener("click", () => this.turn(-1));
+      this.part("next").addEventListener("click", () => this.turn(1));
+      this.part("download").addEventListener("click", () => this.download());
+    }
+
+    find(text) {
+      const words = text.trim().toLowerCase();
+      this.rows = this.names.map((_, i) => i).filter((i) => this.search[i].includes(words));
+      this.hits = words ? this.rows.slice(0, MOST_NAMED) : [];
+      this.page = 0;
+      this.fill();
+      const exact = this.rows.find((i) => this.search[i].split("\n").includes(words));
+      if (exact !== undefined) this.choose(exact);
+      else this.draw();
+    }
+
+    // The order of the table: by the column, genes without a number last, ties by p as they came.
+    sorted() {
+      const { column, down } = this.order;
+      const values = column === "symbol" ? this.names : this.data[column];
+      const sign = down ? -1 : 1;
+      const compare = (a, b) => {
+        if (values[a] === null || values[b] === null) return (values[a] === null) - (values[b] === null);
+        if (typeof values[a] === "string") return sign * values[a].localeCompare(values[b], "en", { numeric: true });
+        return sign * (values[a] - values[b]);
+      };
+      return [...this.rows].sort((a, b) => compare(a, b) || a - b);
+    }
+
+    fill() {
+      const all = this.sorted();
+      const rows = all.slice(this.page * PAGE, (this.page + 1) * PAGE);
+      const body = this.part("table").tBodies[0];
+      body.replaceChildren(...rows.map((i) => this.row(i)));
+      this.part("table").querySelectorAll("thead th").forEach((heading) => {
+        const own = heading.dataset.column === this.order.column;
+        if (own) heading.setAttribute("aria-sort", this.order.down ? "descending" : "ascending");
+        else heading.removeAttribute("aria-sort");
+      });
+      const first = all.length ? this.page * PAGE + 1 : 0;
+      this.part("count").textContent = all.length
+        ? `Genes ${first} to ${first + rows.length - 1} of ${all.length.toLocaleString("en")}`
+        : "No gene of this name is in the page";
+      this.part("previous").disabled = this.page === 0;
+      this.part("next").disabled = (this.page + 1) * PAGE >= all.length;
+    }
+
+    row(i) {
+      const row = document.createElement("tr");
+      COLUMNS.forEach((column) => {
+        const value = this.data[column][i];
+        const cell = document.createElement(column === "symbol" ? "th" : "td");
+        if (column === "symbol") {
+          cell.scope = "row";
+          const button = document.createElement("button");
+          button.type = "button";
+          button.className = "gene";
+          button.textContent = this.names[i];
+          button.setAttribute("aria-pressed", String(i === this.chosen));
+          button.addEventListener("click", () => this.choose(i));
+          cell.append(button);
+        } else if (column === "gene_id") cell.textContent = value;
+        else if (column === "robust") cell.textContent = value ? "yes" : "no";
+        else {
+          cell.className = "n";
+          cell.textContent = shown(value);
+        }
+        row.append(cell);
+      });
+      return row;
+    }
+
+    turn(by) {
+      this.page += by;
+      this.fill();
+    }
+
+    download() {
+      const line = (i) => COLUMNS.map((column) => this.data[column][i] ?? "NA").join("\t");
+      const text = [COLUMNS.join("\t"), ...this.sorted().map(line), ""].join("\n");
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([text], { type: "text/tab-separated-values" }));
+      link.download = `${this.id}_genes.tsv`;
+      link.click();
+      URL.revokeObjectURL(link.href);
+    }
+
+    choose(i) {
+      this.chosen = i;
+      this.part("table").querySelectorAll("button.gene").forEach((button) => {
+        button.setAttribute("aria-pressed", String(i !== null && button.textContent === this.names[i]));
+      });
+      if (i !== null) {
+        const d = this.data;
+        this.part("said").textContent =
+          `${this.names[i]}: log2 fold change ${shown(d.log2_fold_change[i])} ${this.unit}, adjusted p ${shown(d.padj[i])}, ` +
+          `mean count ${shown(d.base_mean[i])}.`;
+      }
+      this.draw();
+    }
+
+    // Dots to draw: as many called genes as fit, and of the others every so many; the rest can be searched.
+    drawn() {
+      const n = this.names.length;
+      const called = Math.min(this.data.n_called, MOST_DRAWN - 500);
+      const step = Math.max(1, Math.ceil((n - called) / (MOST_DRAWN - called)));
+      return this.names.map((_, i) => i).filter((i) => i < called || (i - called) % step === 0);
+    }
+
+    draw() {
+      this.drawing = this.drawGenes().then(() => this.drawAge());
+      return this.drawing;
+    }
+
+    async drawGenes() {
+      const d = this.data;
+      const colours = look();
+      const kinds = [
+        ["not called", (i) => !this.called(i), colours.other, "circle", 4],
+        [`up with ${this.term}`, (i) => this.called(i) && d.log2_fold_change[i] > 0, colours.up, "triangle-up", 7],
+        [`down with ${this.term}`, (i) => this.called(i) && d.log2_fold_change[i] <= 0, colours.down, "triangle-down", 7],
+      ];
+      const height = (i) => -Math.log10(Math.max(d.p_value[i], TINY));
+      const hits = [...new Set([...(this.hits || []), ...(this.chosen === null ? [] : [this.chosen])])];
+      const places = {
+        volcano: [(i) => d.log2_fold_change[i], height, `log2 fold change ${this.unit}`, "-log10 p", {}],
+        ma: [(i) => d.base_mean[i], (i) => d.log2_fold_change[i], "Mean count (normalised)",
+          `log2 fold change ${this.unit}`, { xaxis: { type: "log" } }],
+      };
+      for (const [name, [x, y, xTitle, yTitle, extra]] of Object.entries(places)) {
+        const trace = (rows, rest) => ({
+          type: "scatter", x: rows.map(x), y: rows.map(y), customdata: rows,
+          text: rows.map((i) => `${this.names[i]}<br>log2 fold change ${shown(d.log2_fold_change[i])}<br>adjusted p ${shown(d.padj[i])}`),
+          hovertemplate: "%{text}<extra></extra>", ...rest,
+        });
+        const traces = kinds.map(([label, belongs, color, symbol, size]) =>
+          trace(this.drawn().filter(belongs), { name: label, mode: "markers", marker: { color, symbol, size, opacity: 0.8 } }));
+        traces.push(trace(hits, {
+          name: "found", mode: "markers", showlegend: false,
+          marker: { color: "rgba(0,0,0,0)", symbol: "circle", size: 13, line: { color: colours.hit, width: 2.5 } },
+        }));
+        const annotations = hits.map((i) => ({
+          x: name === "ma" ? Math.log10(x(i)) : x(i), y: y(i), text: this.names[i], showarrow: true, arrowhead: 0, ax: 0, ay: -22,
+          font: { color: colours.ink }, bgcolor: colours.paper, arrowcolor: colours.hit,
+        }));
+        const area = this.part(name);
+        await this.plotly.react(area, traces, layout(colours, xTitle, yTitle, { ...extra, annotations }), CONFIG);
+        this.dress(area);
+        if (!area.dataset.listens) {
+          area.dataset.listens = "yes";
+          area.on("plotly_click", (event) => this.choose(event.points[0].customdata));
+        }
+      }
+    }
+
+    async drawAge() {
+      const area = this.part("age");
+      const words = this.part("age-said");
+      const values = this.chosen === null ? null : this.values(this.chosen);
+      area.hidden = !values;
+      if (!values) {
+        if (this.chosen !== null) {
+          words.textContent = `${this.names[this.chosen]}: this page holds the donors' expression of ` +
+            `${Object.keys(this.data.expression?.genes || {}).length} genes, and not of this one. ` +
+            "Name it in --report_genes, or take its counts from pseudobulk/pseudobulk.h5ad.";
+        }
+        return;
+      }
+      const { donor_id: donors, age_years: ages, sex } = this.data.expression;
+      const colours = look();
+      const symbols = ["circle", "diamond", "square", "cross"];
+      const marks = [colours.down, colours.up, colours.soft, colours.other];
+      const traces = [...new Set(sex)].sort().map((kind, k) => {
+        const rows = donors.map((_, i) => i).filter((i) => sex[i] === kind);
+        return {
+          type: "scatter", mode: "markers", name: kind, x: rows.map((i) => ages[i]), y: rows.map((i) => values[i]),
+          text: rows.map((i) => donors[i]), hovertemplate: "%{text}<br>%{x} years<br>%{y} log2 CPM<extra></extra>",
+          marker: { color: marks[k % 4], symbol: symbols[k % 4], size: 8, opacity: 0.8 },
+        };
+      });
+      words.textContent = `${this.names[this.chosen]}: log2 counts per million of ${donors.length} donors by age. Each dot is a donor.`;
+      await this.plotly.react(area, traces, layout(colours, "Age (years)", `${this.names[this.chosen]}, log2 CPM`), CONFIG);
+      this.dress(area);
+    }
+
+    // plotly.js marks its drawings in no way that a screen reader knows: the figure's words and the table do.
+    dress(area) {
+      area.querySelectorAll("svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
+    }
+  }
+
+  const explorers = new Map();
+  function openIn(details) {
+    details.querySelectorAll("[data-type]").forEach((root) => {
+      if (!explorers.has(root)) explorers.set(root, new Explorer(root));
+      explorers.get(root).open();
+    });
+  }
+
+  // A link to a closed cell type opens it.
+  function follow() {
+    const target = location.hash && byId(decodeURIComponent(location.hash.slice(1)));
+    if (target?.tagName === "DETAILS") {
+      target.open = true;
+      target.scrollIntoView();
+    }
+  }
+
+  if (!("DecompressionStream" in window)) return;
+  document.documentElement.classList.add("js");
+  document.querySelectorAll("details").forEach((details) => {
+    details.addEventListener("toggle", () => details.open && openIn(details));
+    if (details.open) openIn(details);
+  });
+  addEventListener("hashchange", follow);
+  follow();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    explorers.forEach((explorer) => explorer.data && explorer.draw());
+  });
+})();

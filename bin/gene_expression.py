@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Expression in each kept cell of a shard of the genes that the reader asked for.
+
+In: a shard of raw counts, its quality control. Out: a Parquet table: cell_id, and a column a gene found, the
+log(1 + counts per `--target-sum`) that the embedding is built from. Genes that the cohort does not hold have none.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from checkpoints import write_parquet, write_versions
+from command_line import run
+from normalize import log_normalize
+from shard_file import donor_counts, read_kept, read_shard
+
+
+def asked(gene_ids: np.ndarray, symbols: np.ndarray, genes: list[str]) -> dict[str, int]:
+    """Place of each gene asked for, by symbol or id, under the name that it is shown by.
+
+    Its symbol, or its id where it has none or another gene asked for has the same.
+    """
+    places = np.flatnonzero(np.isin(gene_ids, genes) | np.isin(symbols, genes))
+    names = pd.Series(symbols[places], dtype=object)
+    unclear = names.duplicated(keep=False) | (names == "")
+    return dict(zip(names.where(~unclear, gene_ids[places]), places.tolist(), strict=True))
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shard", type=Path, required=True)
+    parser.add_argument("--cells", type=Path, required=True, help="quality control of the shard")
+    parser.add_argument("--genes", required=True, help="symbols or ids, comma-separated")
+    parser.add_argument("--target-sum", type=float, default=10_000)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--versions", type=Path, default=Path("versions.json"))
+    args = parser.parse_args(argv)
+
+    shard = read_shard(args.shard)
+    kept = read_kept(shard, args.cells)
+    wanted = [gene.strip() for gene in args.genes.split(",") if gene.strip()]
+    places = asked(np.asarray(shard.gene_ids, dtype=object), np.asarray(shard.symbols, dtype=object), wanted)
+    selected = np.zeros(len(shard.gene_ids), dtype=bool)
+    selected[list(places.values())] = True
+    parts = [np.zeros((0, len(places)), dtype=np.float32)]
+    for _, rows, counts in donor_counts(shard):
+        parts.append(log_normalize(counts[kept[rows]], selected, target_sum=args.target_sum).toarray())
+    # Columns of the parts are in the order of the genes in the shard, as places are.
+    values = pd.DataFrame(np.concatenate(parts), columns=list(places))
+    values.insert(0, "cell_id", np.asarray(shard.cell_ids, dtype=object)[kept])
+    write_parquet(values, args.output)
+    write_versions("gene_expression", ["numpy", "pandas", "scipy"], args.versions)
+
+
+if __name__ == "__main__":
+    run(main)

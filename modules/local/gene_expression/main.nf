@@ -1,0 +1,32 @@
+process GENE_EXPRESSION {
+    tag "$meta.id"
+    label 'process_low'
+    memory { (768.MB + 20.B * shard.size()) * 2 ** (task.attempt - 1) }
+    container "${task.ext.container}"
+
+    input:
+    tuple val(meta), path(shard), path(cells)
+
+    output:
+    tuple val(meta), path('*_step-expression_genes.parquet'), emit: genes
+    path 'versions.json', emit: versions
+
+    script:
+    def genes = (params.report_genes instanceof List ? params.report_genes.join(',') : "${params.report_genes ?: ''}").replace("'", "'\\''")
+    """
+    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py normalize.py shard_file.py
+    # environment: ${task.ext.environment}
+    gene_expression.py \\
+        --shard '${shard}' \\
+        --cells '${cells}' \\
+        --genes '${genes}' \\
+        --target-sum ${params.target_sum} \\
+        --output 'dataset-${params.dataset}_${meta.id}_step-expression_genes.parquet'
+    """
+
+    stub:
+    """
+    touch 'dataset-${params.dataset}_${meta.id}_step-expression_genes.parquet'
+    echo '{}' > versions.json
+    """
+}
