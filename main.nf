@@ -2,6 +2,7 @@
 // How gene expression changes with age in each immune cell type of a large single-cell cohort.
 
 include { checkedParameters; helpText; inOrder; publishedFolder; readSchema; reaches; runDescription; runGraph; taskCosts } from './subworkflows/local/parameters'
+include { claimOutdir; publish } from './subworkflows/local/publish'
 include { COHORT          } from './subworkflows/local/cohort'
 include { CELLS           } from './subworkflows/local/cells'
 include { EMBEDDING       } from './subworkflows/local/embedding'
@@ -21,11 +22,13 @@ workflow {
         return
     }
     checkedParameters(params)
+    claimOutdir(params.outdir)
     description = channel.of(runDescription(params)).collectFile(name: 'params.json').first()
 
     // Every task's results, [ meta, [ published files ] ], and every list of versions, that the report gathers.
     published = channel.empty()
     versions  = channel.empty()
+    last      = channel.empty() // results that the report does not show
 
     if (params.pseudobulk) {
         CHECK_PSEUDOBULK(channel.of([[id: 'all'], file(params.pseudobulk, checkIfExists: true)]))
@@ -85,6 +88,7 @@ workflow {
                     .combine(description)
                     .map { all_shards, folders, meta, table_of_donors, parameters -> [meta, all_shards, folders, table_of_donors, parameters] }
             )
+            last     = last.mix(EXPORT_H5AD.out.published)
             versions = versions.mix(EXPORT_H5AD.out.versions)
         }
     }
@@ -119,5 +123,7 @@ workflow {
             versions.toList().map { files -> taskCosts(files) }.collectFile(name: 'tasks.tsv'),
             channel.fromPath("${projectDir}/assets/report/*").toSortedList(),
         )
+        last = last.mix(REPORT.out.published)
     }
+    published.mix(last).subscribe { _meta, files -> publish(files, params.outdir, params.publish_mode) }
 }

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from checkpoints import VARYING, write_json, write_parquet, write_versions
-from cohort_file import column_names, find_counts, nearest, open_cohort, read_table, symbols_of
+from cohort_file import column_names, find_counts, nearest, open_cohort, read_table, symbols_of, unchanged
 from command_line import BadInput, run
+from hostile_names import clean_genes, clean_labels
 
 # "45-year-old stage", "45-year-old human stage", "45-year-old", "45 years", "45 y", "45"
 _YEARS = re.compile(
@@ -112,6 +113,7 @@ def repeated(names: np.ndarray) -> str:
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cohort", type=Path, required=True, help="h5ad")
+    parser.add_argument("--sha256", default="", help="of the cohort; a file that is another by now is refused")
     parser.add_argument("--counts-layer", default="auto")
     parser.add_argument("--donor-column", default="donor_id")
     parser.add_argument("--cell-type-column", default="cell_type")
@@ -125,7 +127,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     source = args.cohort.resolve()
-    with open_cohort(source) as file:
+    with unchanged(source, args.sha256), open_cohort(source) as file:
         names = column_names(file, "obs")
         wanted = {
             "donor_column": args.donor_column,
@@ -148,6 +150,10 @@ def main(argv: list[str]) -> None:
         obs, var = read_table(file, "obs"), read_table(file, counts.var_path)
 
     cell_ids, gene_ids = obs.index.astype(str).to_numpy(dtype=object), var.index.astype(str).to_numpy(dtype=object)
+    notes = []
+    for column, what in ((args.donor_column, "donor"), (args.cell_type_column, "cell type")):
+        obs[column], changes = clean_labels(obs[column], what=what)
+        notes += changes
     if (len(cell_ids), len(gene_ids)) != (counts.n_cells, counts.n_genes):
         problems.append(
             f"{layer} is {counts.n_cells} x {counts.n_genes}, but obs and var name {len(cell_ids)} cells and "
@@ -173,6 +179,7 @@ def main(argv: list[str]) -> None:
         raise BadInput(f"{source}: " + " | ".join(problems))
 
     symbols = symbols_of(var)
+    gene_ids, symbols = clean_genes(gene_ids, symbols)
     text = {
         column: obs[column].astype(object).map(lambda value: value if pd.isna(value) else str(value)).to_numpy()
         for column in (args.donor_column, args.cell_type_column)
@@ -191,6 +198,8 @@ def main(argv: list[str]) -> None:
         pd.DataFrame({"position": np.arange(len(gene_ids)), "gene_id": gene_ids, "symbol": symbols}), args.output_genes
     )
     n_symbols = int((symbols != "").sum())
+    if not n_symbols:
+        notes.append("the file gives no gene symbols: steps that need them leave out what they cannot do")
     check = {
         "counts_layer": layer,
         "counts": vars(counts),
@@ -199,9 +208,7 @@ def main(argv: list[str]) -> None:
         "n_donors": len(donors),
         "n_cell_types": int(cells["cell_type"].nunique()),
         "n_symbols": n_symbols,
-        "notes": []
-        if n_symbols
-        else ["the file gives no gene symbols: steps that need them leave out what they cannot do"],
+        "notes": notes,
     }
     write_json(check, args.output_check)
     write_versions("check_cohort", ["anndata", "h5py", "pandas"], args.versions)

@@ -169,11 +169,17 @@ def problemsOf(given, schema) {
         problems << "--stop_after ${given.stop_after}: has nothing to do with --pseudobulk, which starts after it; leave one out"
     }
     def local_input = given.input && !(given.input ==~ '[a-z]+://.*') ? given.input : null
+    if (given.input ==~ 'http://.*' && "${given.allow_http}" != 'true') {
+        problems << "--input ${given.input}: only https:// is protected on the way; give such an address, or --allow_http true"
+    }
     if (given.pseudobulk && given.published_clocks) {
         problems << "--published_clocks ${given.published_clocks}: needs single cells, which --pseudobulk has not; leave it out"
     }
     [input: local_input, pseudobulk: given.pseudobulk, published_clocks: given.published_clocks].each { name, path ->
-        if (path && !file(path, glob: false).exists()) {
+        if (path ==~ /(?s).*[\r\n].*/) {
+            problems << "--${name} ${path.replaceAll(/[\r\n]+/, ' ')}: has a line break in its name; rename it"
+        }
+        else if (path && !file(path, glob: false).exists()) {
             problems << "--${name} ${path}: there is no such file; check the path"
         }
     }
