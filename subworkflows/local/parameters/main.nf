@@ -169,8 +169,10 @@ def problemsOf(given, schema) {
         problems << "--stop_after ${given.stop_after}: has nothing to do with --pseudobulk, which starts after it; leave one out"
     }
     def local_input = given.input && !(given.input ==~ '[a-z]+://.*') ? given.input : null
-    if (given.input ==~ 'http://.*' && "${given.allow_http}" != 'true') {
-        problems << "--input ${given.input}: only https:// is protected on the way; give such an address, or --allow_http true"
+    given.subMap('input', 'enrichr_url').each { name, address ->
+        if ("${address}".startsWith('http://') && "${given.allow_http}" != 'true') {
+            problems << "--${name} ${address}: only https:// is protected on the way; give such an address, or --allow_http true"
+        }
     }
     if (given.pseudobulk && given.published_clocks) {
         problems << "--published_clocks ${given.published_clocks}: needs single cells, which --pseudobulk has not; leave it out"
