@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from engine import ROOT, results, trace
-from fault_runs import wait_until
+from engine import ROOT, trace
+from fault_runs import published, wait_until
 from slurm_cluster import slurm_cluster
 
 OPTIONS = {
@@ -76,7 +76,11 @@ def jobs_of(log, process):
 
 
 def test_a_run_on_slurm_gives_the_same_bytes_after_cancelled_jobs_a_lost_node_and_an_interrupted_engine(run, reference):
-    assert results(run.folder / "results") == reference.results
+    """All but the report's table of parameters, which says what the cluster was asked for."""
+    found = published(run.folder / "results")
+    rows = re.compile(rb'<tr[^>]*><th scope="row"><code>(?:slurm|max)_\w+</code>.*?</tr>', re.DOTALL)
+    page, expected = (rows.sub(b"", files["report.html"]) for files in (found, reference.results))
+    assert found | {"report.html": page} == reference.results | {"report.html": expected}
 
 
 def test_a_cancelled_job_and_a_lost_node_are_tried_again(run):
