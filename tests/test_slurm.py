@@ -35,16 +35,21 @@ class Run:
         arguments = ["-resume", "-profile", "slurm", "-c", "impatient.config"]
         options = OPTIONS | {"slurm_scratch": str(scratch)}
         head = reference.start(folder, *arguments, prefix=("env", f"SLURM_CONF={cluster.folder}/slurm.conf"), **options)
-        cluster.call("scancel", cluster.running("SPLIT_COHORT"))
-        cluster.running("QC_CELLS")
-        cluster.call("scontrol", "update", f"NodeName={cluster.host}", "State=DOWN", "Reason=test")
-        wait_until(lambda: not cluster.jobs(running=True))
-        cluster.call("scontrol", "update", f"NodeName={cluster.host}", "State=RESUME")
-        cluster.running("DIFFERENTIAL_EXPRESSION")
-        self.jobs_before = cluster.jobs()
-        head.send_signal(signal.SIGINT)
-        self.code = head.wait(timeout=120)
-        wait_until(lambda: not cluster.jobs(), seconds=60)
+        try:
+            cluster.call("scancel", cluster.running("SPLIT_COHORT"))
+            cluster.running("QC_CELLS")
+            cluster.call("scontrol", "update", f"NodeName={cluster.host}", "State=DOWN", "Reason=test")
+            wait_until(lambda: not cluster.jobs(running=True))
+            cluster.call(
+                "scontrol", "update", f"NodeName={cluster.host}", "State=RESUME", check=False
+            )  # or it came back
+            cluster.running("DIFFERENTIAL_EXPRESSION")
+            self.jobs_before = cluster.jobs()
+            head.send_signal(signal.SIGINT)
+            self.code = head.wait(timeout=120)
+            wait_until(lambda: not cluster.jobs(), seconds=60)
+        finally:
+            head.kill()
         self.first_output, self.first_log = (folder / "output.txt").read_text(), (folder / ".nextflow.log").read_text()
         cluster.call("sbatch", "--wait", str(self.head_script(arguments)))
         self.log = (folder / ".nextflow.log").read_text()
