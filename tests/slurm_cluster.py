@@ -49,9 +49,9 @@ class Cluster:
         self.folder, self.host = folder, socket.gethostname().split(".")[0]
         self.environ = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
 
-    def call(self, *command: str, check: bool = True) -> str:
+    def call(self, *command: str, check: bool = True, seconds: int = 60) -> str:
         """What a command of SLURM prints; fails the test where the command fails."""
-        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, check=False, timeout=seconds)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 

@@ -34,7 +34,9 @@ class Run:
         (folder / "impatient.config").write_text(IMPATIENT)
         arguments = ["-resume", "-profile", "slurm", "-c", "impatient.config"]
         options = OPTIONS | {"slurm_scratch": str(scratch)}
-        head = reference.start(folder, *arguments, prefix=("env", f"SLURM_CONF={cluster.folder}/slurm.conf"), **options)
+        # Where pytest runs in the background the shell has it ignore Ctrl-C, and all that it starts.
+        prefix = ("env", "--default-signal=INT", f"SLURM_CONF={cluster.folder}/slurm.conf")
+        head = reference.start(folder, *arguments, prefix=prefix, **options)
         try:
             cluster.call("scancel", cluster.running("SPLIT_COHORT"))
             cluster.running("QC_CELLS")
@@ -51,7 +53,7 @@ class Run:
         finally:
             head.kill()
         self.first_output, self.first_log = (folder / "output.txt").read_text(), (folder / ".nextflow.log").read_text()
-        cluster.call("sbatch", "--wait", str(self.head_script(arguments)))
+        cluster.call("sbatch", "--wait", str(self.head_script(arguments)), seconds=900)
         self.log = (folder / ".nextflow.log").read_text()
 
     def head_script(self, arguments):
