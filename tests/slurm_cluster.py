@@ -51,7 +51,9 @@ class Cluster:
 
     def call(self, *command: str, check: bool = True, seconds: int = 60) -> str:
         """What a command of SLURM prints; fails the test where the command fails."""
-        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, check=False, timeout=seconds)
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environ, capture_output=True, text=True, check=False, timeout=seconds
+        )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
