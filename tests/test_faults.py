@@ -115,7 +115,7 @@ def test_a_crash_in_one_cell_type_is_reported_and_takes_down_no_other(reference)
     script = reference.project / "bin/gsea.py"
     before, stat = script.read_text(), script.stat()
     ids = sorted({name.split("/")[1] for name in reference.results if name.startswith("cell_types/")})
-    crash = f'    if "{ids[0]}" in str(args.output):\n        raise RuntimeError("this cell type alone")\n'
+    crash = f'    if "/{ids[0]}/" in str(args.output):\n        raise RuntimeError("this cell type alone")\n'
     script.write_text(before.replace("    table = read_tsv(args.de", crash + "    table = read_tsv(args.de"))
     try:
         done = reference.run(reference.folder, "-resume", "--outdir", "crashed")
