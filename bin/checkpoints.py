@@ -49,8 +49,11 @@ def remedy(path: str | Path) -> str:
 
     Tasks get each other's files as links, so that a link tells them from what the user gave.
     """
-    path = Path(path)
-    return f"; delete the folder {path.resolve().parent} and run again with -resume" if path.is_symlink() else ""
+    if not Path(path).is_symlink():
+        return ""
+    folders = Path(path).resolve().parents
+    task = next((folder for folder in folders if (folder / ".command.sh").exists()), folders[0])
+    return f"; delete the folder {task} and run again with -resume"
 
 
 def sha256_of(path: Path) -> str:

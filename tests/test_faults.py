@@ -257,13 +257,13 @@ def test_what_a_changed_file_does_to_its_reader_is_not_taken_for_a_fault_of_ours
 
 
 def test_a_damaged_file_in_work_is_named_with_its_remedy_which_heals_it(reference):
-    (damaged,) = (reference.folder / "work").glob("*/*/*_step-pca*.parquet")
+    (damaged,) = (reference.folder / "work").glob("*/*/published/embedding/pca.parquet")
     damaged.write_bytes(damaged.read_bytes()[:-100])
     done = reference.run(reference.folder, "-resume", "--outdir", "damaged")
     output = done.stdout + done.stderr
     assert done.returncode != 0 and "Traceback" not in output
     (remedy,) = set(re.findall(r"delete the folder (\S+) and run again with -resume", output))
-    assert remedy == str(damaged.parent.resolve())
+    assert remedy == str(damaged.parents[2].resolve())
     shutil.rmtree(remedy)
     done = reference.run(reference.folder, "-resume", "--outdir", "damaged")
     assert done.returncode == 0, done.stdout + done.stderr
