@@ -2,6 +2,7 @@
 // How gene expression changes with age in each immune cell type of a large single-cell cohort.
 
 include { checkedParameters; designsOf; gmtFile; helpText; inOrder; missingImage; publishedFolder; readSchema; reaches; runDescription; runGraph; taskCosts } from './subworkflows/local/parameters'
+include { claimOutdir; publish } from './subworkflows/local/publish'
 include { COHORT          } from './subworkflows/local/cohort'
 include { CELLS           } from './subworkflows/local/cells'
 include { EMBEDDING       } from './subworkflows/local/embedding'
@@ -29,11 +30,13 @@ workflow {
             log.error("${image} is not there: build it with `make image`, on each machine that runs tasks or in a folder that all see")
         }
     }
+    claimOutdir(params.outdir)
     description = channel.of(runDescription(params)).collectFile(name: 'params.json').first()
 
     // Every task's results, [ meta, [ published files ] ], and every list of versions, that the report gathers.
     published = channel.empty()
     versions  = channel.empty()
+    last      = channel.empty() // results that the report does not show
 
     if (params.pseudobulk) {
         CHECK_PSEUDOBULK(channel.of([[id: 'all'], file(params.pseudobulk, checkIfExists: true)]))
@@ -98,6 +101,7 @@ workflow {
                     .combine(COHORT.out.donors.map { _meta, table -> table })
                     .combine(description)
             )
+            last     = last.mix(EXPORT_H5AD.out.published)
             versions = versions.mix(EXPORT_H5AD.out.versions)
         }
     }
@@ -132,5 +136,7 @@ workflow {
             versions.toList().map { files -> taskCosts(files) }.collectFile(name: 'tasks.tsv'),
             channel.fromPath("${projectDir}/assets/report/*").toSortedList(),
         )
+        last = last.mix(REPORT.out.published)
     }
+    published.mix(last).subscribe { _meta, files -> publish(files, params.outdir, params.publish_mode) }
 }

@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 
 from checkpoints import VARYING, write_json, write_parquet, write_versions
-from cohort_file import Counts, column_names, find_counts, nearest, open_cohort, read_table, symbols_of
+from cohort_file import Counts, column_names, find_counts, nearest, open_cohort, read_table, symbols_of, unchanged
 from command_line import BadInput, run
+from hostile_names import clean_genes, clean_labels
 
 NO_SYMBOLS = "the file gives no gene symbols: steps that need them leave out what they cannot do"
 ROLES = ("donor", "cell_type", "age", "sex")
@@ -130,6 +131,8 @@ class Cohort:
         The name of that matrix and where it is; None where none holds counts.
     donors
         The donors' table; None where the donors' column is missing.
+    notes
+        What was changed in names of donors and cell types.
     """
 
     obs: pd.DataFrame
@@ -137,6 +140,7 @@ class Cohort:
     layer: str | None
     counts: Counts | None
     donors: pd.DataFrame | None
+    notes: tuple[str, ...] = ()
 
 
 def other_species(gene_ids: np.ndarray, symbols: np.ndarray) -> str:
@@ -216,7 +220,11 @@ def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> t
             if columns[role] not in names
         ]
         obs, layer, counts = read_table(file, "obs"), None, None
-        var = read_table(file, "var")
+        var, notes = read_table(file, "var"), []
+        for role, what in (("donor", "donor"), ("cell_type", "cell type")):
+            if columns[role] in obs:
+                obs[columns[role]], changes = clean_labels(obs[columns[role]], what=what)
+                notes += changes
         if not len(obs) or not len(var):
             problems.append(f"it holds {len(obs)} cells and {len(var)} genes; give a cohort with both")
         else:
@@ -238,7 +246,7 @@ def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> t
                 f"--age_column {columns['age']}: no value is an age ({', '.join(map(repr, example))}); it takes "
                 "years as a number or text like '45-year-old stage'"
             )
-    cohort = Cohort(obs, var, layer, counts, donors)
+    cohort = Cohort(obs, var, layer, counts, donors, tuple(notes))
     return cohort, problems + labels + (name_problems(cohort) if len(obs) and len(var) else [])
 
 
@@ -275,6 +283,7 @@ def columns_of(args: argparse.Namespace) -> dict[str, str]:
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cohort", type=Path, required=True, help="h5ad")
+    parser.add_argument("--sha256", default="", help="of the cohort; a file that is another by now is refused")
     add_column_options(parser)
     parser.add_argument("--output-cells", type=Path, required=True)
     parser.add_argument("--output-donors", type=Path, required=True)
@@ -284,17 +293,20 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     source, columns = args.cohort.resolve(), columns_of(args)
-    cohort, problems = examine(source, columns=columns, counts_layer=args.counts_layer)
+    with unchanged(source, args.sha256):
+        cohort, problems = examine(source, columns=columns, counts_layer=args.counts_layer)
     if problems:
         raise BadInput(f"{source}: " + " | ".join(problems))
-    cells, symbols = cell_table(cohort, columns), symbols_of(cohort.var)
-    gene_ids = cohort.var.index.astype(str).to_numpy(dtype=object)
+    cells, notes = cell_table(cohort, columns), list(cohort.notes)
+    gene_ids, symbols = clean_genes(cohort.var.index.astype(str).to_numpy(dtype=object), symbols_of(cohort.var))
     write_parquet(cells, args.output_cells)
     write_parquet(cohort.donors, args.output_donors)
     write_parquet(
         pd.DataFrame({"position": np.arange(len(gene_ids)), "gene_id": gene_ids, "symbol": symbols}), args.output_genes
     )
     n_symbols = int((symbols != "").sum())
+    if not n_symbols:
+        notes.append(NO_SYMBOLS)
     check = {
         "counts_layer": cohort.layer,
         "counts": vars(cohort.counts),
@@ -303,7 +315,7 @@ def main(argv: list[str]) -> None:
         "n_donors": len(cohort.donors),
         "n_cell_types": int(cells["cell_type"].nunique()),
         "n_symbols": n_symbols,
-        "notes": [] if n_symbols else [NO_SYMBOLS],
+        "notes": notes,
     }
     write_json(check, args.output_check)
     write_versions("check_cohort", ["anndata", "h5py", "pandas"], args.versions)

@@ -26,6 +26,7 @@ from cohort_file import (
     symbols_of,
 )
 from command_line import BadInput, run
+from hostile_names import clean_genes, clean_labels
 from pseudobulk_table import sample_table, write_pseudobulk
 
 
@@ -86,6 +87,8 @@ def main(argv: list[str]) -> None:
             raise BadInput(f"{where}: " + " | ".join(problems))
         layer, counts = find_counts(file, where, counts_layer=args.counts_layer)
         obs, var = read_table(file, "obs"), read_table(file, counts.var_path)
+        for column, what in ((args.donor_column, "donor"), (args.cell_type_column, "cell type")):
+            obs[column], _ = clean_labels(obs[column], what=what)
         blocks = [
             (genes.start, prove_counts(block, where=f"{where}: {layer}"))
             for _, genes, block in read_blocks(file, counts)
@@ -125,7 +128,8 @@ def main(argv: list[str]) -> None:
             f"{where}: no cell type has {args.min_samples_per_type} samples (the largest has "
             f"{types['n_samples'].max()}); lower --min_samples_per_type"
         )
-    table_var = pd.DataFrame({"symbol": symbols_of(var)}, index=pd.Index(var.index.astype(str), name="gene_id"))
+    gene_ids, symbols = clean_genes(var.index.astype(str), symbols_of(var))
+    table_var = pd.DataFrame({"symbol": symbols}, index=pd.Index(gene_ids, name="gene_id"))
     table = sample_table(sums, samples, donors, types, table_var)
     write_pseudobulk(table, types, min_cells=args.min_cells_per_sample, folder=args.output, prefix=args.prefix)
 

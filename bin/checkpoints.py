@@ -15,10 +15,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from command_line import BadInput
+from command_line import BadInput, Progress
 
 MISSING = "NA"
 FLOAT_FORMAT = "%.6g"
+BLOCK_BYTES = 4 * 1024 * 1024
+# What ends a line for some reader of tables, and the tab. Other blanks (no-break, thin) tell names apart and stay.
+LINE_ENDS = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
 
 # Column of donors.parquet and of pseudobulk samples: which of the cohort's columns vary within the donor, a JSON list.
 VARYING = "varies_within_donor"
@@ -41,20 +44,44 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise
 
 
+def remedy(path: str | Path) -> str:
+    """What to do about a damaged file: if a task of this run wrote it, delete the task's folder, so it runs again.
+
+    Tasks get each other's files as links, so that a link tells them from what the user gave.
+    """
+    if not Path(path).is_symlink():
+        return ""
+    folders = Path(path).resolve().parents
+    task = next((folder for folder in folders if (folder / ".command.sh").exists()), folders[0])
+    return f"; delete the folder {task} and run again with -resume"
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file's content, as hex, read in blocks."""
+    digest = hashlib.sha256()
+    progress = Progress(path.stat().st_size, unit="bytes", label=f"checksum of {path.name}")
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+            progress.advance(len(block))
+    return digest.hexdigest()
+
+
 def write_parquet(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as Parquet (zstd), without its index."""
+    """Write a table as Parquet (zstd), without its index, each page with a checksum."""
     with atomic_path(path) as temporary:
-        table.to_parquet(temporary, engine="pyarrow", compression="zstd", index=False)
+        table.to_parquet(temporary, engine="pyarrow", compression="zstd", index=False, write_page_checksum=True)
 
 
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a Parquet table; `BadInput` if it is none or lacks one of `columns`."""
+    """Read a Parquet table; `BadInput` if it is none, is damaged or lacks one of `columns`."""
     import pyarrow
 
+    columns = list(columns) if columns is not None else None
     try:
-        return pd.read_parquet(path, columns=list(columns) if columns is not None else None, engine="pyarrow")
-    except (pyarrow.ArrowInvalid, FileNotFoundError) as error:
-        raise BadInput(f"{path}: cannot be read as a Parquet table: {error}") from error
+        return pd.read_parquet(path, columns=columns, engine="pyarrow", page_checksum_verification=True)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise BadInput(f"{path}: cannot be read as a Parquet table: {error}{remedy(path)}") from error
 
 
 def write_tsv(table: pd.DataFrame, path: str | Path) -> None:
@@ -67,7 +94,7 @@ def write_tsv(table: pd.DataFrame, path: str | Path) -> None:
         if isinstance(clean[column].dtype, pd.CategoricalDtype):
             clean[column] = clean[column].astype(object)
         if clean[column].dtype == object or pd.api.types.is_string_dtype(clean[column].dtype):
-            clean[column] = clean[column].map(lambda x: re.sub(r"\s", " ", x) if isinstance(x, str) else x)
+            clean[column] = clean[column].map(lambda x: LINE_ENDS.sub(" ", x) if isinstance(x, str) else x)
     with atomic_path(path) as temporary:
         clean.to_csv(
             temporary, sep="\t", index=False, na_rep=MISSING, float_format=FLOAT_FORMAT, lineterminator="\n", quoting=3,
@@ -108,7 +135,7 @@ def read_json(path: str | Path) -> dict:
     try:
         return json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: cannot be read as JSON: {error}") from error
+        raise BadInput(f"{path}: cannot be read as JSON: {error}{remedy(path)}") from error
 
 
 def fast_filters() -> dict:
@@ -120,6 +147,14 @@ def fast_filters() -> dict:
     import hdf5plugin
 
     return {"compression": hdf5plugin.FILTERS["zstd"], "compression_opts": (1,), "shuffle": True}
+
+
+def checked_filters() -> dict:
+    """`fast_filters` and a checksum a chunk, so that a damaged file is an error and never another number.
+
+    Not for text, which HDF5 keeps apart from the chunks.
+    """
+    return fast_filters() | {"fletcher32": True}
 
 
 def gaps_as_categories(table: pd.DataFrame) -> pd.DataFrame:
@@ -141,13 +176,15 @@ def write_h5ad(adata, path: str | Path, *, portable: bool = False) -> None:
 
     # anndata turns text into categories in the object that it writes: that shall not be the caller's.
     parts = {name: dict(getattr(adata, name)) for name in ("obsm", "varm", "layers")}
-    own = anndata.AnnData(X=adata.X, obs=gaps_as_categories(adata.obs), var=gaps_as_categories(adata.var), **parts)
+    own = anndata.AnnData(obs=gaps_as_categories(adata.obs), var=gaps_as_categories(adata.var), **parts)
     filters = {"compression": "gzip"} if portable else fast_filters()
     with atomic_path(path) as temporary:
         # Sorting the names of all genes into categories takes as long as writing a shard's counts.
         anndata.io.write_h5ad(temporary, own, convert_strings_to_categoricals=portable, dataset_kwargs=filters)
-        if adata.uns:  # apart, because HDF5 takes no filter for the single values that it holds
-            with h5py.File(temporary, "a") as file:
+        with h5py.File(temporary, "a") as file:
+            if adata.X is not None:
+                anndata.io.write_elem(file, "X", adata.X, dataset_kwargs=filters | {"fletcher32": True})
+            if adata.uns:  # HDF5 takes no filter for the single values that it holds
                 anndata.io.write_elem(file, "uns", dict(adata.uns))
 
 
@@ -159,7 +196,7 @@ def read_h5ad(path: str | Path):
     try:
         return anndata.read_h5ad(path)
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read as an h5ad file: {error}") from error
+        raise BadInput(f"{path}: cannot be read as an h5ad file: {error}{remedy(path)}") from error
 
 
 def write_versions(step: str, packages: Iterable[str], path: str | Path = "versions.json") -> None:

@@ -5,6 +5,7 @@ Only the parts asked for are read, through h5py, so that memory follows the bloc
 Reference for the layout: the AnnData on-disk format, https://anndata.readthedocs.io/en/stable/fileformat-prose.html
 """
 
+import contextlib
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from checkpoints import sha256_of
 from command_line import BadInput
 
 SAMPLE_VALUES = 200_000
@@ -75,16 +77,82 @@ def open_cohort(path: str | Path) -> h5py.File:
             f"{path}: is not an HDF5 file or is cut off ({path.stat().st_size:,} bytes: {error}); copy or download it "
             "again"
         ) from error
-    missing = [part for part in ("obs", "var") if part not in file]
-    if missing:
-        what, reader = next((kind for group, kind in OTHER_LAYOUTS.items() if group in file), ("", ""))
+    try:
+        missing = [part for part in ("obs", "var") if part not in file]
+        if missing:
+            what, reader = next((kind for group, kind in OTHER_LAYOUTS.items() if group in file), ("", ""))
+            raise BadInput(
+                f"{path}: {what}, but an .h5ad file is needed; read it with {reader} and write it with write_h5ad"
+                if what
+                else f"{path}: has no '{missing[0]}' table; write it with anndata's write_h5ad"
+            )
+        refuse_references(file, path)
+    except BaseException:
         file.close()
-        raise BadInput(
-            f"{path}: {what}, but an .h5ad file is needed; read it with {reader} and write it with write_h5ad"
-            if what
-            else f"{path}: has no '{missing[0]}' table; write it with anndata's write_h5ad"
-        )
+        raise
     return file
+
+
+def _refers(dtype: np.dtype) -> bool:
+    """Whether values of an HDF5 type are references, or hold any."""
+    if h5py.check_ref_dtype(dtype) is not None:
+        return True
+    inner = h5py.check_vlen_dtype(dtype)
+    parts = [dtype.fields[name][0] for name in dtype.names or ()] + [dtype.base] * (dtype.subdtype is not None)
+    return any(_refers(part) for part in parts + [inner] * isinstance(inner, np.dtype))
+
+
+def refuse_references(file: h5py.File, path: str | Path) -> None:
+    """Raise `BadInput` if anything in the file lies elsewhere: a link, an external or virtual dataset, a reference.
+
+    Whoever made the file could name any file of this machine in it, which would then be read as data. anndata writes
+    none of these but references to the categories of a column (before its version 0.8), which stay in the table.
+    """
+    remedy = "write the file anew with anndata's write_h5ad"
+    groups, seen = [file["/"]], set()
+    while groups:
+        group = groups.pop()
+        for name in group:
+            where = f"{path}: {group.name.rstrip('/')}/{name}"
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                target = getattr(link, "filename", "") or link.path
+                raise BadInput(f"{where}: is a link to {target}; {remedy}")
+            node = group[name]
+            if isinstance(node, h5py.Group):
+                address = h5py.h5o.get_info(node.id).addr
+                groups += [] if address in seen else [node]
+                seen.add(address)
+            elif isinstance(node, h5py.Dataset):
+                if node.external or node.is_virtual:
+                    raise BadInput(f"{where}: keeps its values in another file or dataset; {remedy}")
+                if _refers(node.dtype):
+                    raise BadInput(f"{where}: holds object references; {remedy}")
+            for attribute in node.attrs:
+                if _refers(node.attrs.get_id(attribute).dtype) and not (
+                    attribute == "categories"
+                    and file[node.attrs[attribute]].name.startswith(f"{group.name}/__categories/")
+                ):
+                    raise BadInput(f"{where}: its attribute '{attribute}' holds object references; {remedy}")
+
+
+@contextlib.contextmanager
+def unchanged(path: Path, sha256: str) -> Iterator[None]:
+    """Raise `BadInput` if the file's content, once the body has read it, is not what `sha256` says ('' for anything).
+
+    A file that is replaced or edited in the middle of a run gives parts of two cohorts, or any error of HDF5.
+    """
+
+    def refuse(cause: Exception | None) -> None:
+        if sha256 and sha256_of(path) != sha256:
+            raise BadInput(f"{path}: was changed while the run read it; run again with -resume") from cause
+
+    try:
+        yield
+    except Exception as error:
+        refuse(error)
+        raise
+    refuse(None)
 
 
 def read_table(file: h5py.File, path: str) -> pd.DataFrame:

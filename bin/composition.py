@@ -28,6 +28,7 @@ COLUMNS = (
 )  # fmt: skip
 ALPHA = 0.05
 PSEUDOCOUNT = 0.5  # on every count, so that a donor without a cell type has a logarithm (Phipson et al. 2022)
+LEAST_SD = 1e-9  # log2 units; less is rounding
 LARGEST_WEIGHT = 0.9  # of one cell type in the reference
 BIWEIGHT = 4.685  # standard errors; 95 % efficiency where no cell type moves (Beaton & Tukey 1974)
 # Tested are cell types that at least half of the donors have: in the others the logarithm is that of the pseudocount.
@@ -93,7 +94,10 @@ def moderated_fit(values: np.ndarray, design: np.ndarray, column: int) -> dict[s
     """
     import pylimma
 
-    fit = pylimma.e_bayes(pylimma.lm_fit(values.T, design), robust=True)
+    fit = pylimma.lm_fit(values.T, design)
+    if np.mean(fit["sigma"] > LEAST_SD) <= 0.5:
+        raise CannotFit("most cell types have the same share in every donor of an age: there is no variance to test by")
+    fit = pylimma.e_bayes(fit, robust=True)
     return {
         "effect": fit["coefficients"][:, column],
         "se": fit["stdev_unscaled"][:, column] * np.sqrt(fit["s2_post"]),

@@ -22,24 +22,11 @@ from urllib.request import url2pathname
 import requests
 import urllib3
 
-from checkpoints import read_json, write_json, write_versions
+from checkpoints import BLOCK_BYTES, read_json, sha256_of, write_json, write_versions
 from command_line import BadInput, Progress, run
+from web import open_url
 
-BLOCK_BYTES = 4 * 1024 * 1024
 TRIES = 6
-TIMEOUT_SECONDS = (20, 60)  # to connect; between two bytes
-REDIRECTS = 10
-
-
-def sha256_of(path: Path) -> str:
-    """sha256 of a file's content, as hex, read in blocks."""
-    digest = hashlib.sha256()
-    progress = Progress(path.stat().st_size, unit="bytes", label=f"checksum of {path.name}")
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-            progress.advance(len(block))
-    return digest.hexdigest()
 
 
 def cached_name(url: str) -> str:
@@ -56,22 +43,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def open_url(url: str, *, headers: dict[str, str]) -> requests.Response:
-    """Open a URL for streaming, following redirects that keep or raise the security of its scheme."""
-    for _ in range(REDIRECTS):
-        response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS, allow_redirects=False)
-        if not response.is_redirect:
-            return response
-        target = requests.compat.urljoin(url, response.headers["location"])
-        response.close()
-        schemes = urlsplit(url).scheme, urlsplit(target).scheme
-        if schemes not in {("http", "http"), ("http", "https"), ("https", "https")}:
-            raise BadInput(f"--input {url}: the server redirects to {target}; give the final address yourself")
-        url = target
-    raise BadInput(f"--input {url}: more than {REDIRECTS} redirects; give the final address yourself")
-
-
-def download_once(url: str, partial: Path) -> None:
+def download_once(url: str, partial: Path, *, allow_http: bool = False) -> None:
     """Fetch what `partial` lacks of `url`, appending to it.
 
     The validator (ETag or date) of the first answer is kept beside it: if the file changed on the server since,
@@ -83,7 +55,7 @@ def download_once(url: str, partial: Path) -> None:
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
-    with open_url(url, headers=headers) as response:
+    with open_url(url, named=f"--input {url}", headers=headers, allow_http=allow_http) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             whole = response.headers.get("content-range", "").rsplit("/", 1)[-1]
             if whole != str(have):
@@ -116,8 +88,15 @@ def download_once(url: str, partial: Path) -> None:
             raise requests.ConnectionError(f"the connection ended after {got:,} of {total:,} bytes")
 
 
-def download(url: str, folder: Path, *, sha256: str, wait_seconds: float = 2.0) -> tuple[Path, str]:
+def download(
+    url: str, folder: Path, *, sha256: str, allow_http: bool = False, wait_seconds: float = 2.0
+) -> tuple[Path, str]:
     """Download `url` into `folder`, once.
+
+    Parameters
+    ----------
+    allow_http
+        Whether an unprotected connection will do.
 
     Returns
     -------
@@ -142,7 +121,7 @@ def download(url: str, folder: Path, *, sha256: str, wait_seconds: float = 2.0) 
                 return target, known["sha256"]
         for attempt in range(TRIES):
             try:
-                download_once(url, partial)
+                download_once(url, partial, allow_http=allow_http)
                 break
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 if attempt == TRIES - 1:
@@ -191,6 +170,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", required=True, help="path or URL of the cohort's h5ad")
     parser.add_argument("--sha256", default="", help="expected checksum, in hex")
+    parser.add_argument("--allow-http", action="store_true", help="download over an unprotected connection too")
     parser.add_argument("--download-dir", type=Path, required=True, help="where downloads are kept between runs")
     parser.add_argument("--output", type=Path, required=True, help="fetched.json")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
@@ -199,7 +179,7 @@ def main(argv: list[str]) -> None:
     path = local_path(args.source)
     if path is None:
         try:
-            path, digest = download(args.source, args.download_dir, sha256=args.sha256)
+            path, digest = download(args.source, args.download_dir, sha256=args.sha256, allow_http=args.allow_http)
         except ConnectionError as error:
             sys.exit(f"ERROR: {error}")
     else:

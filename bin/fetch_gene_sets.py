@@ -16,11 +16,11 @@ import requests
 from checkpoints import write_json, write_versions
 from command_line import BadInput, run
 from gene_sets import GeneSets, parse_gmt, read_gmt, write_gmt
+from web import open_url
 
 ENRICHR_URL = "https://maayanlab.cloud"
 LIBRARY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 TRIES = 4
-TIMEOUT_SECONDS = (10, 60)  # to connect; between two bytes
 
 
 def is_library_name(text: str) -> bool:
@@ -28,7 +28,9 @@ def is_library_name(text: str) -> bool:
     return bool(LIBRARY_NAME.fullmatch(text)) and not text.lower().endswith(".gmt")
 
 
-def download_library(name: str, *, url: str = ENRICHR_URL, wait_seconds: float = 1.0) -> GeneSets:
+def download_library(
+    name: str, *, url: str = ENRICHR_URL, allow_http: bool = False, wait_seconds: float = 1.0
+) -> GeneSets:
     """Download a library of Enrichr.
 
     Raises
@@ -41,7 +43,12 @@ def download_library(name: str, *, url: str = ENRICHR_URL, wait_seconds: float =
     address = f"{url.rstrip('/')}/Enrichr/geneSetLibrary"
     for attempt in range(TRIES):
         try:
-            answer = requests.get(address, params={"mode": "text", "libraryName": name}, timeout=TIMEOUT_SECONDS)
+            answer = open_url(
+                address,
+                named=f"--enrichr_url {url}",
+                allow_http=allow_http,
+                params={"mode": "text", "libraryName": name},
+            )
             if 400 <= answer.status_code < 500 and answer.status_code not in (408, 425, 429):
                 raise BadInput(
                     f"--gene_sets {name}: {url} answers {answer.status_code} {answer.reason}; "
@@ -61,12 +68,12 @@ def download_library(name: str, *, url: str = ENRICHR_URL, wait_seconds: float =
     return parse_gmt(answer.text, f"--gene_sets {name} (from {url})")
 
 
-def cached_library(name: str, folder: Path, *, url: str = ENRICHR_URL) -> GeneSets:
+def cached_library(name: str, folder: Path, *, url: str = ENRICHR_URL, allow_http: bool = False) -> GeneSets:
     """A library from the download folder, or from the service and then kept there."""
     file = folder / f"enrichr-{name}.gmt"
     if file.exists():
         return read_gmt(file)
-    sets = download_library(name, url=url)
+    sets = download_library(name, url=url, allow_http=allow_http)
     write_gmt(sets, file)
     return sets
 
@@ -78,6 +85,7 @@ def main(argv: list[str]) -> None:
     source.add_argument("--library", help="name of an Enrichr library")
     parser.add_argument("--cache-dir", type=Path, default=Path("cache"), help="where downloads are kept between runs")
     parser.add_argument("--enrichr-url", default=ENRICHR_URL, help="of the service (default: %(default)s)")
+    parser.add_argument("--allow-http", action="store_true", help="download over an unprotected connection too")
     parser.add_argument("--output", type=Path, required=True, help="GMT file")
     parser.add_argument("--summary", type=Path, required=True, help="gene_sets.json")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
@@ -91,7 +99,7 @@ def main(argv: list[str]) -> None:
                 f"--gene_sets {args.library}: is neither a GMT file that is there nor a library's name; check it"
             )
         try:
-            sets = cached_library(args.library, args.cache_dir, url=args.enrichr_url)
+            sets = cached_library(args.library, args.cache_dir, url=args.enrichr_url, allow_http=args.allow_http)
         except ConnectionError as error:
             sys.exit(f"ERROR: {error}")
     write_gmt(sets, args.output)

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from scipy import sparse
 
-from checkpoints import atomic_path, fast_filters
+from checkpoints import atomic_path, checked_filters
 from command_line import BadInput
 
 
@@ -29,7 +29,7 @@ class Graph:
 
 def write_graph(graph: Graph, path: str | Path) -> None:
     """Write a graph, zstd-compressed; the same graph gives the same bytes."""
-    compression = {"chunks": True, **fast_filters()}
+    compression = {"chunks": True, **checked_filters()}
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.create_dataset("cell_id", data=np.char.encode(graph.cell_ids.astype(str), "utf-8"), **compression)
         for name in ("distances", "connectivities"):

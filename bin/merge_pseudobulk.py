@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    types = read_tsv(args.cell_types)
+    types = read_tsv(args.cell_types, dtype={"id": str, "cell_type": str})
     parts = [read_h5ad(path) for path in sorted(args.parts, key=lambda path: path.name)]
     table = merge(parts, read_parquet(args.donors), types)
     write_pseudobulk(table, types, min_cells=args.min_cells_per_sample, folder=args.output, prefix=args.prefix)

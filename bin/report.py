@@ -156,6 +156,25 @@ def notes_of(files: Mapping[str, Path], folder: str) -> tuple[list[str], list[st
     return skipped, list(dict.fromkeys(notes))
 
 
+def failed_steps(files: Mapping[str, Path], identifier: str) -> list[str]:
+    """What other cell types have and this one lacks: a step of it crashed, was killed, or had nothing to go on from."""
+    found: dict[str, set[str]] = {}
+    for name in files:
+        if name.startswith("cell_types/") and name.endswith("_summary.json"):
+            _, owner, step = name.split("/", 2)
+            found.setdefault(step, set()).add(owner)
+    steps = [step for step, owners in sorted(found.items()) if identifier not in owners]
+    names = [
+        SUMMARIES.get(
+            step.removesuffix("_summary.json"), f"Age prediction, {step.split('/')[-2]}" if "/" in step else step
+        )
+        for step in steps
+    ]
+    return [
+        f"{name}: no result, because this step or one before it failed; see pipeline_info/trace.tsv" for name in names
+    ]
+
+
 def cell_type_sections(files: Mapping[str, Path], pictures: Mapping[str, Picture]) -> list[dict]:
     """All that is shown of each kept cell type, the one with most cells first."""
     types = table_of(files, "cohort/cell_types.tsv", ["id", "cell_type", "n_cells", "kept"])
@@ -168,6 +187,8 @@ def cell_type_sections(files: Mapping[str, Path], pictures: Mapping[str, Picture
         folder = f"cell_types/{row['id']}"
         used = None if samples is None else samples[(samples["cell_type"] == row["cell_type"]) & samples["kept"]]
         skipped, notes = notes_of(files, folder)
+        if used is None or len(used):
+            skipped += failed_steps(files, row["id"])
         sweep = [] if predictions is None else predictions[predictions["id"] == row["id"]].to_dict("records")
         sections.append(
             {

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from checkpoints import atomic_path, check_same_cells, fast_filters, read_parquet
+from checkpoints import atomic_path, check_same_cells, checked_filters, fast_filters, read_parquet, remedy
 from cohort_file import index_name
 from command_line import BadInput
 from h5ad_stream import append, categorical, encode, frame, growing, text
@@ -52,7 +52,7 @@ def read_shard(path: Path) -> Shard:
                 _text(var[index_name(var)]), _text(var["symbol"]),
             )  # fmt: skip
     except (OSError, KeyError) as error:
-        raise BadInput(f"{path}: cannot be read as a shard of counts: {error}; run SPLIT_COHORT anew") from error
+        raise BadInput(f"{path}: cannot be read as a shard of counts: {error}{remedy(path)}") from error
 
 
 def donor_counts(shard: Shard) -> Iterator[tuple[str, slice, sparse.csr_matrix]]:
@@ -68,9 +68,16 @@ def donor_counts(shard: Shard) -> Iterator[tuple[str, slice, sparse.csr_matrix]]
         indptr = matrix["indptr"][:]
         for start, stop in zip(starts, [*starts[1:], len(shard.donors)], strict=True):
             stored = slice(indptr[start], indptr[stop])
-            arrays = matrix["data"][stored], matrix["indices"][stored], indptr[start : stop + 1] - indptr[start]
+            try:
+                values, genes = matrix["data"][stored], matrix["indices"][stored]
+            except OSError as error:
+                raise BadInput(f"{shard.path}: its counts are damaged: {error}{remedy(shard.path)}") from error
             shape = (stop - start, len(shard.gene_ids))
-            yield shard.donors[start], slice(start, stop), sparse.csr_matrix(arrays, shape=shape)
+            yield (
+                shard.donors[start],
+                slice(start, stop),
+                sparse.csr_matrix((values, genes, indptr[start : stop + 1] - indptr[start]), shape=shape),
+            )
 
 
 def read_kept(shard: Shard, path: Path) -> np.ndarray:
@@ -92,7 +99,7 @@ def write_shard(path: Path, blocks: Iterable[sparse.csr_matrix], cells: pd.DataF
     genes
         gene_id, symbol.
     """
-    filters = fast_filters()
+    filters, checked = fast_filters(), checked_filters()
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         encode(file, "anndata", "0.1.0")
         obs = frame(file.create_group("obs"), "cell_id", ["donor_id", "cell_type"])
@@ -111,8 +118,8 @@ def write_shard(path: Path, blocks: Iterable[sparse.csr_matrix], cells: pd.DataF
         for block in blocks:
             if "data" not in matrix:
                 for name, dtype in (("data", block.dtype), ("indices", np.int32)):
-                    growing(matrix, name, dtype, filters=filters)
+                    growing(matrix, name, dtype, filters=checked)
             append(matrix["data"], block.data)
             append(matrix["indices"], block.indices)
             lengths.append(np.diff(block.indptr).astype(np.int64))
-        matrix.create_dataset("indptr", data=np.cumsum(np.concatenate(lengths)), **filters)
+        matrix.create_dataset("indptr", data=np.cumsum(np.concatenate(lengths)), **checked)

@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import sparse
 
 from checkpoints import fast_filters, read_json, read_parquet, write_json, write_versions
-from cohort_file import Counts, open_cohort, prove_counts, read_blocks
+from cohort_file import Counts, open_cohort, prove_counts, read_blocks, unchanged
 from command_line import BadInput, Progress, run
 from h5ad_stream import append, growing
 from shard_file import write_shard
@@ -127,6 +127,7 @@ def spool_counts(
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cohort", type=Path, required=True)
+    parser.add_argument("--sha256", default="", help="of the cohort; a file that is another by now is refused")
     parser.add_argument("--check", type=Path, required=True, help="check.json")
     parser.add_argument("--cells", type=Path, required=True, help="kept cells with their shard")
     parser.add_argument("--genes", type=Path, required=True, help="genes.parquet")
@@ -140,7 +141,8 @@ def main(argv: list[str]) -> None:
     cells, genes = canonical_order(read_parquet(args.cells)), read_parquet(args.genes)
     folder = Path(tempfile.mkdtemp(prefix="spool-", dir="."))
     try:
-        with open_cohort(args.cohort) as file:
+        source = args.cohort.resolve()
+        with unchanged(source, args.sha256), open_cohort(source) as file:
             spools, totals = spool_counts(file, counts, cells, folder, where=f"cohort: {check['counts_layer']}")
         expressed = totals > 0
         if not expressed.any():

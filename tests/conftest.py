@@ -11,6 +11,8 @@ sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "tests")]
 os.environ.setdefault("MPLBACKEND", "Agg")
 sys.dont_write_bytecode = True
 
+from fault_runs import reference  # noqa: E402, F401  a fixture of several files
+
 
 @pytest.fixture(scope="session", autouse=True)
 def no_function_changes_its_arguments():

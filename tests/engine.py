@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -36,16 +37,24 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-def nextflow(folder: Path, *arguments: str, project: Path = ROOT, timeout: int = 900) -> subprocess.CompletedProcess:
-    """Run `./nextflow run main.nf ARGUMENTS` of a project in `folder`, where its work and results go.
+def engine_call(folder: Path, *arguments: str, project: Path = ROOT, prefix: Sequence[str] = ()) -> dict:
+    """How `./nextflow run main.nf ARGUMENTS` is run in `folder`, as keywords of subprocess.
 
     The launcher is always this checkout's, so that a copy whose lock was edited needs no second environment.
+
+    Parameters
+    ----------
+    prefix
+        A command that runs the launcher, such as one that takes memory or the network away from it.
     """
-    environ = {**os.environ, "NXF_ANSI_LOG": "false"}
-    command = [str(ROOT / "nextflow"), "-q", "run", str(project / "main.nf"), *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=environ, capture_output=True, text=True, timeout=timeout, check=False
-    )
+    command = [*prefix, str(ROOT / "nextflow"), "-q", "run", str(project / "main.nf"), *arguments]
+    return {"args": command, "cwd": folder, "env": {**os.environ, "NXF_ANSI_LOG": "false"}}
+
+
+def nextflow(folder: Path, *arguments: str, timeout: int = 900, **kwargs) -> subprocess.CompletedProcess:
+    """Run the pipeline in `folder`, where its work and results go; `kwargs` as of `engine_call`."""
+    call = engine_call(folder, *arguments, **kwargs)
+    return subprocess.run(**call, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def succeed(folder: Path, *arguments: str, **kwargs) -> None:

@@ -206,6 +206,7 @@ def test_what_cannot_be_tested_has_headers_and_the_reason_or_is_an_error_under_s
     for change, reason in (
         ({"counts": counts[["B"]]}, "1 of 1 cell types are in half of the donors; two are needed"),
         ({"donors": donors.assign(age_years=50.0)}, "'age' has one value in all 12 samples"),
+        ({"counts": counts * 0 + 20}, "most cell types have the same share in every donor of an age"),
         ({"unknown_sizes": True}, "does not say how many cells each was summed from"),
     ):
         options = {"counts": counts, "donors": donors} | change

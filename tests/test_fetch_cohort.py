@@ -7,6 +7,7 @@ import threading
 import pytest
 
 import fetch_cohort
+import web
 from checkpoints import read_json
 from command_line import BadInput
 
@@ -22,7 +23,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.etag, self.break_after, self.fail, self.redirect = CONTENT, '"v1"', [], [], None
-        self.requests = []
+        self.requests, self.stall_after, self.pause_seconds, self.closing = [], [], 0.0, threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def url(self, path="/cohort.h5ad"):
@@ -54,13 +55,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", server.etag)
         self.end_headers()
-        self.wfile.write(body[: server.break_after.pop(0)] if server.break_after else body)
+        if server.stall_after:
+            self.wfile.write(body[: server.stall_after.pop(0)])
+            server.closing.wait(20)
+            return
+        body = body[: server.break_after.pop(0)] if server.break_after else body
+        for begin in range(0, len(body), len(body) // 10 or 1):
+            self.wfile.write(body[begin : begin + (len(body) // 10 or 1)])
+            server.closing.wait(server.pause_seconds)
 
 
 @pytest.fixture
 def server():
     server = Server()
     yield server
+    server.closing.set()
     server.shutdown()
     server.server_close()
 
@@ -71,15 +80,15 @@ def no_waiting(monkeypatch):
 
 
 def test_a_url_is_downloaded_once(server, tmp_path):
-    path, digest = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256)
+    path, digest = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
     assert path.read_bytes() == CONTENT and digest == SHA256
-    again, _ = fetch_cohort.download(server.url(), tmp_path, sha256="")
+    again, _ = fetch_cohort.download(server.url(), tmp_path, sha256="", allow_http=True)
     assert again == path and len(server.requests) == 1
 
 
 def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
     server.break_after = [300_000, 200_000]
-    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256)
+    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
     assert path.read_bytes() == CONTENT
     assert server.requests == [None, "bytes=300000-", "bytes=500000-"]
 
@@ -88,8 +97,8 @@ def test_a_killed_run_resumes_the_download(server, tmp_path, monkeypatch):
     monkeypatch.setattr(fetch_cohort, "TRIES", 1)
     server.break_after = [300_000]
     with pytest.raises(ConnectionError, match=r"run again with -resume to go on from 300,000 bytes"):
-        fetch_cohort.download(server.url(), tmp_path, sha256="")
-    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256="")
+        fetch_cohort.download(server.url(), tmp_path, sha256="", allow_http=True)
+    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256="", allow_http=True)
     assert path.read_bytes() == CONTENT and server.requests[-1] == "bytes=300000-"
 
 
@@ -97,45 +106,45 @@ def test_a_file_that_changed_on_the_server_is_fetched_anew(server, tmp_path, mon
     monkeypatch.setattr(fetch_cohort, "TRIES", 1)
     server.break_after = [300_000]
     with pytest.raises(ConnectionError):
-        fetch_cohort.download(server.url(), tmp_path, sha256="")
+        fetch_cohort.download(server.url(), tmp_path, sha256="", allow_http=True)
     server.content, server.etag = CONTENT[::-1], '"v2"'
-    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256="")
+    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256="", allow_http=True)
     assert path.read_bytes() == CONTENT[::-1]
 
 
 def test_server_errors_are_tried_again(server, tmp_path):
     server.fail = [500, 503]
-    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256)
+    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
     assert path.read_bytes() == CONTENT
 
 
 def test_a_wrong_address_is_bad_input_and_not_tried_again(server, tmp_path):
     server.fail = [404]
     with pytest.raises(BadInput, match="the server answers 404"):
-        fetch_cohort.download(server.url(), tmp_path, sha256="")
+        fetch_cohort.download(server.url(), tmp_path, sha256="", allow_http=True)
     assert len(server.requests) == 1
 
 
 def test_a_wrong_checksum_leaves_nothing_behind(server, tmp_path):
     with pytest.raises(BadInput, match=f"sha256 is {SHA256}"):
-        fetch_cohort.download(server.url(), tmp_path, sha256="0" * 64)
+        fetch_cohort.download(server.url(), tmp_path, sha256="0" * 64, allow_http=True)
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
 
 def test_a_damaged_cached_file_is_fetched_again(server, tmp_path):
-    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256="")
+    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256="", allow_http=True)
     path.write_bytes(b"short")
-    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256)
+    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
     assert path.read_bytes() == CONTENT
 
 
 def test_redirects_are_followed_but_not_to_another_scheme(server, tmp_path):
     server.redirect = server.url()
-    path, _ = fetch_cohort.download(server.url("/redirect"), tmp_path, sha256=SHA256)
+    path, _ = fetch_cohort.download(server.url("/redirect"), tmp_path, sha256=SHA256, allow_http=True)
     assert path.read_bytes() == CONTENT
     server.redirect = "file:///etc/passwd"
     with pytest.raises(BadInput, match="redirects to file:///etc/passwd"):
-        fetch_cohort.download(server.url("/redirect?again"), tmp_path, sha256="")
+        fetch_cohort.download(server.url("/redirect?again"), tmp_path, sha256="", allow_http=True)
 
 
 @pytest.mark.parametrize(
@@ -171,3 +180,18 @@ def test_a_local_file_is_only_fingerprinted(form, tmp_path):
 def test_what_cannot_be_fetched_is_said(source, message, tmp_path):
     with pytest.raises(BadInput, match=message):
         fetch_cohort.main(["--source", source, "--download-dir", str(tmp_path), "--output", str(tmp_path / "f.json")])
+
+
+def test_a_server_that_stops_in_the_middle_is_left_and_asked_for_the_rest(server, tmp_path, monkeypatch):
+    """It keeps the connection open and says nothing more; nothing but the time between two bytes tells."""
+    monkeypatch.setattr(web, "TIMEOUT_SECONDS", (5, 0.3))
+    server.stall_after = [300_000]
+    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
+    assert path.read_bytes() == CONTENT and server.requests == [None, "bytes=300000-"]
+
+
+def test_a_slow_server_is_waited_for(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "TIMEOUT_SECONDS", (5, 0.5))
+    server.pause_seconds = 0.1
+    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
+    assert path.read_bytes() == CONTENT and server.requests == [None]

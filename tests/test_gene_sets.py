@@ -107,6 +107,7 @@ def test_a_library_is_downloaded_once_and_then_read_from_the_cache(tmp_path):
             str(tmp_path / "cache"),
             "--enrichr-url",
             url,
+            "--allow-http",
         ]
         first = fetch(tmp_path, *options)
         assert fetch(tmp_path, *options) == first == parse_gmt(GMT, "x")
@@ -117,14 +118,14 @@ def test_a_library_is_downloaded_once_and_then_read_from_the_cache(tmp_path):
 def test_a_service_that_stumbles_is_asked_again(tmp_path):
     answers = iter([(503, "busy"), (500, "broken"), (200, GMT)])
     with served(lambda _path, _body: next(answers)) as (url, requests):
-        assert download_library("L", url=url, wait_seconds=0.01) == parse_gmt(GMT, "x")
+        assert download_library("L", url=url, allow_http=True, wait_seconds=0.01) == parse_gmt(GMT, "x")
     assert len(requests) == 3
 
 
 def test_a_service_that_stays_down_is_told_with_a_way_out(tmp_path):
     told = pytest.raises(ConnectionError, match=r"in 4 tries .*give --gene_sets the path of a GMT file")
     with served(lambda _path, _body: (503, "busy")) as (url, requests), told:
-        download_library("L", url=url, wait_seconds=0.01)
+        download_library("L", url=url, allow_http=True, wait_seconds=0.01)
     assert len(requests) == 4
 
 
@@ -133,7 +134,7 @@ def test_an_unknown_library_is_bad_input_and_not_asked_for_again(tmp_path):
         served(lambda _path, _body: (404, "no")) as (url, requests),
         pytest.raises(BadInput, match="answers 404"),
     ):
-        fetch(tmp_path, "--library", "Nosuch", "--cache-dir", str(tmp_path), "--enrichr-url", url)
+        fetch(tmp_path, "--library", "Nosuch", "--cache-dir", str(tmp_path), "--enrichr-url", url, "--allow-http")
     assert len(requests) == 1
     assert not list(tmp_path.glob("*.gmt"))
 
@@ -141,7 +142,7 @@ def test_an_unknown_library_is_bad_input_and_not_asked_for_again(tmp_path):
 def test_an_answer_that_is_no_gmt_is_not_kept(tmp_path):
     told, cache = pytest.raises(BadInput, match=r"Nosuch .*tab-separated"), str(tmp_path / "cache")
     with served(lambda _path, _body: (200, "<html>sorry</html>")) as (url, _requests), told:
-        fetch(tmp_path, "--library", "Nosuch", "--cache-dir", cache, "--enrichr-url", url)
+        fetch(tmp_path, "--library", "Nosuch", "--cache-dir", cache, "--enrichr-url", url, "--allow-http")
     assert not list(tmp_path.rglob("*.gmt"))
 
 

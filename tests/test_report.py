@@ -18,7 +18,7 @@ from conftest import ROOT
 from inputs.report_inputs import SCRIPT_NAME, SLUGS, UNFITTED, write_inputs
 from plotting import new_figure, save_figure
 from published_tree import merge_trees, table_of
-from report import best_prediction, changed, main, number, top_sets, unknown_genes, version_rows
+from report import best_prediction, changed, failed_steps, main, number, top_sets, unknown_genes, version_rows
 from report_comparison import comparison_part, composition_part
 from report_figures import embed, in_folder
 from report_funnel import breaks, funnel
@@ -307,6 +307,19 @@ def test_a_run_from_a_pseudobulk_table_has_no_cells(inputs, tmp_path):
     write_tsv(types.assign(kept=True, reason=""), tmp_path / "tree/cohort/cell_types.tsv")
     text = " ".join(Page(write(inputs, tmp_path, [*late, tmp_path / "tree"])).words)
     assert "Quality control was not run." in text and "B cell" in text
+
+
+def test_a_step_that_failed_for_one_cell_type_alone_is_named():
+    files = [
+        f"cell_types/{name}/{step}_summary.json"
+        for name in "abc"
+        for step in ("de", "gsea", "prediction/m/predict_age")
+    ]
+    left = {name: Path(name) for name in files if name not in ("cell_types/b/gsea_summary.json", files[-1])}
+    assert failed_steps(left, "a") == []
+    why = "no result, because this step or one before it failed; see pipeline_info/trace.tsv"
+    assert failed_steps(left, "b") == [f"Gene set enrichment: {why}"]
+    assert failed_steps(left, "c") == [f"Age prediction, m: {why}"]
 
 
 def test_a_report_of_nothing_is_still_a_report(inputs, tmp_path):

@@ -24,10 +24,11 @@ process CHECK_COHORT {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py
+    # uses: checkpoints.py cohort_file.py command_line.py hostile_names.py
     # environment: ${task.ext.environment}
     check_cohort.py \\
         --cohort cohort.h5ad \\
+        --sha256 '${meta.sha256 ?: ''}' \\
         --counts-layer ${quote(params.counts_layer)} \\
         --donor-column ${quote(params.donor_column)} \\
         --cell-type-column ${quote(params.cell_type_column)} \\

@@ -22,7 +22,7 @@ process CHECK_PSEUDOBULK {
 
     script:
     """
-    # uses: check_cohort.py checkpoints.py cohort_file.py command_line.py pseudobulk_table.py
+    # uses: check_cohort.py checkpoints.py cohort_file.py command_line.py hostile_names.py pseudobulk_table.py
     # environment: ${task.ext.environment}
     check_pseudobulk.py \\
         --table ${quote(table)} \\

@@ -15,11 +15,11 @@ process FETCH_COHORT {
     script:
     def quoted = (local_file ? 'cohort.h5ad' : "${source}").replace("'", "'\\''")
     """
-    # uses: checkpoints.py command_line.py
+    # uses: checkpoints.py command_line.py web.py
     # environment: ${task.ext.environment}
     fetch_cohort.py \\
         --source '${quoted}' \\
-        --sha256 '${params.sha256 ?: ''}' \\
+        --sha256 '${params.sha256 ?: ''}' ${params.allow_http ? '--allow-http' : ''} \\
         --download-dir "\$(dirname "\$(readlink -f marker)")" \\
         --output fetched.json
     """

@@ -14,9 +14,9 @@ process FETCH_GENE_SETS {
 
     script:
     def named = library.replace("'", "'\\''")
-    def source = gmt ? '--gmt gene_sets/*' : "--library '${named}' --cache-dir \"\$(dirname \"\$(readlink -f marker)\")\" --enrichr-url '${params.enrichr_url}'"
+    def source = gmt ? '--gmt gene_sets/*' : "--library '${named}' --cache-dir \"\$(dirname \"\$(readlink -f marker)\")\" --enrichr-url '${params.enrichr_url}' ${params.allow_http ? '--allow-http' : ''}"
     """
-    # uses: checkpoints.py command_line.py gene_sets.py
+    # uses: checkpoints.py command_line.py gene_sets.py web.py
     # environment: ${task.ext.environment}
     fetch_gene_sets.py \\
         ${source} \\

@@ -22,6 +22,7 @@ process SPLIT_COHORT {
     # environment: ${task.ext.environment}
     split_cohort.py \\
         --cohort cohort.h5ad \\
+        --sha256 '${meta.sha256 ?: ''}' \\
         --check '${check}' \\
         --cells '${cells}' \\
         --genes '${genes}' \\

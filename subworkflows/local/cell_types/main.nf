@@ -88,7 +88,7 @@ workflow CELL_TYPES {
         DIFFERENTIAL_EXPRESSION.out.published
             .mix(GSEA.out.published, OVERREPRESENTATION.out.published, PREDICT_AGE.out.published)
             .map { meta, files -> [meta.subMap('id', 'cell_type', 'samples'), publishedFolder(files)] }
-            .groupTuple(size: 3 + fits.size(), sort: { folder -> folder.toString() })
+            .groupTuple(size: 3 + fits.size(), remainder: true, sort: { folder -> folder.toString() })
             .join(samples)
             .combine(gene_sets)
     )

@@ -170,6 +170,10 @@ def placeProblems(given, local_input) {
     def problems = []
     def outdir   = realPath(given.outdir)
     [input: local_input, pseudobulk: given.pseudobulk].findAll { _name, path -> path }.each { name, path ->
+        if (path ==~ /(?s).*[\r\n].*/) {
+            problems << "--${name} ${path.replaceAll(/[\r\n]+/, ' ')}: has a line break in its name; rename it"
+            return
+        }
         def source = realPath(path)
         def written = name == 'input' ? outdir.resolve("${given.dataset}.h5ad") : outdir.resolve('pseudobulk/pseudobulk.h5ad')
         if (!source.exists()) {
@@ -220,6 +224,11 @@ def problemsOf(given, schema) {
         problems << "--stop_after ${given.stop_after}: has nothing to do with --pseudobulk, which starts after it; leave one out"
     }
     def local_input = given.input && !(given.input ==~ '[a-z]+://.*') ? given.input : null
+    given.subMap('input', 'enrichr_url').each { name, address ->
+        if ("${address}".startsWith('http://') && "${given.allow_http}" != 'true') {
+            problems << "--${name} ${address}: only https:// is protected on the way; give such an address, or --allow_http true"
+        }
+    }
     if (given.pseudobulk && given.published_clocks) {
         problems << "--published_clocks ${given.published_clocks}: needs single cells, which --pseudobulk has not; leave it out"
     }

@@ -1,0 +1,78 @@
+// How results get into the results folder: each file whole or not at all, from one run at a time. The engine's publishDir
+// copies in place, so that a run killed in the middle of it leaves a cut-off file, which -resume takes for a whole one.
+
+include { publishedFolder } from '../parameters'
+
+// Take the results folder for this run; stop with one line where that is not possible.
+def claimOutdir(outdir) {
+    def place = file(outdir, glob: false)
+    if (place.fileSystem != java.nio.file.FileSystems.default) {
+        return
+    }
+    def lock = null
+    try {
+        def info = java.nio.file.Files.createDirectories(place.resolve('pipeline_info'))
+        def claimed = java.nio.channels.FileChannel.open(info.resolve('.lock'), java.nio.file.StandardOpenOption.CREATE, java.nio.file.StandardOpenOption.WRITE)
+        lock = claimed.tryLock()
+        // The system gives it up when the engine ends, however that comes about; this holds it until then.
+        workflow.session.onShutdown { claimed.close() }
+    }
+    catch (IOException error) {
+        exit(2, "--outdir ${outdir}: cannot be written (${error}); give a folder that can")
+    }
+    if (!lock) {
+        exit(2, "--outdir ${outdir}: another run is writing there; wait until it ends or give another folder")
+    }
+}
+
+// Whether a published file is there already; a copy keeps the date of the original, and is dated only when it is whole.
+def isThere(source, target, mode) {
+    def files = java.nio.file.Files
+    if (!files.exists(target, java.nio.file.LinkOption.NOFOLLOW_LINKS) || mode in ['symlink', 'rellink'] || files.isSymbolicLink(target)) {
+        return false
+    }
+    return mode == 'link' ? files.isSameFile(source, target)
+        : files.size(target) == files.size(source) && files.getLastModifiedTime(target) == files.getLastModifiedTime(source)
+}
+
+// Bring one file to its place: beside it under another name, then by renaming.
+def publishFile(source, target, mode) {
+    if (isThere(source, target, mode)) {
+        return
+    }
+    def files = java.nio.file.Files
+    files.createDirectories(target.parent)
+    def part = target.resolveSibling(".${target.name}.part")
+    files.deleteIfExists(part)
+    try {
+        if (mode == 'symlink') {
+            files.createSymbolicLink(part, source)
+        }
+        else if (mode == 'rellink') {
+            files.createSymbolicLink(part, target.parent.toRealPath().relativize(source.toRealPath()))
+        }
+        else if (mode == 'link') {
+            files.createLink(part, source)
+        }
+        else {
+            files.copy(source, part, java.nio.file.StandardCopyOption.COPY_ATTRIBUTES)
+        }
+        files.move(part, target, java.nio.file.StandardCopyOption.REPLACE_EXISTING)
+    }
+    catch (IOException error) {
+        files.deleteIfExists(part)
+        throw error
+    }
+}
+
+// What a task wrote below `published/` goes to the same path below the results folder.
+def publish(sources, outdir, mode) {
+    try {
+        [sources].flatten().each { source ->
+            publishFile(source, file(outdir, glob: false).resolve(publishedFolder(source).relativize(source).toString()), mode)
+        }
+    }
+    catch (IOException error) {
+        error("--outdir ${outdir}: a result cannot be written (${error}); make room or give another folder, and run again with -resume")
+    }
+}

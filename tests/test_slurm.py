@@ -1,0 +1,144 @@
+"""On a real SLURM of one node: the same bytes as on one machine, whatever happens to jobs and to the engine."""
+
+import json
+import re
+import shlex
+import signal
+
+import pytest
+
+from engine import ROOT, trace
+from fault_runs import published, wait_until
+from slurm_cluster import slurm_cluster
+
+OPTIONS = {
+    "slurm_queue": "main", "slurm_account": "my-group", "slurm_qos": "normal", "slurm_options": "--comment=ageing",
+    "slurm_queue_size": 20, "slurm_submit_rate": "20/1sec", "max_cpus": 1, "max_memory": "900 MB", "max_time": "30m",
+}  # fmt: skip
+# So that the engine looks at its jobs every second, and gives a job up that left no exit code after 10.
+IMPATIENT = "executor { pollInterval = '1 sec'; queueStatInterval = '1 sec'; exitReadTimeout = '10 sec' }\n"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with slurm_cluster(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+
+
+class Run:
+    """A run on the cluster: its engine is interrupted after jobs were cancelled, and goes on as a job itself."""
+
+    def __init__(self, folder, reference, cluster):
+        self.folder, scratch = folder, folder / "scratch"
+        scratch.mkdir()
+        (folder / "impatient.config").write_text(IMPATIENT)
+        arguments = ["-resume", "-profile", "slurm", "-c", "impatient.config"]
+        options = OPTIONS | {"slurm_scratch": str(scratch)}
+        # Where pytest runs in the background the shell has it ignore Ctrl-C, and all that it starts.
+        prefix = ("env", "--default-signal=INT", f"SLURM_CONF={cluster.folder}/slurm.conf")
+        head = reference.start(folder, *arguments, prefix=prefix, **options)
+        try:
+            cluster.call("scancel", cluster.running("SPLIT_COHORT"))
+            cluster.running("QC_CELLS")
+            cluster.call("scontrol", "update", f"NodeName={cluster.host}", "State=DOWN", "Reason=test")
+            wait_until(lambda: not cluster.jobs(running=True))
+            cluster.call(
+                "scontrol", "update", f"NodeName={cluster.host}", "State=RESUME", check=False
+            )  # or it came back
+            cluster.running("DIFFERENTIAL_EXPRESSION")
+            self.jobs_before = cluster.jobs()
+            head.send_signal(signal.SIGINT)
+            self.code = head.wait(timeout=120)
+            wait_until(lambda: not cluster.jobs(), seconds=60)
+        finally:
+            head.kill()
+        self.first_output, self.first_log = (folder / "output.txt").read_text(), (folder / ".nextflow.log").read_text()
+        cluster.call("sbatch", "--wait", str(self.head_script(arguments)), seconds=900)
+        self.log = (folder / ".nextflow.log").read_text()
+
+    def head_script(self, arguments):
+        """The script of docs/slurm.md, with this run's folders, arguments and partition."""
+        text = re.search(r"```bash\n(.*?)```", (ROOT / "docs/slurm.md").read_text(), re.DOTALL)[1]
+        launch = shlex.join(
+            [str(ROOT / "nextflow"), "run", str(self.project), "-params-file", "params.json", *arguments]
+        )
+        text = re.sub(r"exec \./nextflow .*", lambda _: f"exec {launch}", text)
+        text = text.replace("--partition=long", "--partition=main").replace("--time=2-00:00:00", "--time=60")
+        text = text.replace("--mem=2G", "--mem=1G").replace("cd /shared/me/immune-aging", f"cd {self.folder}")
+        text = re.sub(r"export IMMUNE_AGING_HOME=.*\n", "", text)
+        assert text.count("#SBATCH") == 7 and "/shared" not in text
+        (self.folder / "head.sbatch").write_text(text)
+        return self.folder / "head.sbatch"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, reference, cluster):
+    Run.project = reference.project / "main.nf"
+    return Run(tmp_path_factory.mktemp("on_slurm"), reference, cluster)
+
+
+def jobs_of(log, process):
+    """Numbers of the jobs that ran a process."""
+    return re.findall(rf"\[SLURM\] submitted process \S*{process} .*> jobId: (\d+)", log)
+
+
+def test_a_run_on_slurm_gives_the_same_bytes_after_cancelled_jobs_a_lost_node_and_an_interrupted_engine(run, reference):
+    """All but the report's table of parameters, which says what the cluster was asked for."""
+    found = published(run.folder / "results")
+    rows = re.compile(rb'<tr[^>]*><th scope="row"><code>(?:slurm|max)_\w+</code>.*?</tr>', re.DOTALL)
+    page, expected = (rows.sub(b"", files["report.html"]) for files in (found, reference.results))
+    assert found | {"report.html": page} == reference.results | {"report.html": expected}
+
+
+def test_a_cancelled_job_and_a_lost_node_are_tried_again(run):
+    for process in ("SPLIT_COHORT", "QC_CELLS"):
+        assert len(set(jobs_of(run.first_log, process))) > 1 + (process == "QC_CELLS")
+        assert re.search(rf"Process `\S*{process} .*Execution is retried", run.first_output + run.first_log)
+
+
+def test_an_interrupted_engine_leaves_no_job_behind(run):
+    """The fixture waits until the queue is empty: within a minute, while tasks may ask for half an hour."""
+    assert run.code != 0 and run.jobs_before
+
+
+def test_each_cell_type_is_a_job_of_its_own(run, reference):
+    types = {name.split("/")[1] for name in reference.results if name.startswith("cell_types/")}
+    done = trace(run.folder)
+    for process in ("DIFFERENTIAL_EXPRESSION", "GSEA", "PREDICT_AGE"):
+        jobs = jobs_of(run.first_log, process) + jobs_of(run.log, process)
+        assert len(set(jobs)) >= len(types) == (done["process"] == process).sum()
+
+
+def test_jobs_ask_for_what_the_parameters_say_and_never_more_than_there_is(run, cluster):
+    """The module asks for 2 GB and more, and the node has 3,000 MB: unclamped SLURM refuses such a job."""
+    refused = cluster.call("sbatch", "--partition=main", "--mem=4G", "--wrap=true", check=False)
+    assert "Memory specification can not be satisfied" in refused
+    scripts = [path.read_text() for path in (run.folder / "work").glob("*/*/.command.run")]
+    assert len(scripts) > 40
+    for text in scripts:
+        for line in ("-p main", "--account=my-group --qos=normal --comment=ageing"):
+            assert re.search(rf"^#SBATCH .*{re.escape(line)}", text, re.MULTILINE), text[:1500]
+        memory = int(re.search(r"^#SBATCH --mem (\d+)M", text, re.MULTILINE)[1])
+        assert memory <= 900 and re.search(r"^#SBATCH -t 00:30:00", text, re.MULTILINE)
+        assert f"{run.folder}/scratch" in text
+
+
+def test_the_example_parameters_of_the_documentation_are_valid():
+    text = (ROOT / "docs/slurm.md").read_text()
+    given = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
+    schema = json.loads((ROOT / "nextflow_schema.json").read_text())
+    entries = {name: entry for group in schema["$defs"].values() for name, entry in group["properties"].items()}
+    for name, value in given.items():
+        assert name in entries
+        assert "pattern" not in entries[name] or re.fullmatch(entries[name]["pattern"], value), name
+    mentioned = set(re.findall(r"`((?:slurm|max)_\w+)`", text))
+    assert {name for name in entries if name.startswith("slurm_")} <= mentioned <= set(entries)
+
+
+@pytest.mark.parametrize("value", ["a b", "x\n#SBATCH --uid=0", "$(touch pwned)", "a;b"])
+def test_a_partition_is_one_word(value):
+    schema = json.loads((ROOT / "nextflow_schema.json").read_text())
+    entries = schema["$defs"]["engine"]["properties"]
+    for name in ("slurm_queue", "slurm_account", "slurm_qos"):
+        assert not re.fullmatch(entries[name]["pattern"], value)
+    assert not re.fullmatch(entries["slurm_options"]["pattern"], f"--x={value}") or value == "a b"
