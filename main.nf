@@ -88,7 +88,7 @@ workflow {
                     .join(COHORT.out.check)
                     .combine(inOrder(COHORT.out.shards))
                     .combine(results.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [folders] })
-                    .combine(COHORT.out.donors.map { _meta, table -> table })
+                    .combine(COHORT.out.donors.map { _meta, donors_file -> donors_file })
                     .combine(description)
             )
             versions = versions.mix(EXPORT_H5AD.out.versions)
