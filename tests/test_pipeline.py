@@ -234,7 +234,7 @@ def test_an_edited_script_or_module_re_runs_what_depends_on_it_and_nothing_else(
 def test_an_edited_module_re_runs_each_step_that_shares_it(run):
     edited(run.project / "bin/skipped.py")
     steps = {"DIFFERENTIAL_EXPRESSION", "GSEA", "OVERREPRESENTATION", "PREDICT_AGE", "COMPOSITION", *AFTER_CELL_TYPES}
-    steps |= {"PLAN_RUN", *COMPARISON}
+    steps |= {"PLAN_RUN", "IMMUNE_AGE", *COMPARISON}
     assert run.resume() == steps
 
 
