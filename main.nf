@@ -98,7 +98,7 @@ workflow {
                     .join(COHORT.out.check)
                     .combine(inOrder(COHORT.out.shards))
                     .combine(results.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [folders] })
-                    .combine(COHORT.out.donors.map { _meta, table -> table })
+                    .combine(COHORT.out.donors.map { _meta, donors_file -> donors_file })
                     .combine(description)
             )
             last     = last.mix(EXPORT_H5AD.out.published)

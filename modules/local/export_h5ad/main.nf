@@ -18,12 +18,14 @@ process EXPORT_H5AD {
     # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py
     # environment: ${task.ext.environment}
     export_h5ad.py \\
+        --cohort cohort.h5ad \\
+        --check '${check}' \\
         --shards ${shards} \\
         --published ${published} \\
         --donors '${donors}' \\
         --params '${params_json}' \\
-        --cells '${params.export_cells}' ${params.export_normalized ? "--target-sum ${params.target_sum}" : ''} \
-        --pipeline-version '${workflow.manifest.version}' \
+        --cells '${params.export_cells}' ${params.export_normalized ? "--target-sum ${params.target_sum}" : ''} \\
+        --pipeline-version '${workflow.manifest.version}' \\
         --output 'published/${params.dataset}.h5ad'
     """
 
