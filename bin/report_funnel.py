@@ -10,7 +10,6 @@ import pandas as pd
 
 from published_tree import summary_of, table_of
 
-
 # What goes into each cell type's test: cell types stand side by side, so one's numbers do not follow another's.
 TESTED = ("samples tested", "genes tested")
 
