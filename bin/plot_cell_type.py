@@ -427,6 +427,9 @@ def read_predictions(files: dict[str, Path], folder: str) -> tuple[pd.DataFrame,
     return pd.DataFrame(rows), predictions
 
 
+DONOR_COLUMNS = ("donor_id", "age_years", "sex")  # of expression_by_age.tsv, before its genes
+
+
 def expression_by_age(table: CellTypeSamples, de: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
     """Donors with log2 counts per million of the genes of smallest p, then of those `wanted` by symbol or id.
 
@@ -447,7 +450,7 @@ def expression_by_age(table: CellTypeSamples, de: pd.DataFrame, wanted: Sequence
             "sex": sex_labels(table.samples["sex"]).to_numpy(),
         }
     )
-    return pd.concat([donors, values], axis=1).sort_values("donor_id", ignore_index=True)
+    return pd.concat([donors[list(DONOR_COLUMNS)], values], axis=1).sort_values("donor_id", ignore_index=True)
 
 
 def plot_genes_by_age(expression: pd.DataFrame, genes: pd.DataFrame) -> Figure:

@@ -19,7 +19,9 @@ import differential_expression
 import gsea
 import immune_age
 import merge_pseudobulk
+import mixing
 import overrepresentation
+import plot_cell_type
 import predict_age
 import published_clocks
 import sensitivity
@@ -293,7 +295,9 @@ def written(tmp_path_factory) -> dict[str, Path]:
 CONSTANTS = {
     "cell_types/ID/de.tsv": differential_expression.COLUMNS,
     "cell_types/ID/de_contrasts.tsv": ("contrast", *differential_expression.COLUMNS),
+    "cell_types/ID/expression_by_age.tsv": (*plot_cell_type.DONOR_COLUMNS, "GENE_ID"),
     "cell_types/ID/gsea.tsv": gsea.COLUMNS,
+    "embedding/mixing.tsv": mixing.TABLE,
     "cell_types/ID/ora_up.tsv": overrepresentation.COLUMNS,
     "cell_types/ID/ora_down.tsv": overrepresentation.COLUMNS,
     f"{PREDICTION}/predictions.tsv": predict_age.PREDICTIONS,

