@@ -17,8 +17,8 @@ def claimOutdir(outdir) {
         // The system gives it up when the engine ends, however that comes about; this holds it until then.
         workflow.session.onShutdown { claimed.close() }
     }
-    catch (IOException error) {
-        exit(2, "--outdir ${outdir}: cannot be written (${error}); give a folder that can")
+    catch (IOException cause) {
+        exit(2, "--outdir ${outdir}: cannot be written (${cause}); give a folder that can")
     }
     if (!lock) {
         exit(2, "--outdir ${outdir}: another run is writing there; wait until it ends or give another folder")
@@ -59,9 +59,9 @@ def publishFile(source, target, mode) {
         }
         files.move(part, target, java.nio.file.StandardCopyOption.REPLACE_EXISTING)
     }
-    catch (IOException error) {
+    catch (IOException cause) {
         files.deleteIfExists(part)
-        throw error
+        throw cause
     }
 }
 
@@ -72,7 +72,7 @@ def publish(sources, outdir, mode) {
             publishFile(source, file(outdir, glob: false).resolve(publishedFolder(source).relativize(source).toString()), mode)
         }
     }
-    catch (IOException error) {
-        error("--outdir ${outdir}: a result cannot be written (${error}); make room or give another folder, and run again with -resume")
+    catch (IOException cause) {
+        error("--outdir ${outdir}: a result cannot be written (${cause}); make room or give another folder, and run again with -resume")
     }
 }
