@@ -73,6 +73,9 @@ def publish(sources, outdir, mode) {
         }
     }
     catch (IOException cause) {
-        error("--outdir ${outdir}: a result cannot be written (${cause}); make room or give another folder, and run again with -resume")
+        // The engine says of an error in here only that there was one.
+        def message = "--outdir ${outdir}: a result cannot be written (${cause}); make room or give another folder, and run again with -resume"
+        log.error(message)
+        error(message)
     }
 }
