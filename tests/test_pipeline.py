@@ -34,6 +34,7 @@ ON_REQUEST = {
     "VARY_QC",
     "SENSITIVITY",
     "PUBLISHED_CLOCKS",
+    "GENE_EXPRESSION",
 }
 EVERY_STEP = {path.parent.name.upper() for path in ROOT.glob("modules/local/*/main.nf")}
 
