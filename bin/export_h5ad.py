@@ -31,7 +31,14 @@ DISTRIBUTION = "X_approximate_distribution"  # CELLxGENE's name for what X holds
 FILTERED = "feature_is_filtered"  # CELLxGENE's name for genes that X lacks and raw.X has
 # What made the numbers; all steps run in one environment.
 PACKAGES = (
-    *("anndata", "faiss-cpu", "harmonypy", "igraph", "numpy", "scanpy", "scikit-misc", "scipy", "scrublet"),
+    "anndata",
+    "faiss-cpu",
+    "harmonypy",
+    "igraph",
+    "numpy",
+    "scikit-learn",
+    "scikit-misc",
+    "scipy",
     "umap-learn",
 )
 EMBEDDINGS = {
