@@ -119,6 +119,12 @@ def fast_filters() -> dict:
     return {"compression": hdf5plugin.FILTERS["zstd"], "compression_opts": (1,), "shuffle": True}
 
 
+def gaps_as_categories(table: pd.DataFrame) -> pd.DataFrame:
+    """A copy in which text with missing values is categorical, the one form in which an h5ad can hold it."""
+    gaps = [name for name in table if table[name].dtype == object and table[name].isna().any()]
+    return table.assign(**{name: pd.Categorical(table[name]) for name in gaps}) if gaps else table.copy()
+
+
 def write_h5ad(adata, path: str | Path, *, portable: bool = False) -> None:
     """Write an AnnData whole. The same content gives the same bytes (there are no time stamps in HDF5).
 
@@ -132,7 +138,7 @@ def write_h5ad(adata, path: str | Path, *, portable: bool = False) -> None:
 
     # anndata turns text into categories in the object that it writes: that shall not be the caller's.
     parts = {name: dict(getattr(adata, name)) for name in ("obsm", "varm", "layers")}
-    own = anndata.AnnData(X=adata.X, obs=adata.obs.copy(), var=adata.var.copy(), **parts)
+    own = anndata.AnnData(X=adata.X, obs=gaps_as_categories(adata.obs), var=gaps_as_categories(adata.var), **parts)
     filters = {"compression": "gzip"} if portable else fast_filters()
     with atomic_path(path) as temporary:
         # Sorting the names of all genes into categories takes as long as writing a shard's counts.

@@ -52,13 +52,17 @@ def limit_threads(threads: int) -> Iterator[int]:
     numba = sys.modules.get("numba")
     if numba is not None:
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    before = {name: os.environ.get(name) for name in POOL_VARIABLES}
-    os.environ.update(dict.fromkeys(POOL_VARIABLES, str(threads)))
+    # Once loaded, numba reads its variable again whenever it compiles, and fails if that differs from what it has.
+    names = [name for name in POOL_VARIABLES if name != "NUMBA_NUM_THREADS" or numba is None]
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, str(threads)))
     try:
         with threadpool_limits(limits=threads):
             yield threads
     finally:
         for name, value in before.items():
+            if name == "NUMBA_NUM_THREADS" and "numba" in sys.modules:
+                continue
             if value is None:
                 os.environ.pop(name, None)
             else:

@@ -141,3 +141,14 @@ def test_a_portable_h5ad_needs_no_plugin_and_nothing_is_changed_by_writing(tmp_p
         assert file["X/data"].compression == "gzip"
     assert adata.obs["sex"].dtype == object
     assert read_h5ad(tmp_path / "p.h5ad").obs["sex"].isna().sum() == 2
+
+
+@pytest.mark.parametrize("portable", [True, False])
+def test_text_with_missing_values_stays_missing_in_an_h5ad(tmp_path, portable):
+    obs = pd.DataFrame({"sex": ["female", None, "male"], "pool": ["a", np.nan, "b"], "n": [1, 2, 3]}, index=list("xyz"))
+    adata = anndata.AnnData(sparse.csr_matrix((3, 2)), obs=obs)
+    write_h5ad(adata, tmp_path / "a.h5ad", portable=portable)
+    found = read_h5ad(tmp_path / "a.h5ad").obs
+    assert found["sex"].isna().tolist() == found["pool"].isna().tolist() == [False, True, False]
+    assert found["sex"].dropna().tolist() == ["female", "male"]
+    assert adata.obs["sex"].dtype == object, "the caller's table is not changed"

@@ -38,3 +38,17 @@ def test_the_environment_is_as_before_afterwards(monkeypatch):
     with limit_threads(1):
         assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
     assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
+
+
+def test_numba_compiles_under_one_limit_after_another():
+    script = f"""
+import sys
+sys.path.insert(0, {str(BIN)!r})
+from command_line import limit_threads
+for threads in (1, 2, 1):
+    with limit_threads(threads):
+        import numba, numpy
+        numba.njit(parallel=True)(lambda x: (x + 1).sum())(numpy.zeros(9))
+"""
+    without = {name: value for name, value in os.environ.items() if name not in POOL_VARIABLES}
+    subprocess.run([sys.executable, "-c", script], check=True, env=without)
