@@ -1,5 +1,6 @@
 """UMAP layout: umap-learn's optimiser step by step, one seed one layout, groups apart."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -100,22 +101,42 @@ def kept_neighbors(positions):
     return np.mean([len(set(a) & set(b)) - 1 for a, b in zip(near, INDICES, strict=True)]) / 14
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_layout_keeps_as_many_neighbours_as_scanpys_umap(threads):
-    start = umap_layout.starting_positions(POINTS, seed=0)
-    cohort = anndata.AnnData(np.zeros((len(POINTS), 1), dtype=np.float32), obsm={"X_h": POINTS, "start": start})
+@pytest.fixture(scope="module")
+def scanpys_layouts():
+    """scanpy's UMAP of the same graph from the same start, for three seeds."""
+    cohort = anndata.AnnData(np.zeros((len(POINTS), 1), dtype=np.float32), obsm={"X_h": POINTS})
+    cohort.obsm["start"] = umap_layout.starting_positions(POINTS, seed=0)
     cohort.obsp["connectivities"], cohort.obsp["distances"] = GRAPH, distance_matrix(INDICES, DISTANCES)
     cohort.uns["neighbors"] = {
         "connectivities_key": "connectivities",
         "distances_key": "distances",
         "params": {"method": "umap", "metric": "euclidean", "n_neighbors": 15, "use_rep": "X_h"},
     }
-    scanpy.tl.umap(cohort, init_pos="start", maxiter=200, random_state=3)
-    ours = umap_layout.layout(GRAPH, start, n_epochs=200, min_dist=0.5, seed=3, threads=threads)
-    theirs = kept_neighbors(cohort.obsm["X_umap"])
+    layouts = []
+    for seed in (3, 4, 5):
+        scanpy.tl.umap(cohort, init_pos="start", maxiter=200, random_state=seed)
+        layouts.append(cohort.obsm["X_umap"].copy())
+    return layouts
+
+
+def likeness(one, other):
+    """Mean correlation of the two coordinates of two layouts."""
+    return np.mean([np.corrcoef(one[:, axis], other[:, axis])[0, 1] for axis in range(2)])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_layout_is_as_good_as_scanpys_umap_and_as_near_to_it_as_its_own_seeds_are(threads, scanpys_layouts):
+    """Layouts are chaotic, so no one seed's distance to another program, or another machine, says anything."""
+    start = umap_layout.starting_positions(POINTS, seed=0)
+    ours = [
+        umap_layout.layout(GRAPH, start, n_epochs=200, min_dist=0.5, seed=seed, threads=threads) for seed in (3, 4, 5)
+    ]
+    theirs = np.mean([kept_neighbors(layout) for layout in scanpys_layouts])
     assert theirs > 0.2
-    assert kept_neighbors(ours) == pytest.approx(theirs, rel=0.05)
-    assert np.corrcoef(ours[:, 0], cohort.obsm["X_umap"][:, 0])[0, 1] > 0.9
+    assert np.mean([kept_neighbors(layout) for layout in ours]) == pytest.approx(theirs, rel=0.05)
+    across = np.mean([likeness(one, other) for one in ours for other in scanpys_layouts])
+    within = np.mean([likeness(one, other) for one, other in itertools.combinations(scanpys_layouts, 2)])
+    assert within > 0.7 and across > within - 0.05
 
 
 def test_another_seed_gives_another_layout_of_the_same_groups():
