@@ -103,7 +103,7 @@ def kept_neighbors(positions):
 
 @pytest.fixture(scope="module")
 def scanpys_layouts():
-    """scanpy's UMAP of the same graph from the same start, for three seeds."""
+    """UMAP by scanpy of the same graph from the same start, for three seeds."""
     cohort = anndata.AnnData(np.zeros((len(POINTS), 1), dtype=np.float32), obsm={"X_h": POINTS})
     cohort.obsm["start"] = umap_layout.starting_positions(POINTS, seed=0)
     cohort.obsp["connectivities"], cohort.obsp["distances"] = GRAPH, distance_matrix(INDICES, DISTANCES)
