@@ -1,5 +1,6 @@
 """A cohort whose every name is hostile, and one undisturbed run of it that the tests of faults compare with."""
 
+import hashlib
 import json
 import os
 import re
@@ -74,8 +75,11 @@ def hostile_gene_sets(cohort: anndata.AnnData) -> str:
     return "".join("\t".join([name, "", *symbols[12 + i : 50 + i : 2]]) + "\n" for i, name in enumerate(names))
 
 
-# The report's row of the results folder, whose name is another in some tests.
-OUTDIR_ROW = re.compile(rb'<tr[^>]*><th scope="row"><code>outdir</code>.*?</tr>', re.DOTALL)
+# The report's rows and its command's lines of where the run is and what it asks a cluster for.
+_PLACE = rb"(?:outdir|slurm_\w+|max_(?:cpus|memory|time))"
+OF_THE_PLACE = re.compile(
+    rb'<tr[^>]*><th scope="row"><code>' + _PLACE + rb"</code>.*?</tr>|\n *--" + _PLACE + rb" [^\n]*", re.DOTALL
+)
 # A network of its own, without a way out, for the command after it: `OutNoRoutes` of $SNMP counts what tried to leave,
 # before and after a probe that does try.
 NO_NETWORK = (
@@ -94,14 +98,13 @@ def packets_refused(snmp: str) -> list[int]:
     ]
 
 
-def published(folder: Path) -> dict[str, bytes]:
-    """What is published so far and must be the same in each run; without what is on its way under another name."""
+def published(folder: Path) -> dict[str, str]:
+    """Digests of what is published so far and must be the same in each run; without what is still on its way."""
     files = tree(folder, without=("pipeline_info",)) if folder.exists() else {}
     found = {name: data for name, data in files.items() if not name.endswith(".part")}
-    return {
-        name: OUTDIR_ROW.sub(b"", MEASURED.sub(b"", data)) if name == "report.html" else data
-        for name, data in found.items()
-    }
+    if "report.html" in found:
+        found["report.html"] = OF_THE_PLACE.sub(b"", MEASURED.sub(b"", found["report.html"]))
+    return {name: hashlib.sha256(data).hexdigest() for name, data in found.items()}
 
 
 class Reference:

@@ -83,11 +83,7 @@ def jobs_of(log, process):
 
 
 def test_a_run_on_slurm_gives_the_same_bytes_after_cancelled_jobs_a_lost_node_and_an_interrupted_engine(run, reference):
-    """All but the report's table of parameters, which says what the cluster was asked for."""
-    found = published(run.folder / "results")
-    rows = re.compile(rb'<tr[^>]*><th scope="row"><code>(?:slurm|max)_\w+</code>.*?</tr>', re.DOTALL)
-    page, expected = (rows.sub(b"", files["report.html"]) for files in (found, reference.results))
-    assert found | {"report.html": page} == reference.results | {"report.html": expected}
+    assert published(run.folder / "results") == reference.results
 
 
 def test_a_cancelled_job_and_a_lost_node_are_tried_again(run):
