@@ -78,7 +78,9 @@ def hostile_gene_sets(cohort: anndata.AnnData) -> str:
 # The report's rows and its command's lines of where the run is and what it asks a cluster for.
 _PLACE = rb"(?:outdir|slurm_\w+|max_(?:cpus|memory|time))"
 OF_THE_PLACE = re.compile(
-    rb'<tr[^>]*><th scope="row"><code>' + _PLACE + rb"</code>.*?</tr>|\n *--" + _PLACE + rb" [^\n]*", re.DOTALL
+    rb'<tr[^>]*><th scope="row"><code>' + _PLACE + rb"</code>.*?</tr>"
+    rb"| \\\n *--" + _PLACE + rb" (?:(?! \\\n|</code>).)*",
+    re.DOTALL,
 )
 # A network of its own, without a way out, for the command after it: `OutNoRoutes` of $SNMP counts what tried to leave,
 # before and after a probe that does try.
