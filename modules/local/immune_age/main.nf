@@ -22,7 +22,7 @@ process IMMUNE_AGE {
         --fits ${fits} \\
         --tables ${tables} \\
         --columns '${columns}' \\
-        --seed ${params.seed} ${params.strict ? '--strict' : ''} \\
+        --seed ${params.seed} ${params.strict && params.nested_alphas ? '--strict' : ''} \\
         --output published/immune_age
     """
 
