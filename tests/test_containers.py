@@ -194,7 +194,7 @@ def test_a_profile_with_slurm_starts_tasks_in_the_image(tmp_path, cohort, engine
     written = next((tmp_path / "work").glob("*/*/.command.run")).read_text()
     expected = STARTS[engine].format(digest=containers.digest(), images=re.escape(str(ROOT / "build/images")))
     assert re.search(rf"^\s+.*{expected}", written, re.MULTILINE), written
-    assert "#SBATCH --mem 4096M" in written
+    assert "#SBATCH --mem 1024M" in written
     shares_tmp = engine in ("singularity", "apptainer", "charliecloud")
     assert bool(re.search(r'export NUMBA_CACHE_DIR="/tmp/immune-aging-\w+/numba"', written)) == shares_tmp
 
