@@ -63,6 +63,8 @@ if [ "$part" != build ]; then
     done
     if command -v ch-convert > /dev/null; then
         ch-convert --in-fmt "$engine" --out-fmt dir "$tag" "$new.folder"
+        # Where inputs and results are shown inside: ch-run makes no folder in an image that it may not write to.
+        for top in /*/; do mkdir -p "$new.folder$top"; done
         finish "$new.folder" "$path"
     fi
 fi
