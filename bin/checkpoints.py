@@ -44,16 +44,56 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise
 
 
+def is_given(path: str | Path) -> bool:
+    """True for a file that the engine laid into the task's folder as a link, itself or with the folder it is in."""
+    path = Path(path).absolute()
+    inside = [path, *(folder for folder in path.parents if folder.is_relative_to(Path.cwd()))]
+    return any(one.is_symlink() for one in inside)
+
+
 def remedy(path: str | Path) -> str:
     """What to do about a damaged file: if a task of this run wrote it, delete the task's folder, so it runs again.
 
     Tasks get each other's files as links, so that a link tells them from what the user gave.
     """
-    if not Path(path).is_symlink():
+    if not is_given(path):
         return ""
     folders = Path(path).resolve().parents
     task = next((folder for folder in folders if (folder / ".command.sh").exists()), folders[0])
     return f"; delete the folder {task} and run again with -resume"
+
+
+def task_folder() -> Path | None:
+    """The folder in `work/` of the task that this process is; None where no engine started it."""
+    folder = os.environ.get("NXF_TASK_WORKDIR", "")
+    return Path(folder) if folder and Path(folder).is_dir() else None
+
+
+def note_digest(path: Path) -> None:
+    """Keep the digest of a text file that a task has written in `.sha256/` of the task's folder.
+
+    A flipped bit in text is another number that nothing tells from the right one, while HDF5 and Parquet carry
+    checksums of their own. Beside the task's outputs, because a table that people open holds nothing but the table.
+    """
+    folder = task_folder()
+    inside = Path(path).absolute()
+    if folder is None or not inside.is_relative_to(Path.cwd()):
+        return
+    with atomic_path(folder / ".sha256" / inside.relative_to(Path.cwd())) as temporary:
+        temporary.write_text(hashlib.sha256(inside.read_bytes()).hexdigest() + "\n")
+
+
+def check_digest(path: str | Path) -> None:
+    """Raise `BadInput` if another task's text file, which this task was given as a link, is not as it was written."""
+    if not is_given(path):
+        return
+    target = Path(path).resolve()
+    for folder in target.parents:
+        noted = folder / ".sha256" / target.relative_to(folder)
+        if noted.is_file():
+            if hashlib.sha256(target.read_bytes()).hexdigest() != noted.read_text().strip():
+                raise BadInput(f"{path}: is damaged: it is not what the step before wrote{remedy(path)}")
+            return
 
 
 def sha256_of(path: Path) -> str:
@@ -100,10 +140,15 @@ def write_tsv(table: pd.DataFrame, path: str | Path) -> None:
             temporary, sep="\t", index=False, na_rep=MISSING, float_format=FLOAT_FORMAT, lineterminator="\n", quoting=3,
             escapechar=None, quotechar='"',
         )  # fmt: skip
+    note_digest(Path(path))
 
 
 def read_tsv(path: str | Path, **kwargs: object) -> pd.DataFrame:
-    """Read a table written by `write_tsv`. Only `NA` is missing: a gene may be called `NaN` or `null`."""
+    """Read a table written by `write_tsv`. Only `NA` is missing: a gene may be called `NaN` or `null`.
+
+    Raises `BadInput` if it is another task's and has been damaged since.
+    """
+    check_digest(path)
     return pd.read_csv(path, sep="\t", na_values=[MISSING], keep_default_na=False, quoting=3, **kwargs)
 
 
@@ -128,10 +173,12 @@ def write_json(content: object, path: str | Path) -> None:
     """Write numbers about a step; keys keep their order, NaN becomes null."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    note_digest(Path(path))
 
 
 def read_json(path: str | Path) -> dict:
-    """Read a JSON file; `BadInput` if it is none."""
+    """Read a JSON file; `BadInput` if it is none, or another task's that has been damaged since."""
+    check_digest(path)
     try:
         return json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:

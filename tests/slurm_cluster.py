@@ -35,10 +35,13 @@ SelectTypeParameters=CR_Core_Memory
 MailProg=/bin/true
 KillWait=2
 ReturnToService=2
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 SchedulerParameters=sched_min_interval=100000,batch_sched_delay=0
 NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=3000 State=UNKNOWN
 PartitionName=elsewhere Nodes=ALL Default=YES MaxTime=1 State=DOWN
-PartitionName=main Nodes=ALL MaxTime=60 State=UP
+PartitionName=main Nodes=ALL MaxTime=60 PriorityTier=1 State=UP
+PartitionName=urgent Nodes=ALL MaxTime=60 PriorityTier=2 State=UP
 """
 
 
@@ -62,6 +65,10 @@ class Cluster:
         states = ["--states=RUNNING"] if running else []
         rows = self.call("squeue", "--noheader", "--format=%i %j", *states).splitlines()
         return dict(row.split(maxsplit=1) for row in rows)
+
+    def became(self, job: str, state: str) -> str:
+        """Wait for a job to have ended in this way; returns what SLURM says of it."""
+        return wait_until(lambda: (said := self.call("scontrol", "show", "job", job)) * (f"JobState={state}" in said))
 
     def running(self, name: str) -> str:
         """Wait for a job whose name holds `name` to run; returns its number."""
@@ -119,5 +126,5 @@ def slurm_cluster(folder: Path) -> Iterator[Cluster]:
         try:
             yield cluster
         finally:
-            cluster.call("scancel", "--partition=main", check=False)
+            cluster.call("scancel", "--partition=main,urgent", check=False)
             wait_until(lambda: not cluster.jobs())

@@ -287,6 +287,15 @@ def test_an_added_resolution_runs_only_its_own_task(run):
     assert (table[table["process"] == "CLUSTER"]["status"] == "COMPLETED").sum() == 1
 
 
+def test_genes_asked_for_run_only_their_own_step_and_the_figures(run):
+    (table, *_) = sorted((run.folder / "results/cell_types").glob("*/de.tsv"))
+    first, second = read_tsv(table)["symbol"][:2]
+    steps = {"GENE_EXPRESSION", "PLOT_EMBEDDING", "PLOT_CELL_TYPE", *FIGURES_AND_REPORT}
+    assert run.resume(report_genes=[first]) == steps
+    assert run.resume(report_genes=[first, second]) == steps
+    assert (run.folder / "results/report.html").read_text().count(second) > 1
+
+
 def test_a_changed_parameter_re_runs_what_depends_on_it_and_nothing_else(run):
     assert run.resume(gsea_permutations=100) == {"GSEA", "PLOT_CELL_TYPE", *COMPARISON, *FIGURES_AND_REPORT}
     hvg = {
