@@ -76,6 +76,32 @@ def test_meta_describes_every_output(module):
     assert set(meta["output"]) == set(re.findall(r"emit: (\w+)", part((module / "main.nf").read_text(), "output")))
 
 
+def list_length(text: str) -> int:
+    """How many elements the list has that `text`, Groovy code, starts with; quoted text and inner brackets are skipped."""
+    text = re.sub(r",(\s*\])", r"\1", re.sub(r"'[^']*'|\"[^\"]*\"", "text", text))
+    depth, commas = 0, 0
+    for character in text:
+        depth += (character in "[({") - (character in "])}")
+        commas += character == "," and depth == 1
+        if depth == 0:
+            break
+    return commas + 1
+
+
+def test_its_nf_test_gives_what_the_module_takes(module):
+    """As far as text tells: nf-test itself does not run everywhere, and its files must not grow old unseen."""
+    taken = [line.strip() for line in part((module / "main.nf").read_text(), "input").splitlines() if line.strip()]
+    taken = [line for line in taken if not line.startswith("//")]
+    for text in re.findall(r'process \{\s+"""(.*?)"""', (module / "tests/main.nf.test").read_text(), re.DOTALL):
+        assert not re.search(r"(?<!\\)\$\{(?!projectDir\})", text), "evaluated outside the process: write a backslash before $"
+        given = dict(re.findall(r"input\[(\d+)\] = (.*?)(?=\n\s*input\[|\Z)", text, re.DOTALL))
+        assert sorted(given) == [str(i) for i in range(len(taken))]
+        for number, value in given.items():
+            line = taken[int(number)]
+            if line.startswith("tuple ") and value.startswith("["):
+                assert list_length(value) == len(re.findall(r"\b(?:val|path)\(", line)), f"{line}: {value}"
+
+
 def test_raw_names_never_reach_the_shell(module):
     script = part((module / "main.nf").read_text(), "script")
     assert not re.search(r"\$\{?meta\.(cell_type|donor)", script)
