@@ -167,8 +167,8 @@ def expressed_features(counts: np.ndarray, values: np.ndarray, *, n_covariates: 
         Of the training samples: raw counts (samples x genes); features (samples x (genes + covariates)).
     """
     enough = (counts >= MIN_COUNT).mean(axis=0) >= MIN_SHARE
-    enough = np.concatenate([enough, np.ones(n_covariates, dtype=bool)])
-    return np.flatnonzero(enough & (values.std(axis=0) > 1e-8))
+    enough = np.flatnonzero(np.concatenate([enough, np.ones(n_covariates, dtype=bool)]))
+    return enough[values[:, enough].std(axis=0) > 1e-8]
 
 
 def usable_features(counts: np.ndarray, features: np.ndarray) -> np.ndarray:
@@ -375,19 +375,18 @@ def choose_penalty(predicted: np.ndarray, ages: np.ndarray, *, model: str) -> Ch
         Samples x columns.
     """
     predicted_mean, age_mean = predicted.mean(axis=1), ages.mean(axis=0)
-    slope = np.ones(predicted_mean.shape)
-    centred, target = predicted - predicted_mean[:, None], ages - age_mean
-    if model in CALIBRATED:
-        variance = np.square(centred).sum(axis=1)
-        covariance = (centred * target).sum(axis=1)
-        slope = np.where(variance > 1e-9, covariance / np.maximum(variance, 1e-9), 0.0).clip(min=0)
-    else:
-        age_mean = predicted_mean
-        centred, target = predicted, ages
-    error = np.square(slope[:, None] * centred - target).sum(axis=1)
+    slope, error = np.ones(predicted_mean.shape), np.empty(predicted_mean.shape)
+    for i, own in enumerate(predicted):  # one after the other: all penalties' squares at once do not fit into a cache
+        if model in CALIBRATED:
+            centred, target = own - predicted_mean[i], ages - age_mean
+            variance, covariance = np.square(centred).sum(axis=0), (centred * target).sum(axis=0)
+            slope[i] = np.where(variance > 1e-9, covariance / np.maximum(variance, 1e-9), 0.0).clip(min=0)
+            error[i] = np.square(slope[i] * centred - target).sum(axis=0)
+        else:
+            error[i] = np.square(own - ages).sum(axis=0)
     best = error.argmin(axis=0)
     columns = np.arange(ages.shape[1])
-    mean = age_mean if model in CALIBRATED else age_mean[best, columns]
+    mean = age_mean if model in CALIBRATED else predicted_mean[best, columns]
     return Choice(best, slope[best, columns], predicted_mean[best, columns], mean)
 
 
@@ -501,8 +500,12 @@ def predict_held_out(
         How often the ages are permuted over the donors, everything else the same. For ridge all repeats are done
         again, which costs little since predictions are linear in the ages; for other models the first repeat.
     """
-    features = np.hstack([log_cpm(counts), covariates])
     n_repeats, n_donors = folds.shape
+    # Most genes have too few counts in every fold; left out here, they need not be looked at in each.
+    n_train = min(int((one != fold).sum()) for one in folds for fold in np.unique(one))
+    possible = (counts >= MIN_COUNT).sum(axis=0) >= MIN_SHARE * n_train
+    features = np.hstack([log_cpm(counts)[:, possible], covariates])
+    counts = counts[:, possible]
     parts = None if composition is None else np.hstack([log_ratios(composition), covariates])
     groups = np.column_stack([np.ones(n_donors), covariates])
     alphas = NESTED_ALPHAS[model] if alpha is None else (alpha,)
@@ -519,8 +522,9 @@ def predict_held_out(
             train = ~held
             if not train.any():
                 raise CannotFit(f"{n_donors} donors all fall into one fold")
-            used = usable_features(counts[train], features[train])
-            samples = scale(features[np.ix_(train, used)], features[np.ix_(held, used)], model=model)
+            own = features[train]
+            used = usable_features(counts[train], own)
+            samples = scale(own.take(used, axis=1), features[held].take(used, axis=1), model=model)
             predicted = predict_path(samples, targets[train], model=model, alphas=alphas)
             if alpha is None:
                 left_out = predict_inner(
