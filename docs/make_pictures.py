@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 """Write the tutorial's pictures of the report, docs/pictures/*.png, from the report of `make demo`.
 
-    docs/make_pictures.py results/report.html
+    sh containers/bootstrap.sh dev python docs/make_pictures.py results/report.html
 
-Needs chromium on PATH. Each picture is the top of one section by itself.
+Needs chromium on PATH. Each picture is the top of one section as a reader sees it, figures drawn.
 """
 
-import re
-import subprocess
+import io
+import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 FOLDER = Path(__file__).resolve().parent / "pictures"
 SECTIONS = {
@@ -27,23 +27,22 @@ WIDTH = 1100
 COLOURS = 64  # in a picture, which keeps it small
 
 
-def section(report: str, name: str) -> str:
-    """The report with one of its sections only."""
-    head = report[: report.index("<body")]
-    part = re.search(rf'<section id="{name}".*?</section>', report, re.DOTALL)
-    return f"{head}<body>{part[0]}</body></html>"
-
-
 def main(report: Path) -> None:
     FOLDER.mkdir(exist_ok=True)
-    for name, height in SECTIONS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            page, shot = Path(folder, "page.html"), Path(folder, "shot.png")
-            page.write_text(section(report.read_text(), name))
-            options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--screenshot={shot}"]
-            command = ["chromium", *options, f"--window-size={WIDTH},{height}", page.as_uri()]
-            subprocess.run(command, check=True, capture_output=True, timeout=120)
-            Image.open(shot).convert("RGB").quantize(COLOURS, dither=0).save(FOLDER / f"{name}.png", optimize=True)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": WIDTH, "height": max(SECTIONS.values())})
+        page.goto(report.resolve().as_uri())
+        page.wait_for_load_state("networkidle")
+        for name, height in SECTIONS.items():
+            section = page.locator(f"section#{name}")
+            section.scroll_into_view_if_needed()
+            page.wait_for_timeout(1500)  # the figures of a section are drawn when it comes into view
+            box = section.bounding_box()
+            clip = {"x": 0, "y": box["y"] + page.evaluate("scrollY"), "width": WIDTH, "height": min(height, box["height"])}
+            shot = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=clip))).convert("RGB")
+            shot.quantize(COLOURS, dither=0).save(FOLDER / f"{name}.png", optimize=True)
+        browser.close()
 
 
 if __name__ == "__main__":
