@@ -39,7 +39,12 @@ def main(report: Path) -> None:
             section.scroll_into_view_if_needed()
             page.wait_for_timeout(1500)  # the figures of a section are drawn when it comes into view
             box = section.bounding_box()
-            clip = {"x": 0, "y": box["y"] + page.evaluate("scrollY"), "width": WIDTH, "height": min(height, box["height"])}
+            clip = {
+                "x": 0,
+                "y": box["y"] + page.evaluate("scrollY"),
+                "width": WIDTH,
+                "height": min(height, box["height"]),
+            }
             shot = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=clip))).convert("RGB")
             shot.quantize(COLOURS, dither=0).save(FOLDER / f"{name}.png", optimize=True)
         browser.close()

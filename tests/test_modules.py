@@ -93,7 +93,9 @@ def test_its_nf_test_gives_what_the_module_takes(module):
     taken = [line.strip() for line in part((module / "main.nf").read_text(), "input").splitlines() if line.strip()]
     taken = [line for line in taken if not line.startswith("//")]
     for text in re.findall(r'process \{\s+"""(.*?)"""', (module / "tests/main.nf.test").read_text(), re.DOTALL):
-        assert not re.search(r"(?<!\\)\$\{(?!projectDir\})", text), "evaluated outside the process: write a backslash before $"
+        assert not re.search(r"(?<!\\)\$\{(?!projectDir\})", text), (
+            "evaluated outside the process: write a backslash before $"
+        )
         given = dict(re.findall(r"input\[(\d+)\] = (.*?)(?=\n\s*input\[|\Z)", text, re.DOTALL))
         assert sorted(given) == [str(i) for i in range(len(taken))]
         for number, value in given.items():
