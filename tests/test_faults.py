@@ -21,7 +21,7 @@ import check_cohort
 from checkpoints import read_json, read_parquet, read_tsv, sha256_of, write_json, write_parquet, write_tsv
 from cohort_file import unchanged
 from command_line import BadInput
-from engine import ROOT, executed, trace
+from engine import ROOT, trace
 from fault_runs import (
     grow,
     memory_group,
