@@ -9,6 +9,10 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import bootstrap
@@ -92,6 +96,33 @@ def charliecloud() -> Path:
     if not folder.exists():
         call("sh", CONTAINERS / "build_image.sh", "export")
     return folder
+
+
+@contextmanager
+def docker() -> Iterator[str]:
+    """A docker engine of its own that has the project's image, without networks; yields its address (DOCKER_HOST)."""
+    server = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    assert server, "tests of docker need dockerd: install the Debian package docker.io"
+    folder = Path(tempfile.mkdtemp(prefix="docker-"))  # not below pytest's: a socket's path has at most 107 letters
+    address = f"unix://{folder}/socket"
+    command = [server, "--host", address, "--data-root", folder / "data", "--exec-root", folder / "exec"]
+    command += ["--pidfile", folder / "pid", "--iptables=false", "--ip6tables=false", "--bridge=none"]
+    with (folder / "log.txt").open("w") as log:
+        engine = subprocess.Popen(command, env=environment(), stdout=log, stderr=subprocess.STDOUT)
+    try:
+        asks = {"env": {**environment(), "DOCKER_HOST": address}, "capture_output": True}
+        for _ in range(300):
+            if engine.poll() is not None or subprocess.run(["docker", "info"], **asks).returncode == 0:
+                break
+            time.sleep(0.1)
+        assert engine.poll() is None, f"this machine cannot run docker: {(folder / 'log.txt').read_text()[-500:]}"
+        call("podman", "save", "--quiet", "--format", "docker-archive", "--output", folder / "image.tar", image())
+        call("docker", "load", "--input", folder / "image.tar", DOCKER_HOST=address)
+        yield address
+    finally:
+        engine.terminate()
+        engine.wait(timeout=60)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def digest() -> str:

@@ -122,6 +122,15 @@ def test_charliecloud_gives_the_same_bytes(run, tmp_path, monkeypatch):
     assert [name for name, content in found.items() if run.results[name] != content] == []
 
 
+def test_docker_gives_the_same_bytes(run, tmp_path, monkeypatch):
+    """As far as quality control, as with charliecloud."""
+    with containers.docker() as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        found = in_containers(monkeypatch, tmp_path, run, "-profile", "docker", "--stop_after", "qc")
+    assert {"qc/cells.parquet", "qc/summary.tsv", "cohort/donors.tsv"} <= set(found)
+    assert [name for name, content in found.items() if run.results[name] != content] == []
+
+
 # --- results ---------------------------------------------------------------------------------------------------
 
 
