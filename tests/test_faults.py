@@ -99,7 +99,8 @@ def test_killed_tasks_are_tried_again_on_a_machine_of_one_core_and_two_gib(refer
     with memory_group("starved", 24 << 20) as starved, memory_group("machine", 2 << 30) as machine:
         hunter = threading.Thread(target=strike, args=(tmp_path, starved, struck, over))
         hunter.start()
-        small = ("bash", "-c", 'echo $$ > "$0"; exec taskset -c 0 "$@"', str(machine))
+        # Who starts the tests with nohup has them, and all that they start, ignore SIGHUP.
+        small = ("env", "--default-signal", "bash", "-c", 'echo $$ > "$0"; exec taskset -c 0 "$@"', str(machine))
         done = reference.run(tmp_path, prefix=small)
         over.set()
         hunter.join()
