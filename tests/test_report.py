@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import report_immune_age
 from checkpoints import read_json, read_parquet, read_tsv, write_json, write_tsv
 from command_line import BadInput
 from conftest import ROOT
@@ -584,6 +585,17 @@ def test_without_an_immune_age_its_reason_is_given(inputs, tmp_path):
     )
     text = " ".join(" ".join(Page(write(inputs, tmp_path, [*trees_of(inputs), tmp_path / "tree"])).words).split())
     assert "No immune age: 8 donors; at least 10 are needed." in text
+
+
+def test_the_immune_age_lists_the_largest_weights_that_are_any(tmp_path):
+    write_immune_age(tmp_path)
+    weights = pd.DataFrame({"id": "b_cell", "model": "ridge", "weight": [*np.linspace(0.2, 0.01, 14), 0.0], "mae": 5.5})
+    write_tsv(weights, tmp_path / "immune_age_weights.tsv")
+    said = report_immune_age.immune_age({f"immune_age/{path.name}": path for path in tmp_path.iterdir()})
+    assert said["metrics"]["mae"] == {"value": 4.5, "low": 4.0, "high": 5.0}
+    assert [row["weight"] for row in said["weights"]] == pytest.approx(np.linspace(0.2, 0.01, 14)[:12], abs=1e-6)
+    assert [row["column"] for row in said["tests"]] == ["sex", SCRIPT_NAME]
+    assert report_immune_age.immune_age({}) == {"reason": ""}
 
 
 def test_the_command_holds_every_changed_parameter_quoted_for_a_shell(inputs, tmp_path):
