@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Draw the run's graph of processes as a picture.
+"""Draw the run's graph of processes as a picture, and write it as Mermaid text.
 
-In: the engine's own graph, an edge a line (from id, kind, name, to id, kind, name). Out: `dag.png` and `dag.pdf`.
+In: the engine's own graph, an edge a line (from id, kind, name, to id, kind, name). Out: `dag.png`, `dag.pdf`, `dag.mmd`.
 Channel operators are left out: a process points at each process that its results reach through them.
 """
 
@@ -12,7 +12,7 @@ import igraph
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from checkpoints import write_versions
+from checkpoints import atomic_path, write_versions
 from command_line import run
 from plotting import OKABE_ITO, new_figure, save_figure
 
@@ -97,10 +97,22 @@ def draw(names: list[str], edges: list[tuple[str, str]]) -> Figure:
     return figure
 
 
+def mermaid(names: list[str], edges: list[tuple[str, str]]) -> str:
+    """The graph as Mermaid text, processes grouped by subworkflow."""
+    groups = sorted({name.rpartition(":")[0] for name in names})
+    lines = ["flowchart TB"]
+    for group in groups:
+        own = [name for name in names if name.rpartition(":")[0] == group]
+        boxes = [f"    {name.replace(':', '_')}[{name.rpartition(':')[2]}]" for name in own]
+        lines += [f"  subgraph {group}", *boxes, "  end"] if group else boxes
+    lines += [f"  {source.replace(':', '_')} --> {target.replace(':', '_')}" for source, target in edges]
+    return "\n".join(lines) + "\n"
+
+
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--graph", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="path of the picture without its ending")
+    parser.add_argument("--output", type=Path, required=True, help="path of the files without their ending")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
@@ -111,6 +123,8 @@ def main(argv: list[str]) -> None:
         + " ".join(f"{source.rpartition(':')[2]} leads to {target.rpartition(':')[2]}." for source, target in shown)
     )
     save_figure(draw(names, shown), args.output, title="Steps of this run", description=description)
+    with atomic_path(args.output.with_suffix(".mmd")) as temporary:
+        temporary.write_text(mermaid(names, shown))
     write_versions("draw_dag", ["igraph", "matplotlib"], args.versions)
 
 

@@ -136,17 +136,24 @@ class Reference:
 
     def start(self, folder: Path, *arguments: str, prefix: Sequence[str] = (), **changes: object) -> subprocess.Popen:
         """Start a run of the cohort in `folder` and return once the engine has a session."""
-        log, output = folder / ".nextflow.log", folder / "output.txt"
-        log.unlink(missing_ok=True)
-        call = engine_call(folder, *arguments, *self.options(folder, **changes), project=self.project, prefix=prefix)
-        with output.open("w") as file:
-            process = subprocess.Popen(**call, stdout=file, stderr=subprocess.STDOUT)
-        wait_until(lambda: process.poll() is not None or (log.exists() and "Session start" in log.read_text()))
-        return process
+        return start(folder, *arguments, *self.options(folder, **changes), project=self.project, prefix=prefix)
 
     def table(self, name: str) -> pd.DataFrame:
         """A published table, every name as text."""
         return read_tsv(self.outdir / name, dtype=TEXT)
+
+
+def start(folder: Path, *arguments: str, **kwargs) -> subprocess.Popen:
+    """Start a run in `folder`, its output in `output.txt`, and return once the engine has a session.
+
+    `kwargs` as of `engine_call`.
+    """
+    log = folder / ".nextflow.log"
+    log.unlink(missing_ok=True)
+    with (folder / "output.txt").open("w") as file:
+        process = subprocess.Popen(**engine_call(folder, *arguments, **kwargs), stdout=file, stderr=subprocess.STDOUT)
+    wait_until(lambda: process.poll() is not None or (log.exists() and "Session start" in log.read_text()))
+    return process
 
 
 def wait_until(happened: Callable[[], object], *, seconds: float = 300) -> object:

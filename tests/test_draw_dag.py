@@ -25,6 +25,12 @@ def test_shortcuts_are_left_out_and_nothing_else():
     assert edges == before
 
 
+def test_the_text_holds_each_process_in_its_subworkflow_and_each_arrow():
+    assert draw_dag.mermaid(*draw_dag.process_edges(GRAPH)).splitlines() == [
+        "flowchart TB", "    C[C]", "  subgraph X", "    X_A[A]", "    X_B[B]", "  end", "  X_A --> C", "  X_A --> X_B", "  X_B --> C",
+    ]  # fmt: skip
+
+
 def test_the_picture_is_the_same_bytes_twice(tmp_path):
     (tmp_path / "graph.tsv").write_text("\n".join(GRAPH) + "\n")
     for name in ("one", "two"):
@@ -38,5 +44,5 @@ def test_the_picture_is_the_same_bytes_twice(tmp_path):
                 str(tmp_path / "v"),
             ]
         )
-    for kind in ("png", "pdf"):
+    for kind in ("png", "pdf", "mmd"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()

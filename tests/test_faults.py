@@ -21,7 +21,7 @@ import check_cohort
 from checkpoints import read_json, read_parquet, read_tsv, sha256_of, write_json, write_parquet, write_tsv
 from cohort_file import unchanged
 from command_line import BadInput
-from engine import ROOT, trace
+from engine import ROOT, trace, tree
 from fault_runs import (
     grow,
     memory_group,
@@ -359,15 +359,23 @@ def test_no_flipped_bit_in_text_becomes_another_text(tmp_path, monkeypatch):
 def test_two_runs_share_a_folder_but_not_an_output_folder(reference, tmp_path):
     """Two runs side by side give what one gives; a third into the results of the first is refused and changes none."""
     first = reference.start(tmp_path, "--outdir", "one", stop_after="qc")
-    wait_until(lambda: (tmp_path / "one/pipeline_info/.lock").exists())
+    wait_until(lambda: (tmp_path / "one/pipeline_info/trace.tsv").exists())
     refused = reference.run(tmp_path, "--outdir", "one", stop_after="qc")
+    mistaken = reference.run(tmp_path, "--outdir", "one", stop_after="dinner")
     second = reference.run(tmp_path, "--outdir", "two", stop_after="qc")
     assert first.wait(timeout=300) == 0 and second.returncode == 0
     output = refused.stdout + refused.stderr
     assert refused.returncode == 2 and "--outdir one: another run is writing there" in output
+    assert mistaken.returncode == 2 and "--stop_after dinner" in mistaken.stdout + mistaken.stderr
+    assert set(trace(tmp_path, "one")["status"]) == {"COMPLETED"} and len(trace(tmp_path, "one")) > 5
+    assert not list((tmp_path / "one/pipeline_info").glob(".trace-*"))
     for name in ("one", "two"):
         found = published(tmp_path / name)
         found.pop("report.html")
         assert len(found) > 10 and found.items() <= reference.results.items()
+    # What a run left stays as it is when another is refused.
+    left = tree(tmp_path / "two")
+    assert reference.run(tmp_path, "--outdir", "two", stop_after="dinner").returncode == 2
+    assert tree(tmp_path / "two") == left
     # The lock dies with its run.
     assert reference.run(tmp_path, "-resume", "--outdir", "two", stop_after="qc").returncode == 0

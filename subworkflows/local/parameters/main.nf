@@ -245,14 +245,26 @@ def problemsOf(given, schema) {
     return problems
 }
 
-// Stop before any task, with one line and exit code 2, unless all parameters are right.
+// The file in which the engine keeps this run's trace until the run has the results folder; null once it is `trace.tsv`.
+def ownTrace() {
+    def path = file("${workflow.session.config.trace.file}", glob: false)
+    return path.name.startsWith('.trace-') && path.exists() ? path : null
+}
+
+// Stop before any task, with one line and exit code 2; the trace of an earlier run, or of the one that goes on, stays.
+def refuse(problem) {
+    ownTrace()?.delete()
+    exit(2, problem)
+}
+
+// Refuse the run unless all parameters are right.
 def checkedParameters(given) {
     def problems = problemsOf(given, readSchema(file("${projectDir}/nextflow_schema.json")))
     if (problems) {
-        exit(2, "${problems.join(' | ')}")
+        refuse("${problems.join(' | ')}")
     }
     if (!workflow.containerEngine && !System.getenv('IMMUNE_AGING_ENVIRONMENT') && !workflow.stubRun) {
-        exit(2, 'no environment for the steps: run ./nextflow instead of nextflow, or choose a container with -profile podman')
+        refuse('no environment for the steps: run ./nextflow instead of nextflow, or choose a container with -profile podman')
     }
 }
 

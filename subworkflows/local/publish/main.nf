@@ -1,7 +1,7 @@
 // How results get into the results folder: each file whole or not at all, from one run at a time. The engine's publishDir
 // copies in place, so that a run killed in the middle of it leaves a cut-off file, which -resume takes for a whole one.
 
-include { publishedFolder } from '../parameters'
+include { ownTrace; publishedFolder; refuse } from '../parameters'
 
 // Take the results folder for this run; stop with one line where that is not possible.
 def claimOutdir(outdir) {
@@ -18,10 +18,13 @@ def claimOutdir(outdir) {
         workflow.session.onShutdown { claimed.close() }
     }
     catch (IOException cause) {
-        exit(2, "--outdir ${outdir}: cannot be written (${cause}); give a folder that can")
+        refuse("--outdir ${outdir}: cannot be written (${cause}); give a folder that can")
     }
     if (!lock) {
-        exit(2, "--outdir ${outdir}: another run is writing there; wait until it ends or give another folder")
+        refuse("--outdir ${outdir}: another run is writing there; wait until it ends or give another folder")
+    }
+    if (ownTrace()) {
+        java.nio.file.Files.move(ownTrace(), place.resolve('pipeline_info/trace.tsv'), java.nio.file.StandardCopyOption.ATOMIC_MOVE)
     }
 }
 
