@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draw the run's graph of processes as a picture, and write it as Mermaid text.
 
-In: the engine's own graph, an edge a line (from id, kind, name, to id, kind, name). Out: `dag.png`, `dag.pdf`, `dag.mmd`.
+In: the engine's own graph, an edge a line (from id, kind, name, to id, kind, name). Out: `dag.png`, `.pdf` and `.mmd`.
 Channel operators are left out: a process points at each process that its results reach through them.
 """
 

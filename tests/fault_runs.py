@@ -75,11 +75,13 @@ def hostile_gene_sets(cohort: anndata.AnnData) -> str:
     return "".join("\t".join([name, "", *symbols[12 + i : 50 + i : 2]]) + "\n" for i, name in enumerate(names))
 
 
-# The report's rows and its command's lines of where the run is and what it asks a cluster for.
+# The report's rows and its command's lines of where the run is and what it asks a cluster for; its version of Python,
+# which is that of the image or of the machine.
 _PLACE = rb"(?:outdir|slurm_\w+|max_(?:cpus|memory|time))"
 OF_THE_PLACE = re.compile(
     rb'<tr[^>]*><th scope="row"><code>' + _PLACE + rb"</code>.*?</tr>"
-    rb"| \\\n *--" + _PLACE + rb" (?:(?! \\\n|</code>).)*",
+    rb"| \\\n *--" + _PLACE + rb" (?:(?! \\\n|</code>).)*"
+    rb"|(?<=<th scope=\"row\">Python</th><td>)[\d.]+",
     re.DOTALL,
 )
 # A network of its own, without a way out, for the command after it: `OutNoRoutes` of $SNMP counts what tried to leave,

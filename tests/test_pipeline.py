@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import anndata
@@ -95,38 +96,21 @@ def edited(path: Path) -> None:
 # --- containers: first, while the run is as it was made ----------------------------------------------------------
 
 
-def in_containers(monkeypatch: pytest.MonkeyPatch, folder: Path, run: Run, *arguments: str) -> dict[str, bytes]:
-    """What a run of this checkout under a container profile publishes, without the measured and the report."""
+@pytest.mark.parametrize("engine", ["podman", "docker", "charliecloud"])
+def test_each_container_engine_gives_the_same_bytes(run, tmp_path, monkeypatch, engine):
+    """As far as quality control: the image is the same for all; test_slurm.py has the whole demo in podman."""
     for variable, value in containers.environment().items():
         monkeypatch.setenv(variable, value)
-    succeed(folder, *arguments, "-params-file", *run.options(input=str(run.cohort))[1:])
-    return tree(folder / "results", without=("pipeline_info", "report.html"))
-
-
-def test_podman_gives_the_same_bytes_on_a_read_only_root_without_network(run, tmp_path, monkeypatch):
-    """Every published file but the report, which tells the versions of Python and the system."""
-    containers.image()
-    settings = tmp_path / "strict.config"
-    settings.write_text("podman.runOptions = '--user 0:0 --pull=never --read-only --network none'\n")
-    found = in_containers(monkeypatch, tmp_path, run, "-profile", "podman", "-c", str(settings))
-    expected = {name: content for name, content in run.results.items() if name != "report.html"}
-    assert sorted(found) == sorted(expected)
-    assert [name for name in expected if found[name] != expected[name]] == []
-
-
-def test_charliecloud_gives_the_same_bytes(run, tmp_path, monkeypatch):
-    """As far as quality control: the image is the same as podman's, what differs is how it is started."""
-    containers.charliecloud()
-    found = in_containers(monkeypatch, tmp_path, run, "-profile", "charliecloud", "--stop_after", "qc")
-    assert {"qc/cells.parquet", "qc/summary.tsv", "cohort/donors.tsv"} <= set(found)
-    assert [name for name, content in found.items() if run.results[name] != content] == []
-
-
-def test_docker_gives_the_same_bytes(run, tmp_path, monkeypatch):
-    """As far as quality control, as with charliecloud."""
-    with containers.docker() as address:
-        monkeypatch.setenv("DOCKER_HOST", address)
-        found = in_containers(monkeypatch, tmp_path, run, "-profile", "docker", "--stop_after", "qc")
+    with ExitStack() as stack:
+        if engine == "docker":
+            monkeypatch.setenv("DOCKER_HOST", stack.enter_context(containers.docker()))
+        elif engine == "charliecloud":
+            containers.charliecloud()
+        else:
+            containers.image()
+        given = ["-params-file", *run.options(input=str(run.cohort))[1:]]
+        succeed(tmp_path, "-profile", engine, "--stop_after", "qc", *given)
+    found = tree(tmp_path / "results", without=("pipeline_info", "report.html"))
     assert {"qc/cells.parquet", "qc/summary.tsv", "cohort/donors.tsv"} <= set(found)
     assert [name for name, content in found.items() if run.results[name] != content] == []
 

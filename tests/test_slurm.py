@@ -24,7 +24,9 @@ OLD_PROCESSOR = {
 }  # fmt: skip
 # The tasks that shall be over their time and preempted wait for that, when they are tried for the first time.
 # So that the engine looks at its jobs every second, and gives a job up that left no exit code after 10.
-IMPATIENT = """\
+# And no container can write to its root or reach a network.
+SETTINGS = """\
+podman.runOptions = '--user 0:0 --pull=never --read-only --network none'
 executor { pollInterval = '1 sec'; queueStatInterval = '1 sec'; exitReadTimeout = '10 sec' }
 process { withName: 'CHECK_COHORT|MERGE_PSEUDOBULK' { beforeScript = { task.attempt == 1 ? 'sleep 300 & wait' : '' } } }
 """
@@ -46,9 +48,9 @@ class Run:
     def __init__(self, folder, cluster):
         self.folder, scratch = folder, folder / "scratch"
         scratch.mkdir()
-        (folder / "impatient.config").write_text(IMPATIENT)
+        (folder / "test.config").write_text(SETTINGS)
         (folder / "params.json").write_text(json.dumps(OPTIONS | {"slurm_scratch": str(scratch)}))
-        arguments = ["-resume", "-profile", "test,slurm,podman", "-c", "impatient.config", "-params-file", "params.json"]
+        arguments = ["-resume", "-profile", "test,slurm,podman", "-c", "test.config", "-params-file", "params.json"]
         # Where pytest runs in the background the shell has it ignore Ctrl-C, and all that it starts.
         prefix = ("env", "--default-signal=INT", f"SLURM_CONF={cluster.folder}/slurm.conf")
         head = start(folder, *arguments, prefix=prefix)
@@ -114,10 +116,10 @@ def jobs_of(log, process):
 
 
 def test_the_demo_gives_the_same_bytes_after_cancelled_jobs_a_lost_node_and_an_interrupted_engine(run, expected):
-    """Every published file but the report, which tells the versions of Python and the system that are in the image."""
+    """Every published file; of the report, all but the version of Python, which is the image's."""
     found = published(run.folder / "results")
     assert len(found) > 400
-    assert {name for name in found | expected if found.get(name) != expected.get(name)} == {"report.html"}
+    assert [name for name in found | expected if found.get(name) != expected.get(name)] == []
 
 
 def test_digests_of_text_come_back_from_scratch(run):
@@ -128,7 +130,7 @@ def test_digests_of_text_come_back_from_scratch(run):
         (folder, path.relative_to(folder))
         for folder in done
         for path in folder.rglob("*")
-        if path.suffix in (".tsv", ".json") and path.is_file() and not path.is_symlink()
+        if path.suffix in (".tsv", ".json") and path.is_file() and not path.is_symlink() and ".sha256" not in path.parts
     ]
     assert len(written) > 300
     for folder, name in written:
@@ -174,7 +176,8 @@ def test_jobs_ask_for_what_the_parameters_say_and_never_more_than_there_is(run, 
 
 def test_each_task_runs_in_the_image(run):
     for script in (run.folder / "work").glob("*/*/.command.run"):
-        assert re.search(rf"podman run .*{re.escape(containers.image())} /bin/bash", script.read_text())
+        started = rf"podman run .* --read-only --network none .*{re.escape(containers.image())} /bin/bash"
+        assert re.search(started, script.read_text())
 
 
 def test_the_example_parameters_of_the_documentation_are_valid():
