@@ -3,7 +3,8 @@
 
 In: `cells.parquet`, `donors.parquet`, `pca.parquet`, and where they were made `harmony.parquet`, `umap.parquet`,
 published trees that hold `clusters/resolution-R/clusters.parquet`, and the genes asked for. Out: figures, one a
-resolution for the clusters, and `mixing.tsv`: how batches mix and cell types stay apart before and after Harmony.
+resolution for the clusters; `mixing.tsv`: how batches mix and cell types stay apart before and after Harmony; and
+`umap_sample.tsv`: some thousand cells of the UMAP and what is known of them, which the report draws interactively.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from harmony import batches_of
 from mixing import AFTER, BEFORE, measure, plot_mixing, sampled, summarize
 from plotting import (
     PALETTE,
+    colour_limits,
     colours_for,
     crowded_place,
     label,
@@ -32,6 +34,7 @@ from plotting import (
     scatter,
     shorten,
 )
+from umap_sample import sample_table
 
 MOST_NUMBERED, MOST_COLOURED = (
     36,
@@ -57,10 +60,10 @@ def frame_of(points: np.ndarray) -> np.ndarray:
     return np.column_stack([low - margin, high + margin])
 
 
-def outside(points: np.ndarray) -> int:
-    """How many points the frame leaves out."""
+def inside(points: np.ndarray) -> np.ndarray:
+    """Whether each point lies in the frame, shape (cells,)."""
     limits = frame_of(points)
-    return int(((points < limits[:, 0]) | (points > limits[:, 1])).any(axis=1).sum())
+    return ((points >= limits[:, 0]) & (points <= limits[:, 1])).all(axis=1)
 
 
 def _map_axes(ax: Axes, names: Sequence[str], points: np.ndarray) -> None:
@@ -150,9 +153,7 @@ def plot_values(
     if not len(known):
         ax.text(0.5, 0.5, f"{bar}: not known for these cells", ha="center", transform=ax.transAxes)
         return figure
-    # A handful of extreme cells would leave one colour for all the others.
-    low, high = np.percentile(known, [1, 99])
-    high = high if high > low else low + 1
+    low, high = colour_limits(known)
     norm = LogNorm(max(low, 1), max(high, 2)) if log else Normalize(low, high)
     mappable = scatter(ax, points[:, 0], points[:, 1], values=values, norm=norm)
     colour_bar = figure.colorbar(mappable, ax=ax, label=bar, extend="both", shrink=0.8)
@@ -239,23 +240,25 @@ def main(argv: list[str]) -> None:
         umap = read_parquet(args.umap)
         check_same_cells(cells["cell_id"], umap["cell_id"], args.cells, args.umap)
         points, axis_names = umap[["UMAP1", "UMAP2"]].to_numpy(dtype=float), ("UMAP 1", "UMAP 2")
-        n_outside = outside(points)
+        in_frame = inside(points)
+        n_outside = int((~in_frame).sum())
         n += f" ({n_outside:,} far ones lie outside the frame)" if n_outside else ""
-        for name, (figure, title, description) in draw_umaps(points, cells, args.donors, axis_names, n=n).items():
+        cells = with_donors(cells, args.donors)
+        expression = expression_of(cells["cell_id"], args.genes)
+        clusters = clusters_of(cells["cell_id"], args.clusters, args.cells)
+        drawn = draw_umaps(points, cells, axis_names, n=n) | draw_genes(points, expression, axis_names, n=n)
+        for name, (figure, title, description) in drawn.items():
             save_figure(figure, figures / name, title=title, description=description)
-        for name, (figure, title, description) in draw_genes(points, cells, args.genes, axis_names, n=n).items():
-            save_figure(figure, figures / name, title=title, description=description)
-        for resolution, table in cluster_tables(args.clusters).items():
-            check_same_cells(cells["cell_id"], table["cell_id"], args.cells, f"clusters of resolution {resolution}")
-            order = sorted(table["cluster"].astype(str).unique(), key=lambda text: (len(text), text))
-            kinds = pd.Series(pd.Categorical(table["cluster"].astype(str), categories=order))
+        for resolution, kinds in clusters.items():
             save_figure(
                 plot_categories(points, kinds, axis_names=axis_names, numbered=True, clusters=True),
                 args.output / f"clusters/resolution-{resolution}/figures/umap_cluster",
                 title=f"UMAP by cluster, resolution {resolution}",
-                description=f"UMAP of {n}, coloured and numbered by {len(order)} Leiden clusters at "
+                description=f"UMAP of {n}, coloured and numbered by {len(kinds.cat.categories)} Leiden clusters at "
                 f"resolution {resolution}, 0 the largest.",
             )
+        table = sample_table(points, cells, clusters, expression, inside=in_frame)
+        write_tsv(table, args.output / "embedding/umap_sample.tsv")
     elif args.clusters:
         raise BadInput("--clusters: they are drawn on the UMAP; give --umap as well")
     write_versions("plot_embedding", ["harmonypy", "matplotlib", "pandas"], args.versions)
@@ -283,15 +286,38 @@ def draw_mixing(
     return plot_mixing(embeddings, batches, measured), "Harmony", description, table
 
 
-def draw_genes(
-    points: np.ndarray, cells: pd.DataFrame, paths: Sequence[Path], axis_names: Sequence[str], *, n: str
-) -> Mapping[str, tuple[Figure, str, str]]:
-    """The UMAP by each gene asked for: figure, title and description by file name."""
+def with_donors(cells: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The cells with age (years) and sex of their donors; missing where the table has none."""
+    donors = read_parquet(path)
+    require_columns(donors, ["donor_id", "age_years", "sex"], path)
+    donors = donors.set_index("donor_id").reindex(cells["donor_id"].cat.categories)
+    codes = cells["donor_id"].cat.codes.to_numpy()
+    return cells.assign(**{name: donors[name].to_numpy()[codes] for name in ("age_years", "sex")})
+
+
+def expression_of(cell_ids: pd.Series, paths: Sequence[Path]) -> pd.DataFrame:
+    """Expression of the genes asked for, cells x genes; no columns without tables."""
     if not paths:
-        return {}
-    expression = pd.concat([read_parquet(path) for path in paths], ignore_index=True).set_index("cell_id")
-    genes = unique_slugs(expression.columns)
-    expression = expression.reindex(cells["cell_id"])
+        return pd.DataFrame(index=cell_ids)
+    shards = pd.concat([read_parquet(path) for path in paths], ignore_index=True).set_index("cell_id")
+    return shards.reindex(cell_ids)
+
+
+def clusters_of(cell_ids: pd.Series, trees: Sequence[Path], cells_path: Path) -> dict[str, pd.Series]:
+    """The cluster of each cell by resolution: categories in numerical order."""
+    found = {}
+    for resolution, table in cluster_tables(trees).items():
+        check_same_cells(cell_ids, table["cell_id"], cells_path, f"clusters of resolution {resolution}")
+        names = table["cluster"].astype(str)
+        order = sorted(names.unique(), key=lambda text: (len(text), text))
+        found[resolution] = pd.Series(pd.Categorical(names, categories=order))
+    return found
+
+
+def draw_genes(
+    points: np.ndarray, expression: pd.DataFrame, axis_names: Sequence[str], *, n: str
+) -> Mapping[str, tuple[Figure, str, str]]:
+    """The UMAP by each gene of `expression` (cells x genes): figure, title and description by file name."""
     return {
         f"umap_gene_{slug}": (
             plot_values(
@@ -300,23 +326,19 @@ def draw_genes(
             f"UMAP by {gene}",
             f"UMAP of {n}, coloured by the expression of {gene}. Each dot shows the mean of the cells under it.",
         )
-        for gene, slug in genes.items()
+        for gene, slug in unique_slugs(expression.columns).items()
     }
 
 
 def draw_umaps(
-    points: np.ndarray, cells: pd.DataFrame, donors_path: Path, axis_names: Sequence[str], *, n: str
+    points: np.ndarray, cells: pd.DataFrame, axis_names: Sequence[str], *, n: str
 ) -> Mapping[str, tuple[Figure, str, str]]:
-    """The UMAP by each thing known of the cells: figure, title and description by file name."""
-    donors = read_parquet(donors_path)
-    require_columns(donors, ["donor_id", "age_years", "sex"], donors_path)
-    donors = donors.set_index("donor_id").reindex(cells["donor_id"].cat.categories)
-    codes = cells["donor_id"].cat.codes.to_numpy()
-    sex = pd.Series(pd.Categorical(donors["sex"].fillna("unknown").astype(str).to_numpy()[codes]))
+    """The UMAP by each thing known of the cells and their donors: figure, title and description by file name."""
+    sex = cells["sex"].fillna("unknown").astype(str).astype("category")
     mean = "Each dot shows the mean of the cells under it."
     by_number = {
         "counts": ("Counts", cells["n_counts"].to_numpy(dtype=float), True, "counts"),
-        "age": ("Age (years)", donors["age_years"].to_numpy(dtype=float)[codes], False, "the donor's age"),
+        "age": ("Age (years)", cells["age_years"].to_numpy(dtype=float), False, "the donor's age"),
         "doublet_score": (
             "Doublet score",
             cells["doublet_score"].to_numpy(dtype=float),

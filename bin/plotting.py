@@ -66,6 +66,15 @@ def colours_for(categories: Iterable[str]) -> dict[str, str]:
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(sorted(set(categories)))}
 
 
+def colour_limits(known: np.ndarray) -> tuple[float, float]:
+    """Low and high end of the colours of some numbers, none missing, at least one: percentiles 1 and 99.
+
+    A handful of extreme cells would leave one colour for all the others.
+    """
+    low, high = np.percentile(known, [1, 99])
+    return float(low), float(high) if high > low else float(low) + 1
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of `width` x `height` inches in the one style, without any window or global figure."""
     matplotlib.rcParams.update(STYLE)

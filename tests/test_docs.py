@@ -27,6 +27,7 @@ import published_clocks
 import sensitivity
 import simulate_cohort
 import summarize_predictions
+import umap_sample
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -298,6 +299,7 @@ CONSTANTS = {
     "cell_types/ID/expression_by_age.tsv": (*plot_cell_type.DONOR_COLUMNS, "GENE_ID"),
     "cell_types/ID/gsea.tsv": gsea.COLUMNS,
     "embedding/mixing.tsv": mixing.TABLE,
+    "embedding/umap_sample.tsv": (*umap_sample.COLUMNS, f"{umap_sample.CLUSTER}R", f"{umap_sample.GENE}GENE"),
     "cell_types/ID/ora_up.tsv": overrepresentation.COLUMNS,
     "cell_types/ID/ora_down.tsv": overrepresentation.COLUMNS,
     f"{PREDICTION}/predictions.tsv": predict_age.PREDICTIONS,

@@ -8,7 +8,8 @@ from PIL import Image
 from checkpoints import read_parquet, read_tsv, write_parquet
 from command_line import BadInput
 from inputs.report_inputs import write_inputs
-from plot_embedding import cluster_tables, frame_of, main, outside, plot_categories, plot_values
+from plot_embedding import cluster_tables, frame_of, inside, main, plot_categories, plot_values
+from umap_sample import COLUMNS, N_CELLS
 
 AXES = ("UMAP 1", "UMAP 2")
 
@@ -31,6 +32,11 @@ def options(inputs, out, **paths):
         "versions": out / "v.json",
     } | paths
     return [word for name, path in chosen.items() for word in (f"--{name}", str(path))]
+
+
+def without(name, words):
+    place = words.index(f"--{name}")
+    return words[:place] + words[place + 2 :]
 
 
 def test_the_script_draws_every_view_and_every_resolution(inputs, tmp_path):
@@ -66,6 +72,41 @@ def test_the_script_draws_every_view_and_every_resolution(inputs, tmp_path):
         )
     with Image.open(tmp_path / "embedding/figures/umap_donor.png") as image:
         assert "coloured by donor (28)" in image.text["Description"]
+
+
+def test_the_sample_holds_what_the_tables_say_of_its_cells_and_is_the_same_each_time(inputs, tmp_path):
+    cells = read_parquet(inputs / "merge_qc/published/qc/cells.parquet").query("kept")
+    # Genes named like the table's other columns.
+    genes = cells[["cell_id"]].assign(cell_type=1.5, UMAP1=np.arange(len(cells)) / 7)
+    write_parquet(genes.iloc[::-1], tmp_path / "genes.parquet")
+    trees = [str(inputs / f"cluster-{resolution}/published") for resolution in ("1.0", "0.5")]
+    more = ["--clusters", *trees, "--genes", str(tmp_path / "genes.parquet")]
+    for name in ("once", "again"):
+        main([*without("harmony", options(inputs, tmp_path / name)), *more])
+    path = tmp_path / "once/embedding/umap_sample.tsv"
+    assert path.read_bytes() == (tmp_path / "again/embedding/umap_sample.tsv").read_bytes()
+    sample = read_tsv(path)
+    assert list(sample.columns) == [*COLUMNS, "cluster_0.5", "cluster_1.0", "gene_cell_type", "gene_UMAP1"]
+    umap = read_parquet(inputs / "umap/published/embedding/umap.parquet")
+    assert len(sample) == N_CELLS < len(cells)
+    truth = cells.merge(umap).merge(genes[["cell_id", "UMAP1"]].rename(columns={"UMAP1": "gene_UMAP1"}), on="cell_id")
+    truth = truth.merge(read_parquet(inputs / "check_cohort/donors.parquet"), on="donor_id")
+    own = pd.read_parquet(inputs / "cluster-0.5/published/clusters/resolution-0.5/clusters.parquet")
+    truth = truth.merge(own.rename(columns={"cluster": "cluster_0.5"}), on="cell_id")
+    truth = truth.assign(place=truth["UMAP1"].round(3), gene_UMAP1=truth["gene_UMAP1"].round(3))
+    truth["cluster_0.5"] = truth["cluster_0.5"].astype(int)
+    columns = ["cell_type", "donor_id", "age_years", "sex", "cluster_0.5"]
+    both = sample.assign(key=sample["gene_UMAP1"]).merge(truth.assign(key=truth["gene_UMAP1"]), on="key")
+    assert len(both) == len(sample)
+    for name in columns:
+        assert (both[f"{name}_x"] == both[f"{name}_y"]).all(), name
+    np.testing.assert_allclose(both["UMAP1_x"], both["UMAP1_y"], atol=6e-4)
+
+
+def test_without_a_umap_there_is_no_sample(inputs, tmp_path):
+    main(without("umap", without("harmony", options(inputs, tmp_path))))
+    assert [path.name for path in tmp_path.rglob("*.png")] == ["pca_cell_type.png"]
+    assert not (tmp_path / "embedding/umap_sample.tsv").exists()
 
 
 def test_cells_in_another_order_are_an_error_not_a_wrong_picture(inputs, tmp_path):
@@ -104,8 +145,8 @@ def test_a_few_far_cells_do_not_squeeze_the_map_and_are_counted():
     points = np.random.default_rng(0).uniform(0, 1, (100_000, 2))
     points[:3] = 1000
     limits = frame_of(points)
-    assert limits.max() < 2 and outside(points) == 3
-    assert outside(points[3:]) == 0
+    assert limits.max() < 2 and np.flatnonzero(~inside(points)).tolist() == [0, 1, 2]
+    assert inside(points[3:]).all()
 
 
 def test_a_number_that_no_cell_has_is_said_to_be_unknown():

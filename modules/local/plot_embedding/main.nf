@@ -12,7 +12,7 @@ process PLOT_EMBEDDING {
 
     script:
     """
-    # uses: checkpoints.py command_line.py harmony.py mixing.py plotting.py
+    # uses: checkpoints.py command_line.py harmony.py mixing.py plotting.py umap_sample.py
     # environment: ${task.ext.environment}
     plot_embedding.py \\
         --cells '${cells}' \\
@@ -29,7 +29,7 @@ process PLOT_EMBEDDING {
     stub:
     """
     mkdir -p published/embedding/figures
-    touch published/embedding/figures/umap_cell_type.{png,pdf}
+    touch published/embedding/figures/umap_cell_type.{png,pdf} published/embedding/umap_sample.tsv
     echo '{}' > versions.json
     """
 }
