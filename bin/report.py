@@ -21,7 +21,7 @@ from report_comparison import comparison_part, composition_part
 from report_figures import Picture, embed, in_folder
 from report_funnel import breaks, funnel
 from report_immune_age import immune_age
-from report_interactive import explorers, scripts
+from report_interactive import cell_map, explorers, scripts
 from report_methods import methods, shown
 from report_qc import qc_content
 from report_resources import resource_rows
@@ -334,6 +334,7 @@ def content_of(
         "stop_after": values.get("stop_after"),
         "cell_types": sections,
         "explorers": explorers(files, [section["id"] for section in sections], alpha=ALPHA),
+        "cell_map": cell_map(files),
         "composition": composition_part(files, pictures),
         "comparison": comparison_part(files, pictures),
         "funnel": stages,

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""What the report's interactive figures are drawn from: genes and donors of each cell type, small enough to embed.
+"""What the report's interactive figures are drawn from: genes and donors of each cell type, a sample of the UMAP.
 
 The page holds each cell type's numbers once, as columns, compressed; its script draws the volcano, the MA plot and
-one gene against age from them with plotly.js, and fills the table. The whole tables stay beside the report.
+one gene against age from them with plotly.js, and fills the table. The sample's columns are what the map of cells can
+be coloured by. The whole tables stay beside the report.
 """
 
 import base64
@@ -17,11 +18,17 @@ import numpy as np
 import pandas as pd
 from jinja2.utils import markupsafe
 
+from plotting import PALETTE, colour_limits, colours_for, shorten
 from published_tree import table_of
+from umap_sample import CLUSTER, FEWEST, GENE
+from umap_sample import COLUMNS as UMAP_COLUMNS
 
 ROWS = 90_000  # genes of all cell types together: 40 bytes each in the page, so 3.6 MB
 VALUES = 300_000  # donors x genes of the expression of all cell types together: 3 bytes each, so 1 MB
+MAP_VALUES = 60_000  # cells x genes of the map of cells: 2 bytes each in the page, so 120 kB
 DIGITS = 3
+MAP_DECIMALS = 2  # of positions and log-normalised expression: finer than a dot and a shade
+LONGEST = 60  # letters of a name in a list to choose from
 COLUMNS = ("gene_id", "symbol", "base_mean", "log2_fold_change", "lfc_se", "p_value", "padj", "robust")
 DONOR_COLUMNS = ("donor_id", "age_years", "sex")
 
@@ -114,6 +121,65 @@ def explorers(files: Mapping[str, Path], identifiers: list[str], *, alpha: float
             "n_expression": len(genes["expression"]["genes"]) if genes["expression"] else 0,
         }
     return found
+
+
+def by_kind(label: str, kinds: pd.Series, *, clusters: bool = False) -> dict:
+    """A colouring by kind: names, a colour of each as in the still figures, and each cell's place among the names.
+
+    Parameters
+    ----------
+    clusters
+        The kinds are numbers, whose colour is their place in the palette: the sample may lack a small cluster.
+    """
+    names = kinds.astype(str)
+    order = sorted(set(names), key=int if clusters else None)
+    colours = [PALETTE[int(name) % len(PALETTE)] for name in order] if clusters else list(colours_for(order).values())
+    codes = pd.Categorical(names, categories=order).codes
+    return {"label": label, "names": order, "colours": colours, "codes": codes.tolist()}
+
+
+def by_number(label: str, values: pd.Series) -> dict:
+    """A colouring by a number: values, None where missing, and the limits of the colours, as in the still figures."""
+    values = values.astype(float).round(MAP_DECIMALS)
+    known = values[np.isfinite(values)].to_numpy()
+    limits = colour_limits(known) if len(known) else (0.0, 1.0)
+    listed = [value if np.isfinite(value) else None for value in values.tolist()]
+    return {"label": label, "limits": list(limits), "values": listed}
+
+
+def cell_map(files: Mapping[str, Path]) -> dict | None:
+    """The map of cells: `data` to embed, how many cells and genes it holds, what it can be coloured by; or None.
+
+    Of many genes, the first as fit are in it.
+    """
+    table = table_of(dict(files), "embedding/umap_sample.tsv", UMAP_COLUMNS)
+    if table is None:
+        return None
+    genes = [name for name in table.columns if name.startswith(GENE)]
+    shown = genes[: MAP_VALUES // len(table)]
+    cell_types, donors = table["cell_type"].astype(str), table["donor_id"].astype(str)
+    colourings = {"cell_type": by_kind("Cell type", cell_types)}
+    for name in table.columns:
+        if name.startswith(CLUSTER):
+            colourings[name] = by_kind(f"Cluster, resolution {name.removeprefix(CLUSTER)}", table[name], clusters=True)
+    colourings |= {
+        "donor_id": by_kind("Donor", donors),
+        "sex": by_kind("Sex", table["sex"].fillna("unknown")),
+        "age_years": by_number("Age (years)", table["age_years"]),
+    }
+    for name in shown:
+        label = f"Expression of {shorten(name.removeprefix(GENE), LONGEST)}"
+        colourings[name] = by_number(label, table[name])
+    places = {axis: table[axis].astype(float).round(MAP_DECIMALS).tolist() for axis in UMAP_COLUMNS[:2]}
+    content = {**places, "colourings": colourings}
+    return {
+        "data": packed(json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)),
+        "n_cells": len(table),
+        "fewest": FEWEST,
+        "n_genes": len(shown),
+        "n_genes_asked": len(genes),
+        "labels": {name: colouring["label"] for name, colouring in colourings.items()},
+    }
 
 
 def scripts(folder: Path) -> dict:

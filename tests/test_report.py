@@ -135,7 +135,7 @@ def test_nothing_in_the_data_becomes_markup(page, html):
     assert "/data/<cohort>.h5ad" in " ".join(page.words)
     # Besides the report's own script there is only data, in letters that are no markup.
     scripts = re.findall(r"<script([^>]*)>(.*?)</script>", html, re.DOTALL)
-    assert len(scripts) == html.count("<script") == len(SLUGS) - 3 + 2
+    assert len(scripts) == html.count("<script") == len(SLUGS) - 3 + 3
     for attributes, content in scripts[:-1]:
         assert 'type="application/gzip"' in attributes and re.fullmatch("[A-Za-z0-9+/=]+", content)
     assert scripts[-1] == ("", (TEMPLATE / "report.js").read_text())

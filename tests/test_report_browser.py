@@ -1,4 +1,4 @@
-"""The report in a real browser: figures are drawn, search, sort and download work, axe finds nothing.
+"""The report in a real browser: figures are drawn, search, sort, colouring and download work, axe finds nothing.
 
 Needs Debian's chromium (`apt-get install chromium`), which .ci/run installs.
 """
@@ -13,7 +13,8 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 from checkpoints import read_tsv
-from inputs.report_inputs import SCRIPT_NAME, SLUGS, write_inputs
+from inputs.report_inputs import GENES, KEPT, SCRIPT_NAME, SLUGS, write_inputs
+from plotting import colours_for
 from test_report import add_figure, write
 
 WIDTHS = (1280, 390)
@@ -79,6 +80,28 @@ def explorer(page, identifier="b_cell"):
     return page.locator(f"[data-type='{identifier}']")
 
 
+def cell_map(page):
+    """The map of cells, drawn: that it comes near the view is enough."""
+    root = page.locator("[data-map]")
+    root.scroll_into_view_if_needed()
+    expect(root).to_have_attribute("data-ready", "yes", timeout=60_000)
+    return root
+
+
+def trace(page):
+    """What is drawn of the map: x, y, text, name, marker."""
+    data = page.locator("[data-part=map]").evaluate(
+        "area => area.data.map((t) => ({x: t.x, y: t.y, text: t.text, name: t.name, marker: t.marker}))"
+    )
+    assert len(data) == 1
+    return data[0]
+
+
+def sample_of(inputs):
+    path = inputs / "plot_embedding/published/embedding/umap_sample.tsv"
+    return read_tsv(path, dtype={"cluster_0.5": str, "cluster_1.0": str})
+
+
 def column(page, place, identifier="b_cell"):
     """The text of one column of the table of genes, from the left, 1 the first."""
     return explorer(page, identifier).locator(f"tbody tr > :nth-child({place})").all_inner_texts()
@@ -86,7 +109,7 @@ def column(page, place, identifier="b_cell"):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_every_figure_has_drawn_nothing_overflows_and_axe_finds_nothing(browser, address, width, scheme):
+def test_every_figure_has_drawn_nothing_overflows_and_axe_finds_nothing(browser, address, inputs, width, scheme):
     page = opened(browser, address, types=FITTED, width=width, color_scheme=scheme)
     assert sorted(root.get_attribute("data-type") for root in page.locator("[data-type]").all()) == sorted(FITTED)
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -99,6 +122,7 @@ def test_every_figure_has_drawn_nothing_overflows_and_axe_finds_nothing(browser,
             assert drawing["width"] == pytest.approx(box["width"], abs=1) and box["height"] > 250
             colours = np.array(Image.open(io.BytesIO(area.screenshot())).convert("RGB")).reshape(-1, 3)
             assert len(np.unique(colours, axis=0)) > 50
+    assert cell_map(page).locator("path.point").count() == len(sample_of(inputs))
     images = page.locator("img").evaluate_all("all => all.map((image) => image.naturalWidth)")
     assert len(images) == 3 and min(images) > 0
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -228,16 +252,131 @@ def test_in_print_and_without_scripts_still_figures_stand_for_the_interactive_on
         assert page.pdf().startswith(b"%PDF")
     assert page.locator(".twin").count() == 2
     assert all(twin.is_visible() for twin in page.locator(".twin").all())
-    assert not any(area.is_visible() for area in page.locator(".plot, [data-part=search]").all())
+    assert not any(area.is_visible() for area in page.locator(".plot, [data-part=search], [data-map]").all())
     assert page.locator("[data-part=table] tbody tr").first.is_visible()
     page.context.close()
+
+
+def test_the_map_is_drawn_when_it_comes_near_and_not_before(browser, address):
+    page = browser.new_page(viewport={"width": 1280, "height": 300})
+    page.goto(address)
+    page.locator("[data-type][data-ready]").wait_for(timeout=60_000)  # the cell type that is open at first
+    assert page.locator("[data-map]").get_attribute("data-ready") is None
+    assert cell_map(page).locator(".main-svg").count() > 0
+    page.close()
+
+
+def test_every_colouring_is_chosen_with_the_keyboard_and_shows_the_numbers_of_the_table(page, inputs):
+    table, root = sample_of(inputs), cell_map(page)
+    root.get_by_label("Colour by").focus()
+    choices = root.locator("option").evaluate_all("all => all.map((option) => [option.value, option.textContent])")
+    genes = [f"gene_{gene}" for gene in GENES]
+    order = ["cell_type", "cluster_0.5", "cluster_1.0", "donor_id", "sex", "age_years", *genes]
+    assert [value for value, _ in choices] == order
+    for value, label in choices:
+        if value != "cell_type":
+            page.keyboard.press("ArrowDown")
+        said = root.locator("[data-part=said]")
+        expect(said).to_contain_text(f"{label[:20]}")
+        assert root.get_by_label("Colour by").input_value() == value
+        drawn = trace(page)
+        known = table[table[value].notna()]
+        np.testing.assert_allclose(drawn["x"], known["UMAP1"], atol=0.0051)
+        np.testing.assert_allclose(drawn["y"], known["UMAP2"], atol=0.0051)
+        colours = drawn["marker"]["color"]
+        if known[value].dtype.kind in "if":
+            np.testing.assert_allclose(colours, known[value], atol=0.0051)
+            assert drawn["marker"]["showscale"] and root.locator(".colorbar").count() == 1
+            low, high = np.percentile(known[value], [1, 99])
+            assert drawn["marker"]["cmin"] == pytest.approx(low, abs=0.01)
+            assert drawn["marker"]["cmax"] == pytest.approx(high, abs=0.01)
+            assert "median" in said.inner_text() and root.locator("[data-part=legend]").is_hidden()
+        else:
+            assert root.locator(".colorbar").count() == 0
+            assert len({*zip(colours, known[value], strict=True)}) == known[value].nunique()
+            assert f"{known[value].nunique()} of {known[value].nunique()} kinds" in said.inner_text()
+            assert root.locator("[data-part=legend] .swatch").count() == known[value].nunique()
+        if value == "cell_type":
+            assert {*zip(colours, known[value], strict=True)} == {(c, name) for name, c in colours_for(KEPT).items()}
+    page.keyboard.press("Home")
+    expect(said).to_contain_text("Cell type: ")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert page.said == []
+
+
+def test_the_legend_hides_and_shows_cells_with_the_keyboard_and_the_rest_keep_their_place(page, inputs):
+    table, root = sample_of(inputs), cell_map(page)
+    ranges = "area => [...area._fullLayout.xaxis.range, ...area._fullLayout.yaxis.range]"
+    before = root.locator("[data-part=map]").evaluate(ranges)
+    n_b = int((table["cell_type"] == "B cell").sum())
+    button = root.get_by_role("button", name=f"B cell ({n_b:,})")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    expect(root.locator("path.point")).to_have_count(len(table) - n_b)
+    expect(root.locator("[data-part=said]")).to_contain_text("4 of 5 kinds")
+    assert root.locator("[data-part=map]").evaluate(ranges) == before
+    root.get_by_role("button", name="Show all").click()
+    expect(root.locator("path.point")).to_have_count(len(table))
+    root.get_by_role("button", name="Hide all").click()
+    expect(root.locator("path.point")).to_have_count(0)
+    button.click()
+    expect(root.locator("path.point")).to_have_count(n_b)
+    # Another colouring begins with all cells.
+    root.get_by_label("Colour by").select_option("sex")
+    expect(root.locator("path.point")).to_have_count(len(table))
+    assert page.said == []
+
+
+def test_zoom_stays_when_the_colours_change(page):
+    root = cell_map(page)
+    area = root.locator("[data-part=map]")
+    ranges = "area => [...area._fullLayout.xaxis.range, ...area._fullLayout.yaxis.range]"
+    whole = area.evaluate(ranges)
+    area.scroll_into_view_if_needed()
+    box = area.locator(".nsewdrag").bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 250, steps=5)
+    page.mouse.up()
+    page.wait_for_function(
+        f"whole => Math.abs(({ranges})(document.querySelector('[data-part=map]'))[0] - whole[0]) > 0.5", arg=whole
+    )
+    zoomed = area.evaluate(ranges)
+    root.get_by_label("Colour by").select_option("age_years")
+    expect(root.locator("[data-part=said]")).to_contain_text("Age (years)")
+    assert area.evaluate(ranges) == zoomed
+
+
+def test_hover_over_a_cell_names_it_as_the_data_do_whatever_plotly_would_read_in_it(page, inputs):
+    table, root = sample_of(inputs), cell_map(page)
+    area = root.locator("[data-part=map]")
+    root.get_by_label("Colour by").select_option(f"gene_{GENES[1]}")
+    i = int(np.flatnonzero(table["cell_type"] == SCRIPT_NAME)[0])
+    row = table.iloc[i]
+    area.evaluate("(area, i) => Plotly.Fx.hover(area, [{curveNumber: 0, pointNumber: i}])", i)
+    lines = area.locator(".hoverlayer tspan.line").all_text_contents()
+    assert lines[0] == SCRIPT_NAME and lines[1].startswith(f"donor {row['donor_id']}: {row['age_years']:.0f} years, ")
+    assert lines[2].startswith("Expression of <b>X</b> & <") and "'>Y</a>: " in lines[2]
+    assert area.locator(".cbtitle, .cbtitlex, .infolayer").first.count() == 1 and area.locator("svg a").count() == 0
+    # A very long name is shortened, in the list, the words and the figure.
+    root.get_by_label("Colour by").select_option(f"gene_{GENES[3]}")
+    expect(root.locator("[data-part=said]")).to_contain_text("…")
+    assert len(trace(page)["name"]) <= 40 and page.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert page.said == []
 
 
 def test_figures_follow_when_the_scheme_changes(page):
     area = explorer(page).locator("[data-part=volcano] .main-svg").first
     expect(area).to_have_css("background-color", "rgb(255, 255, 255)")
+    cells = cell_map(page).locator(".main-svg").first
+    expect(cells).to_have_css("background-color", "rgb(255, 255, 255)")
     page.emulate_media(color_scheme="dark")
-    expect(area).to_have_css("background-color", "rgb(20, 24, 28)")
+    for drawn in (area, cells):
+        expect(drawn).to_have_css("background-color", "rgb(20, 24, 28)")
+    # The colours of kinds are chosen for white paper.
+    assert cell_map(page).locator("rect.bg").first.evaluate("r => getComputedStyle(r).fill") == "rgb(255, 255, 255)"
 
 
 def test_names_in_the_data_cannot_run_as_scripts(page):

@@ -23,7 +23,10 @@ from gene_sets import write_gmt
 from merge_qc import rule_table
 from plot_cell_type import expression_by_age
 from qc_rules import Thresholds
+from umap_sample import sample_table
 
+# Genes whose names plotly would read as tags and a link, or a column of the same table is called.
+GENES = ("LYZ", "<b>X</b> & <a href='javascript:alert(1)'>Y</a>", "cell_type", "A" * 200)
 SCRIPT_NAME = '<script>alert("age")</script> & co'
 KEPT = (
     "B cell",
@@ -247,8 +250,8 @@ def write_qc(out: Path, cells: pd.DataFrame) -> None:
     write_tsv(pd.DataFrame(types).sort_values("id"), tree / "cohort/cell_types.tsv")
 
 
-def write_embedding(out: Path, cells: pd.DataFrame, rng: np.random.Generator) -> None:
-    """PCA, UMAP, genes and two resolutions of clusters for the kept cells."""
+def write_embedding(out: Path, cells: pd.DataFrame, donors: pd.DataFrame, rng: np.random.Generator) -> None:
+    """PCA, UMAP, genes, two resolutions of clusters and the sample to draw for the kept cells."""
     kept = cells[cells["kept"]].reset_index(drop=True)
     code = kept["cell_type"].map({name: i for i, name in enumerate(KEPT)}).to_numpy()
     centres = rng.normal(0, 6, (len(KEPT), 10))
@@ -262,10 +265,18 @@ def write_embedding(out: Path, cells: pd.DataFrame, rng: np.random.Generator) ->
     umap = np.array([(0, 0), (8, 1), (3, 8), (10, 9), (-5, 7)])[code] + rng.normal(0, 1, (len(kept), 2))
     umap = pd.DataFrame(umap.astype(np.float32), columns=["UMAP1", "UMAP2"])
     write_parquet(pd.concat([ids, umap], axis=1), out / "umap/published/embedding/umap.parquet")
+    clusters = {}
     for resolution, cluster in (("0.5", code), ("1.0", 2 * code + (umap["UMAP1"] % 2 > 1))):
         by_size = {c: str(i) for i, c in enumerate(pd.Series(cluster).value_counts(sort=True).index)}
         table = ids.assign(cluster=pd.Series(cluster).map(by_size))
+        clusters[resolution] = table["cluster"]
         write_parquet(table, out / f"cluster-{resolution}/published/clusters/resolution-{resolution}/clusters.parquet")
+    own = np.random.default_rng(2)
+    expression = pd.DataFrame({gene: own.exponential(1, len(kept)) * (own.random(len(kept)) < 0.5) for gene in GENES})
+    known = kept.merge(donors[["donor_id", "age_years", "sex"]], on="donor_id", how="left")
+    points = umap.to_numpy(dtype=float)
+    sample = sample_table(points, known, clusters, expression, inside=np.ones(len(kept), dtype=bool))
+    write_tsv(sample, out / "plot_embedding/published/embedding/umap_sample.tsv")
     genes = pd.DataFrame(
         {"gene_id": [f"ENSG{i:011d}" for i in range(1000)], "symbol": [f"GENE{i}" for i in range(1000)]}
     )
@@ -477,7 +488,7 @@ def write_inputs(out: Path) -> None:
     cells = make_cells(donors, rng)
     write_cohort(out, donors, cells)
     write_qc(out, cells)
-    write_embedding(out, cells, rng)
+    write_embedding(out, cells, donors, rng)
     write_pseudobulk(out, cells)
     ages = donors[donors["kept"]].set_index("donor_id")["age_years"]
     summary = []
