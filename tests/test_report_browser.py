@@ -12,10 +12,10 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-from checkpoints import read_tsv
+from checkpoints import read_tsv, write_tsv
 from inputs.report_inputs import GENES, KEPT, SCRIPT_NAME, SLUGS, write_inputs
-from plotting import colours_for
-from test_report import add_figure, write
+from plotting import colours_for, shorten
+from test_report import add_figure, trees_of, write
 
 WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
@@ -365,6 +365,31 @@ def test_hover_over_a_cell_names_it_as_the_data_do_whatever_plotly_would_read_in
     expect(root.locator("[data-part=said]")).to_contain_text("…")
     assert len(trace(page)["name"]) <= 40 and page.evaluate("document.documentElement.scrollWidth") <= 1280
     assert page.said == []
+
+
+def test_names_of_genes_and_donors_are_no_markup_in_any_figure_and_many_kinds_get_no_legend(browser, inputs, tmp_path):
+    hostile = "<a href='javascript:alert(1)'>X</a> &amp; <i>"
+    de = genes_of(inputs, "b_cell")
+    de.loc[0, "symbol"] = hostile
+    write_tsv(de, tmp_path / "de/cell_types/b_cell/de.tsv")
+    shutil.copy(inputs / "de-b_cell/published/cell_types/b_cell/de_summary.json", tmp_path / "de/cell_types/b_cell")
+    cells = sample_of(inputs)
+    cells["donor_id"] = [f"<b>{i % 50}</b>" for i in range(len(cells))]
+    write_tsv(cells, tmp_path / "sample/embedding/umap_sample.tsv")
+    others = [tree for tree in trees_of(inputs) if tree.parent.name not in ("de-b_cell", "plot_embedding")]
+    write(inputs, tmp_path, [*others, tmp_path / "de", tmp_path / "sample"])
+    page = opened(browser, (tmp_path / "report.html").as_uri())
+    for name in ("volcano", "ma"):
+        named = explorer(page).locator(f"[data-part={name}] .annotation-text").all_text_contents()
+        assert named == [shorten(hostile)]
+    expect(explorer(page).locator("[data-part=age] .ytitle")).to_have_text(f"{shorten(hostile)}, log2 CPM")
+    root = cell_map(page)
+    root.get_by_label("Colour by").select_option("donor_id")
+    expect(root.locator("[data-part=said]")).to_contain_text("50 of 50 kinds shown; most cells: <b>0</b> (80)")
+    assert root.locator("[data-part=legend]").is_hidden()
+    assert page.locator(".plot svg a, .plot svg [style*=italic], .plot svg [style*=bold]").count() == 0
+    assert page.said == []
+    page.context.close()
 
 
 def test_figures_follow_when_the_scheme_changes(page):
