@@ -36,8 +36,10 @@ def main(report: Path) -> None:
         page.wait_for_load_state("networkidle")
         for name, height in SECTIONS.items():
             section = page.locator(f"section#{name}")
-            section.scroll_into_view_if_needed()
-            page.wait_for_timeout(1500)  # the figures of a section are drawn when it comes into view
+            section.locator("h2").scroll_into_view_if_needed()
+            # The map of cells is drawn when it comes near the view, other figures when the page opens.
+            section.locator("[data-map]:not([data-ready])").wait_for(state="detached")
+            page.wait_for_timeout(1500)
             box = section.bounding_box()
             clip = {
                 "x": 0,

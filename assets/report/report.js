@@ -477,8 +477,9 @@
 
   // The map is drawn when it is about to be seen, so that the page opens fast.
   function openWhenNear(root) {
-    const near = new IntersectionObserver(([entry]) => {
-      if (!entry.isIntersecting) return;
+    const near = new IntersectionObserver((entries) => {
+      // A busy page hands over several at once: far at first, near since.
+      if (!entries.some((entry) => entry.isIntersecting)) return;
       near.disconnect();
       open(root, CellMap);
     }, { rootMargin: "50%" });
