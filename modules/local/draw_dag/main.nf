@@ -22,7 +22,7 @@ process DRAW_DAG {
     stub:
     """
     mkdir -p published/pipeline_info
-    touch published/pipeline_info/dag.{png,pdf,mmd}
+    touch published/pipeline_info/dag.png published/pipeline_info/dag.pdf published/pipeline_info/dag.mmd
     echo '{}' > versions.json
     """
 }
