@@ -1,7 +1,7 @@
 process HARMONY {
     tag "$meta.id"
     label 'process_medium'
-    memory { (1024.MB + 10.B * pca.size()) * 2 ** (task.attempt - 1) }
+    memory { (1024.MB + 14.B * pca.size()) * 2 ** (task.attempt - 1) }
     container "${task.ext.container}"
 
     input:
