@@ -99,6 +99,8 @@ workflow {
                     .combine(inOrder(COHORT.out.shards))
                     .combine(results.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [folders] })
                     .combine(COHORT.out.donors.map { _meta, donors_file -> donors_file })
+                    .combine(COHORT.out.genes.map { _meta, genes_file -> genes_file })
+                    .combine(COHORT.out.dropped.map { _meta, dropped_file -> dropped_file })
                     .combine(description)
             )
             last     = last.mix(EXPORT_H5AD.out.published)

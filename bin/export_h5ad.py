@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 """Write the whole cohort as one h5ad: raw counts with everything the pipeline found out about its cells.
 
-In: the cohort's own file, all shards of raw counts, and the published tables (quality control, PCA, Harmony, UMAP,
-clusters). Out: one h5ad with every cell that the cohort filter kept, or of these only what quality control kept: X raw
-counts; obs and var the input's columns, then quality control, doublets, clusters; obsm the input's embeddings and
-ours (NaN for cells that quality control dropped, which `obs['kept']` marks); uns the input's, parameters, versions.
-Counts are streamed shard by shard, so that memory follows the shard.
+In: the cohort's own file, all shards of raw counts, the cells that the cohort filter dropped, and the published tables
+(quality control, PCA, Harmony, UMAP, clusters). Out: one h5ad with every cell and gene of the input, or of the cells
+only what quality control kept: X raw counts; obs and var the input's columns, then quality control, doublets, clusters;
+obsm the input's embeddings and ours (NaN for dropped cells, which `obs['kept']` marks); uns the input's, parameters,
+versions. Counts are streamed shard by shard, so that memory follows the shard; those of cells that the cohort filter
+dropped are in no shard and are read from the cohort once more.
 """
 
 import argparse
+import itertools
 import platform
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -22,10 +26,12 @@ from anndata.io import read_elem, write_elem
 from scipy import sparse
 
 from checkpoints import atomic_path, check_same_cells, read_h5ad, read_json, read_parquet, write_versions
-from cohort_file import open_cohort, read_table
+from cohort_file import Counts, open_cohort, read_table
 from command_line import BadInput, Progress, run
 from h5ad_stream import append, encode, growing
+from spool import spool_counts
 
+SPOOLED_CELLS = 50_000  # dropped cells that are in memory at a time
 PREFIX = "immune_aging_"  # of a column of ours that the input has as well
 DISTRIBUTION = "X_approximate_distribution"  # CELLxGENE's name for what X holds
 FILTERED = "feature_is_filtered"  # CELLxGENE's name for genes that X lacks and raw.X has
@@ -105,6 +111,12 @@ def text_as_categories(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: pd.Categorical(table[name]) for name in table if table[name].dtype == object})
 
 
+def with_dropped(cells: pd.DataFrame, dropped: pd.DataFrame) -> pd.DataFrame:
+    """Cells of quality control, then those that the cohort filter dropped, of which only `reason` is known."""
+    flags = {name: False for name in cells if cells[name].dtype == bool}
+    return pd.concat([cells, dropped.drop(columns="row").assign(**flags)], ignore_index=True) if len(dropped) else cells
+
+
 def own_columns(cells: pd.DataFrame, donors: pd.DataFrame, clusters: dict[str, pd.Categorical]) -> pd.DataFrame:
     """What the pipeline found out: quality control, age in years, clusters; in the order of `cells`."""
     found = cells.drop(columns=["cell_id", "donor_id", "cell_type"]).assign(
@@ -139,46 +151,62 @@ def normalised(block: sparse.csr_matrix, target_sum: float) -> sparse.csr_matrix
     return sparse.csr_matrix((data, block.indices, block.indptr), shape=block.shape)
 
 
-def blocks_of(
-    shards: list[Path], cells: pd.DataFrame, *, only_kept: bool
-) -> Iterator[tuple[sparse.csr_matrix, pd.DataFrame]]:
-    """The counts of each shard that belong into the file, and the shard's genes.
+def blocks_of_shards(
+    shards: list[Path], cells: pd.DataFrame, genes: pd.DataFrame, *, only_kept: bool
+) -> Iterator[sparse.csr_matrix]:
+    """The counts of each shard that belong into the file, cells x all genes of the input.
 
     Raises
     ------
     BadInput
-        The shards hold other cells than `cells`.
+        The shards hold other cells than `cells`, or genes that are not in `genes`.
     """
-    start = 0
+    start, positions = 0, pd.Index(genes["gene_id"])
     for path in shards:
         shard = read_h5ad(path)
         here = slice(start, start + shard.n_obs)
         check_same_cells(cells["cell_id"].iloc[here], shard.obs_names, "qc/cells.parquet", path)
+        columns = positions.get_indexer(shard.var_names).astype(np.int32)
+        if (columns < 0).any():
+            raise BadInput(
+                f"{path}: gene '{shard.var_names[columns < 0][0]}' is not in the cohort; run both on the same"
+            )
         block = sparse.csr_matrix(shard.X)
-        yield (block[cells["kept"].iloc[here].to_numpy(dtype=bool)] if only_kept else block), shard.var
+        block = sparse.csr_matrix((block.data, columns[block.indices], block.indptr), shape=(shard.n_obs, len(genes)))
+        yield block[cells["kept"].iloc[here].to_numpy(dtype=bool)] if only_kept else block
         start = here.stop
     if start != len(cells):
         raise BadInput(f"shards: {start} cells, but qc/cells.parquet has {len(cells)}; run both on the same cohort")
 
 
+def blocks_of_dropped(cohort: Path, counts: Counts, dropped: pd.DataFrame) -> Iterator[sparse.csr_matrix]:
+    """The counts of cells (`row` in the cohort's file), in their order, cells x all genes of the input."""
+    place = np.arange(len(dropped))
+    cells = pd.DataFrame({"row": dropped["row"], "shard": place // SPOOLED_CELLS, "position": place % SPOOLED_CELLS})
+    folder = Path(tempfile.mkdtemp(prefix="spool-", dir="."))
+    try:
+        with open_cohort(cohort) as file:
+            spools, _ = spool_counts(file, counts, cells, folder, where="cohort")
+        columns = np.arange(counts.n_genes, dtype=np.int32)
+        for spool, n_cells in zip(spools, cells["shard"].value_counts(sort=False), strict=True):
+            yield from spool.take_blocks(n_cells, columns)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def stream_counts(
-    file: h5py.File, shards: list[Path], cells: pd.DataFrame, *, only_kept: bool, target_sum: float | None
-) -> pd.DataFrame:
-    """Write X, and the layer `log1p` where a `target_sum` is given, shard by shard; returns the genes' table."""
-    n_cells = int(cells["kept"].sum()) if only_kept else len(cells)
-    progress = Progress(n_cells, unit="cells", label="writing counts")
-    var = None
-    for block, genes in blocks_of(shards, cells, only_kept=only_kept):
-        if var is None:
-            var, shape = genes, (n_cells, block.shape[1])
-            counts = matrix(file.create_group("X"), shape)
-            layer = matrix(file.create_group("layers/log1p"), shape) if target_sum else None
+    file: h5py.File, blocks: Iterable[sparse.csr_matrix], shape: tuple[int, int], *, target_sum: float | None
+) -> None:
+    """Write X (cells x genes), and the layer `log1p` where a `target_sum` is given, block by block."""
+    progress = Progress(shape[0], unit="cells", label="writing counts")
+    counts = matrix(file.create_group("X"), shape)
+    layer = matrix(file.create_group("layers/log1p"), shape) if target_sum else None
+    for block in blocks:
         append_rows(counts, block)
         if layer is not None:
             append_rows(layer, normalised(block, target_sum))
         progress.advance(block.shape[0])
     progress.close()
-    return var
 
 
 def main(argv: list[str]) -> None:
@@ -188,8 +216,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--shards", type=Path, nargs="+", required=True)
     parser.add_argument("--published", type=Path, nargs="+", required=True, help="published folders of earlier steps")
     parser.add_argument("--donors", type=Path, required=True, help="donors.parquet")
+    parser.add_argument("--genes", type=Path, required=True, help="genes.parquet")
+    parser.add_argument("--dropped", type=Path, required=True, help="cells that the cohort filter dropped")
     parser.add_argument("--params", type=Path, required=True, help="params.json")
-    parser.add_argument("--cells", choices=("all", "kept"), default="all", help="kept: not those that QC dropped")
+    parser.add_argument("--cells", choices=("all", "kept"), default="all", help="kept: not the dropped ones")
     parser.add_argument("--target-sum", type=float, help="add the layer log1p of counts scaled to this sum")
     parser.add_argument("--pipeline-version", default="")
     parser.add_argument("--output", type=Path, required=True)
@@ -197,10 +227,12 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     cells = read_parquet(find(args.published, "qc/cells.parquet"))
+    counts, genes = Counts(**read_json(args.check)["counts"]), read_parquet(args.genes)
     only_kept = args.cells == "kept"
-    written = cells[cells["kept"].astype(bool)].reset_index(drop=True) if only_kept else cells
+    dropped = read_parquet(args.dropped).iloc[: 0 if only_kept else None]
+    written = cells[cells["kept"].astype(bool)].reset_index(drop=True) if only_kept else with_dropped(cells, dropped)
     ids = written["cell_id"].to_numpy(dtype=object)
-    obs, var, obsm, uns = of_input(args.cohort, ids, read_json(args.check)["counts"]["var_path"])
+    obs, var, obsm, uns = of_input(args.cohort, ids, counts.var_path)
     own = own_columns(written, read_parquet(args.donors), cluster_columns(args.published, written))
     for name, relative in EMBEDDINGS.items():
         if path := find(args.published, relative):
@@ -218,8 +250,11 @@ def main(argv: list[str]) -> None:
             if part in file:
                 del file[part]
         shards = sorted(args.shards, key=lambda path: path.name)
-        genes = stream_counts(file, shards, cells, only_kept=only_kept, target_sum=args.target_sum)
-        var = with_own_columns(var.set_axis(var.index.astype(str)).loc[genes.index], genes[["symbol"]])
+        blocks = blocks_of_shards(shards, cells, genes, only_kept=only_kept)
+        if len(dropped):
+            blocks = itertools.chain(blocks, blocks_of_dropped(args.cohort, counts, dropped))
+        stream_counts(file, blocks, (len(written), len(genes)), target_sum=args.target_sum)
+        var = with_own_columns(var.set_axis(var.index.astype(str)), genes[["symbol"]])
         if FILTERED in var:  # X is what was counted, so nothing of it was filtered
             var[FILTERED] = False
         write_elem(file, "var", text_as_categories(var))

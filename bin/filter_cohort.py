@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Choose the donors and cell types that the analysis keeps, count every loss with its reason, and plan the shards.
 
-In: `cells.parquet` and `donors.parquet` of CHECK_COHORT. Out: the kept cells with their shard, `donors.tsv`,
-the table of cell types, `filtering.json` (the funnel). Rules, in this order:
+In: `cells.parquet` and `donors.parquet` of CHECK_COHORT. Out: the kept cells with their shard, the dropped ones with
+their reason, `donors.tsv`, the table of cell types, `filtering.json` (the funnel). Rules, in this order:
 
 1. cells without a donor or a cell type go;
 2. donors without a known age go, then donors with fewer cells than the given percentile over donors;
@@ -186,6 +186,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--min-donor-fraction", type=float, default=0.95)
     parser.add_argument("--cells-per-shard", type=int, default=50_000)
     parser.add_argument("--output-cells", type=Path, required=True)
+    parser.add_argument("--output-dropped", type=Path, required=True)
     parser.add_argument("--output-cell-types", type=Path, required=True)
     parser.add_argument("--output-donors", type=Path, required=True)
     parser.add_argument("--output-summary", type=Path, required=True)
@@ -217,6 +218,7 @@ def main(argv: list[str]) -> None:
     shards = plan_shards(kept["donor_id"].value_counts(), cells_per_shard=args.cells_per_shard)
     kept = kept.assign(shard=kept["donor_id"].map(shards).astype(np.int64))
     write_parquet(kept.reset_index(drop=True), args.output_cells)
+    write_parquet(cells.assign(reason=cell_reason)[cell_reason != ""].reset_index(drop=True), args.output_dropped)
 
     donor_rows = donors[["donor_id", "age_years", "sex"]].assign(
         n_cells=n_cells.reindex(donors["donor_id"], fill_value=0).to_numpy(),

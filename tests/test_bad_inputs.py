@@ -357,7 +357,7 @@ def test_statistics_are_not_asked_for_by_a_run_that_ends_before(tmp_path):
 
 def prepared(path, folder, *options):
     """Check and filter; returns the arguments of SPLIT_COHORT."""
-    names = {name: str(folder / f"{name}.parquet") for name in ("cells", "donors", "genes", "kept", "types")}
+    names = {name: str(folder / f"{name}.parquet") for name in ("cells", "donors", "genes", "kept", "dropped", "types")}
     versions = ["--versions", str(folder / "v.json")]
     check_cohort.main(
         ["--cohort", str(path), *options, "--output-cells", names["cells"], "--output-donors", names["donors"], "--output-genes",
@@ -365,8 +365,9 @@ def prepared(path, folder, *options):
     )  # fmt: skip
     filter_cohort.main(
         ["--cells", names["cells"], "--donors", names["donors"], "--min-cells-per-type", "3", "--donor-percentile", "0",
-         "--cells-per-shard", "30", "--output-cells", names["kept"], "--output-cell-types", names["types"], "--output-donors",
-         str(folder / "donors.tsv"), "--output-summary", str(folder / "filtering.json"), *versions]
+         "--cells-per-shard", "30", "--output-cells", names["kept"], "--output-dropped", names["dropped"],
+         "--output-cell-types", names["types"], "--output-donors", str(folder / "donors.tsv"), "--output-summary",
+         str(folder / "filtering.json"), *versions]
     )  # fmt: skip
     return ["--cohort", str(path), "--check", str(folder / "check.json"), "--cells", names["kept"], "--genes", names["genes"],
             "--prefix", "x", "--output-summary", str(folder / "genes.json"), *versions]  # fmt: skip

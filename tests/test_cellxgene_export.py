@@ -67,8 +67,8 @@ def test_an_export_passes_cellxgenes_validator_when_the_input_does(tmp_path, mon
     for output in outputs:
         export_h5ad.main(
             ["--cohort", str(path), "--check", "check.json", "--shards", *map(str, sorted(tmp_path.glob("x_shard*"))), "--published",
-             "a", "--donors", "donors.parquet", "--params", "params.json", "--cells", output.stem, "--target-sum", "10000",
-             "--pipeline-version", "0.1.0", "--output", str(output)]
+             "a", "--donors", "donors.parquet", "--genes", "genes.parquet", "--dropped", "dropped.parquet", "--params",
+             "params.json", "--cells", output.stem, "--target-sum", "10000", "--pipeline-version", "0.1.0", "--output", str(output)]
         )  # fmt: skip
     setup = ["sh", str(ROOT / "containers/bootstrap.sh"), "setup", "cellxgene"]
     environment = subprocess.run(setup, check=True, capture_output=True, text=True).stdout.strip()

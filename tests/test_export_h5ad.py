@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy
+from scipy import sparse
 
 import export_h5ad
 import plan_run
 import split_cohort
-from checkpoints import read_parquet, write_json, write_parquet
+from checkpoints import read_json, read_parquet, write_json, write_parquet
 from command_line import BadInput
 from small_cohorts import small_cohort, write_cohort
 from test_bad_inputs import SMALL, prepared
@@ -19,8 +20,16 @@ from test_bad_inputs import SMALL, prepared
 
 @pytest.fixture
 def parts(tmp_path, monkeypatch):
-    """A cohort whose counts are in raw, in shards, with tables as the steps publish them; every third cell dropped."""
-    cohort = small_cohort(donors=6, cells_per_type=5, genes=40)
+    """A cohort whose counts are in raw, in shards, with tables as the steps publish them; every third cell dropped.
+
+    The cohort filter drops a donor without an age, two cells of a rare type and one of none.
+    """
+    cohort = small_cohort(donors=8, cells_per_type=5, genes=40)
+    stages, types = cohort.obs["development_stage"].astype(str), cohort.obs["cell_type"].astype(str)
+    stages[cohort.obs["donor_id"] == "D07"] = "unknown"
+    first = [cohort.obs_names[cohort.obs["donor_id"].eq(d) & types.eq("T cell")] for d in ("D00", "D01")]
+    types[first[0][:2]], types[first[1][:1]] = "rare", None
+    cohort.obs["development_stage"], cohort.obs["cell_type"] = pd.Categorical(stages), pd.Categorical(types)
     cohort.obs["n_counts"] = cohort.obs_names.str.len()  # a name that quality control has as well
     cohort.obsm["X_own"] = np.arange(2.0 * cohort.n_obs).reshape(-1, 2)
     cohort.uns |= {"title": "A title", "X_approximate_distribution": "normal", "default_embedding": "X_own"}
@@ -50,9 +59,9 @@ def parts(tmp_path, monkeypatch):
 def export(shards, folder, *options, output="out.h5ad"):
     export_h5ad.main(
         ["--cohort", str(folder / "cohort.h5ad"), "--check", str(folder / "check.json"), "--shards", *map(str, shards[::-1]),
-         "--published", *(str(folder / name) for name in "abc"), "--donors", str(folder / "donors.parquet"), "--params",
-         str(folder / "params.json"), "--pipeline-version", "0.1.0", "--output", str(folder / output), "--versions",
-         str(folder / "v.json"), *options]
+         "--published", *(str(folder / name) for name in "abc"), "--donors", str(folder / "donors.parquet"), "--genes",
+         str(folder / "genes.parquet"), "--dropped", str(folder / "dropped.parquet"), "--params", str(folder / "params.json"),
+         "--pipeline-version", "0.1.0", "--output", str(folder / output), "--versions", str(folder / "v.json"), *options]
     )  # fmt: skip
     return folder / output
 
@@ -60,14 +69,21 @@ def export(shards, folder, *options, output="out.h5ad"):
 def test_no_count_is_lost_and_everything_is_aligned(parts, tmp_path):
     cohort, cells, shards = parts
     back = scanpy.read_h5ad(export(shards, tmp_path))
-    assert back.obs_names.tolist() == cells["cell_id"].tolist() and back.n_obs == cohort.n_obs
+    never = read_parquet(tmp_path / "dropped.parquet")
+    assert back.obs_names.tolist() == [*cells["cell_id"], *never["cell_id"]]
+    assert sorted(back.obs_names) == sorted(cohort.obs_names) and back.var_names.tolist() == cohort.var_names.tolist()
     original = cohort.raw.to_adata()[back.obs_names, back.var_names]
     assert (back.X != original.X).nnz == 0 and back.X.dtype == np.float32
     assert back.X.sum() == cohort.raw.X.sum()
-    np.testing.assert_array_equal(back.obs["doublet_score"], cells["doublet_score"])
+    n = len(cells)
+    np.testing.assert_array_equal(back.obs["doublet_score"][:n], cells["doublet_score"])
+    assert back.obs["doublet_score"][n:].isna().all()
     assert back.obs.loc[back.obs["donor_id"] == "D02", "age_years"].eq(40).all()
-    dropped = ~cells["kept"].to_numpy(dtype=bool)
+    dropped = ~np.append(cells["kept"].to_numpy(dtype=bool), np.zeros(len(never), dtype=bool))
     np.testing.assert_array_equal(back.obs["kept"], ~dropped)
+    assert back.obs["reason"].tolist() == [*cells["reason"], *never["reason"]]
+    assert never["reason"].value_counts().to_dict() == read_json(tmp_path / "filtering.json")["cells"]["lost"]
+    assert len(never) == 13 and back.obs["age_years"].isna().sum() == 10
     assert np.isnan(back.obsm["X_pca"][dropped]).all() and not np.isnan(back.obsm["X_pca"][~dropped]).any()
     for resolution in ("0.5", "1.0"):
         assert back.obs[f"leiden_{resolution}"].isna().tolist() == dropped.tolist()
@@ -77,12 +93,26 @@ def test_no_count_is_lost_and_everything_is_aligned(parts, tmp_path):
     assert list(back.layers) == []
 
 
+@pytest.mark.parametrize("layout", ["csr", "csc", "dense"])
+def test_cells_that_the_cohort_filter_dropped_are_read_from_every_layout(parts, tmp_path, layout, monkeypatch):
+    cohort, _, shards = parts
+    counts = cohort.raw.X
+    cohort.X = {"csr": counts, "csc": counts.tocsc(), "dense": counts.toarray()}[layout]
+    cohort.raw = None
+    write_cohort(cohort, tmp_path / "cohort.h5ad")
+    prepared(tmp_path / "cohort.h5ad", tmp_path)  # says where the counts are now
+    monkeypatch.setattr(export_h5ad, "SPOOLED_CELLS", 4)
+    back = anndata.read_h5ad(export(shards, tmp_path))
+    assert (sparse.csr_matrix(cohort[back.obs_names].X) != back.X).nnz == 0
+    assert not list(tmp_path.glob("spool-*"))
+
+
 def test_the_columns_of_the_input_are_kept_as_they_are(parts, tmp_path):
     cohort, cells, shards = parts
     back = anndata.read_h5ad(export(shards, tmp_path))
     original = cohort[back.obs_names].copy()
     pd.testing.assert_frame_equal(back.obs[list(original.obs)], original.obs, check_names=False)
-    np.testing.assert_array_equal(back.obs["immune_aging_n_counts"], cells["n_counts"])
+    np.testing.assert_array_equal(back.obs["immune_aging_n_counts"][: len(cells)], cells["n_counts"])
     assert back.var["feature_name"].tolist() == original.var.loc[back.var_names, "feature_name"].tolist()
     assert not back.var["feature_is_filtered"].any(), "raw counts have all genes"
     np.testing.assert_array_equal(back.obsm["X_own"], original.obsm["X_own"])
@@ -134,6 +164,7 @@ def test_an_export_that_is_analysed_again_gives_the_same_shards_donors_and_expor
     plan_run.main(["--cohort", str(exported), *SMALL, "--output", "plan.json"])
     split_cohort.main(prepared(exported, again))
     assert [path.read_bytes() for path in sorted(again.glob("x_shard-*.h5ad"))] == [s.read_bytes() for s in shards]
+    assert read_json(again / "filtering.json") == read_json(tmp_path / "filtering.json")
     columns = ["donor_id", "age_years", "sex", "pool"]
     donors, first = read_parquet(again / "donors.parquet"), read_parquet(tmp_path / "donors.parquet")
     pd.testing.assert_frame_equal(donors[columns], first[columns])

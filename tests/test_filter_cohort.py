@@ -25,7 +25,13 @@ def run(cells, donors, folder, *options):
     """Run the step; returns kept cells, donors, cell types and the funnel."""
     write_parquet(cells, folder / "cells.parquet")
     write_parquet(donors, folder / "donors.parquet")
-    outputs = {"cells": "k.parquet", "cell-types": "t.parquet", "donors": "d.tsv", "summary": "s.json"}
+    outputs = {
+        "cells": "k.parquet",
+        "dropped": "o.parquet",
+        "cell-types": "t.parquet",
+        "donors": "d.tsv",
+        "summary": "s.json",
+    }
     arguments = [part for name, file in outputs.items() for part in (f"--output-{name}", str(folder / file))]
     filter_cohort.main(
         ["--cells", str(folder / "cells.parquet"), "--donors", str(folder / "donors.parquet"), *arguments,
@@ -69,6 +75,9 @@ def test_the_funnel_adds_up(mixed, tmp_path):
     )
     assert funnel["cells"]["lost"]["no cell type"] == 5 and funnel["cells"]["lost"]["no donor"] == 2
     assert funnel["cells"]["lost"]["donor left out: age unknown"] == 80
+    dropped = read_parquet(tmp_path / "o.parquet")
+    assert sorted([*kept["cell_id"], *dropped["cell_id"]]) == sorted(cells["cell_id"])
+    assert dropped["reason"].value_counts().to_dict() == funnel["cells"]["lost"]
 
 
 def test_ninety_five_percent_of_twenty_donors_is_nineteen():

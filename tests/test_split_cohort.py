@@ -19,7 +19,7 @@ def split(path, folder, *, cells_per_shard=100):
     folder.mkdir(exist_ok=True)
     where = {
         name: str(folder / name)
-        for name in ("cells", "donors", "genes", "check", "kept", "types", "t.tsv", "f.json", "g.json", "v")
+        for name in ("cells", "donors", "genes", "check", "kept", "dropped", "types", "t.tsv", "f.json", "g.json", "v")
     }
     check_cohort.main(
         ["--cohort", str(path), "--output-cells", where["cells"], "--output-donors", where["donors"], "--output-genes",
@@ -27,8 +27,8 @@ def split(path, folder, *, cells_per_shard=100):
     )  # fmt: skip
     filter_cohort.main(
         ["--cells", where["cells"], "--donors", where["donors"], "--cells-per-shard", str(cells_per_shard), "--output-cells",
-         where["kept"], "--output-cell-types", where["types"], "--output-donors", where["t.tsv"], "--output-summary",
-         where["f.json"], "--donor-percentile", "0", "--versions", where["v"]]
+         where["kept"], "--output-dropped", where["dropped"], "--output-cell-types", where["types"], "--output-donors",
+         where["t.tsv"], "--output-summary", where["f.json"], "--donor-percentile", "0", "--versions", where["v"]]
     )  # fmt: skip
     split_cohort.main(
         ["--cohort", str(path), "--check", where["check"], "--cells", where["kept"], "--genes", where["genes"], "--prefix",

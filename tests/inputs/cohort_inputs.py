@@ -36,8 +36,8 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     filter_cohort.main(
         ["--cells", "cells.parquet", "--donors", "donors.parquet", "--cells-per-shard", "400", "--donor-percentile", "0",
-         "--output-cells", "kept.parquet", "--output-cell-types", "types.parquet", "--output-donors", "donors.tsv",
-         "--output-summary", "filtering.json"]
+         "--output-cells", "kept.parquet", "--output-dropped", "dropped.parquet", "--output-cell-types", "types.parquet",
+         "--output-donors", "donors.tsv", "--output-summary", "filtering.json"]
     )  # fmt: skip
     split_cohort.main(
         ["--cohort", "cohort.h5ad", "--check", "check.json", "--cells", "kept.parquet", "--genes", "genes.parquet", "--prefix",

@@ -6,7 +6,7 @@ process EXPORT_H5AD {
     container "${task.ext.container}"
 
     input:
-    tuple val(meta), path(cohort, stageAs: 'cohort.h5ad'), path(check), path(shards), path(published, stageAs: 'published_*'), path(donors), path(params_json)
+    tuple val(meta), path(cohort, stageAs: 'cohort.h5ad'), path(check), path(shards), path(published, stageAs: 'published_*'), path(donors), path(genes), path(dropped), path(params_json)
 
     output:
     tuple val(meta), path('published/*.h5ad'), emit: h5ad
@@ -15,7 +15,7 @@ process EXPORT_H5AD {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py
+    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py spool.py
     # environment: ${task.ext.environment}
     export_h5ad.py \\
         --cohort cohort.h5ad \\
@@ -23,6 +23,8 @@ process EXPORT_H5AD {
         --shards ${shards} \\
         --published ${published} \\
         --donors '${donors}' \\
+        --genes '${genes}' \\
+        --dropped '${dropped}' \\
         --params '${params_json}' \\
         --cells '${params.export_cells}' ${params.export_normalized ? "--target-sum ${params.target_sum}" : ''} \\
         --pipeline-version '${workflow.manifest.version}' \\

@@ -9,6 +9,7 @@ process FILTER_COHORT {
 
     output:
     tuple val(meta), path('*_step-filter_cells.parquet'), emit: cells
+    tuple val(meta), path('*_step-filter_dropped.parquet'), emit: dropped
     tuple val(meta), path('*_step-filter_types.parquet'), emit: cell_types
     tuple val(meta), path('published/cohort/donors.tsv'), emit: donors
     tuple val(meta), path('published/cohort/filtering.json'), emit: summary
@@ -27,6 +28,7 @@ process FILTER_COHORT {
         --min-donor-fraction ${params.min_donor_fraction} \\
         --cells-per-shard ${params.cells_per_shard} \\
         --output-cells 'dataset-${params.dataset}_${meta.id}_step-filter_cells.parquet' \\
+        --output-dropped 'dataset-${params.dataset}_${meta.id}_step-filter_dropped.parquet' \\
         --output-cell-types 'dataset-${params.dataset}_${meta.id}_step-filter_types.parquet' \\
         --output-donors published/cohort/donors.tsv \\
         --output-summary published/cohort/filtering.json
@@ -35,7 +37,7 @@ process FILTER_COHORT {
     stub:
     """
     mkdir -p published/cohort
-    touch 'dataset-${params.dataset}_${meta.id}_step-filter_cells.parquet' 'dataset-${params.dataset}_${meta.id}_step-filter_types.parquet' published/cohort/donors.tsv
+    touch 'dataset-${params.dataset}_${meta.id}_step-filter_cells.parquet' 'dataset-${params.dataset}_${meta.id}_step-filter_dropped.parquet' 'dataset-${params.dataset}_${meta.id}_step-filter_types.parquet' published/cohort/donors.tsv
     echo '{}' > published/cohort/filtering.json
     echo '{}' > versions.json
     """

@@ -18,7 +18,7 @@ process SPLIT_COHORT {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py shard_file.py
+    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py shard_file.py spool.py
     # environment: ${task.ext.environment}
     split_cohort.py \\
         --cohort cohort.h5ad \\

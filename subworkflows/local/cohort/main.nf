@@ -59,6 +59,8 @@ workflow COHORT {
 
     check        = channel.empty()
     donors       = channel.empty()
+    genes        = channel.empty()
+    dropped      = channel.empty()
     shards       = channel.empty()
     cell_types   = channel.empty()
     donors_table = channel.empty()
@@ -78,6 +80,8 @@ workflow COHORT {
         shards = SPLIT_COHORT.out.shards
             .flatMap { _meta, files -> files }
             .map { shard -> [[id: (shard.name =~ /_(shard-\d+)_step-/)[0][1]], shard] }
+        genes        = CHECK_COHORT.out.genes.map { _meta, table -> [[id: 'all'], table] }
+        dropped      = FILTER_COHORT.out.dropped
         cell_types   = FILTER_COHORT.out.cell_types
         donors_table = FILTER_COHORT.out.donors
         filtering    = FILTER_COHORT.out.summary
@@ -92,6 +96,8 @@ workflow COHORT {
     shards                          // [ [id: 'shard-003'], counts.h5ad ]
     cell_types                      // [ [id: 'all'], cell types after the cohort filter ]
     donors                          // [ [id: 'all'], donors.parquet ]
+    genes                           // [ [id: 'all'], genes.parquet ]
+    dropped                         // [ [id: 'all'], cells that the cohort filter dropped ]
     donors_table                    // [ [id: 'all'], donors.tsv ]
     filtering                       // [ [id: 'all'], filtering.json ]
     published                       // [ meta, [ published files ] ]
