@@ -23,7 +23,7 @@ demo: ## run the whole analysis on the embedded cohort
 test: ## all tests: pytest (PYTEST_OPTIONS to choose some), then nf-test where it is on PATH
 	@mkdir -p build
 	@./nextflow -version > build/engine.txt && $(BOOTSTRAP) setup engine-lint > build/engine-lint.txt
-	$(DEV) pytest $(if $(PYTEST_OPTIONS),,-n 2 --dist loadfile) --cov=bin --cov-report=term --junitxml=$(JUNIT) -o junit_family=xunit2 $(PYTEST_OPTIONS)
+	$(DEV) pytest $(if $(PYTEST_OPTIONS),,-n 2 --dist loadfile --no-loadscope-reorder) --cov=bin --cov-report=term --junitxml=$(JUNIT) -o junit_family=xunit2 $(PYTEST_OPTIONS)
 	@if [ -z "$(PYTEST_OPTIONS)" ]; then $(DEV) python tests/check_none_lost.py $(JUNIT); fi
 	@if command -v nf-test > build/nf-test.path; then \
 	    PATH="$(CURDIR):$$PATH" $(DEV) sh tests/run_nf_tests.sh; \

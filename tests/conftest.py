@@ -13,6 +13,14 @@ sys.dont_write_bytecode = True
 
 from fault_runs import reference  # noqa: E402, F401  a fixture of several files
 
+# Begun first, so that no worker is left with one of them in the end.
+LONG = ("test_slurm.py", "test_pipeline.py", "test_faults.py")
+
+
+def pytest_collection_modifyitems(items):
+    """The long files first, each in its order."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def no_function_changes_its_arguments():

@@ -75,7 +75,7 @@ workflow COHORT {
             cohort
                 .join(CHECK_COHORT.out.check)
                 .combine(FILTER_COHORT.out.cells.map { _meta, cells -> cells })
-                .combine(CHECK_COHORT.out.genes.map { _meta, genes -> genes })
+                .combine(CHECK_COHORT.out.genes.map { _meta, table -> table })
         )
         shards = SPLIT_COHORT.out.shards
             .flatMap { _meta, files -> files }
