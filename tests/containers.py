@@ -4,6 +4,7 @@ No public image registry is asked. The base lies in the cache folder, the image 
 named by what goes into them, so that a second test run, and every test of one, shares them.
 """
 
+import fcntl
 import functools
 import hashlib
 import os
@@ -79,12 +80,22 @@ def base() -> str:
     return name
 
 
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Of the processes that want to make the same thing, the first makes it, while the others wait and then find it."""
+    environment()
+    with (bootstrap.cache_home() / "containers" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @functools.cache
 def image() -> str:
     """The name of the project's image, which the profiles `podman` and `docker` ask for; built if it is not there."""
     name = f"localhost/immune-aging:{digest()}"
-    if not (exists(name) and sbom().exists()):
-        build()
+    with one_at_a_time():
+        if not (exists(name) and sbom().exists()):
+            build()
     return name
 
 
@@ -93,8 +104,9 @@ def charliecloud() -> Path:
     """The folder that the profile `charliecloud` runs, made from the image if it is not there."""
     image()
     folder = IMAGES / f"immune-aging-{digest()}"
-    if not folder.exists():
-        call("sh", CONTAINERS / "build_image.sh", "export")
+    with one_at_a_time():
+        if not folder.exists():
+            call("sh", CONTAINERS / "build_image.sh", "export")
     return folder
 
 
