@@ -26,7 +26,7 @@ from anndata.io import read_elem, write_elem
 from scipy import sparse
 
 from checkpoints import atomic_path, check_same_cells, read_h5ad, read_json, read_parquet, write_versions
-from cohort_file import Counts, open_cohort, read_table
+from cohort_file import Counts, open_cohort, read_table, unchanged
 from command_line import BadInput, Progress, run
 from h5ad_stream import append, encode, growing
 from spool import spool_counts
@@ -212,6 +212,7 @@ def stream_counts(
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cohort", type=Path, required=True, help="the input's h5ad")
+    parser.add_argument("--sha256", default="", help="of the cohort; a file that is another by now is refused")
     parser.add_argument("--check", type=Path, required=True, help="check.json")
     parser.add_argument("--shards", type=Path, nargs="+", required=True)
     parser.add_argument("--published", type=Path, nargs="+", required=True, help="published folders of earlier steps")
@@ -243,7 +244,11 @@ def main(argv: list[str]) -> None:
         "versions": {"immune-aging": args.pipeline_version, "python": platform.python_version()}
         | {name: metadata.version(name) for name in PACKAGES},
     }
-    with atomic_path(args.output) as temporary, h5py.File(temporary, "w") as file:
+    with (
+        atomic_path(args.output) as temporary,
+        unchanged(args.cohort, args.sha256),
+        h5py.File(temporary, "w") as file,
+    ):
         # An empty AnnData lays out the file's skeleton as this version of anndata has it.
         write_elem(file, "/", anndata.AnnData(obs=text_as_categories(with_own_columns(obs, own))))
         for part in ("X", "raw"):

@@ -12,7 +12,7 @@ from scipy import sparse
 import export_h5ad
 import plan_run
 import split_cohort
-from checkpoints import read_json, read_parquet, write_json, write_parquet
+from checkpoints import read_json, read_parquet, sha256_of, write_json, write_parquet
 from command_line import BadInput
 from small_cohorts import small_cohort, write_cohort
 from test_bad_inputs import SMALL, prepared
@@ -178,3 +178,15 @@ def test_shards_of_another_cohort_are_refused(parts, tmp_path):
     with pytest.raises(BadInput, match=r"lacks cell 'CELL.*run both on the same cohort"):
         export(shards, tmp_path)
     assert not (tmp_path / "out.h5ad").exists()
+
+
+def test_a_cohort_that_was_replaced_during_the_run_is_refused(parts, tmp_path):
+    """The same cells with other counts: the dropped ones would be those of another file."""
+    cohort, _, shards = parts
+    digest = sha256_of(tmp_path / "cohort.h5ad")
+    assert export(shards, tmp_path, "--sha256", digest).exists()
+    cohort.raw.X.data[:] += 1
+    write_cohort(cohort, tmp_path / "cohort.h5ad")
+    with pytest.raises(BadInput, match="was changed while the run read it"):
+        export(shards, tmp_path, "--sha256", digest, output="other.h5ad")
+    assert not (tmp_path / "other.h5ad").exists()

@@ -19,6 +19,7 @@ process EXPORT_H5AD {
     # environment: ${task.ext.environment}
     export_h5ad.py \\
         --cohort cohort.h5ad \\
+        --sha256 '${meta.sha256 ?: ''}' \\
         --check '${check}' \\
         --shards ${shards} \\
         --published ${published} \\
