@@ -42,8 +42,8 @@ FIT_PER_SAMPLE = 0.015  # of a cell type, model and penalty
 START = 2.0  # of a task: Python and its libraries
 # Memory of the largest task and bytes on disk, from the same run.
 LARGEST_TASK_GB, LARGEST_TASK_GB_PER_MILLION = 1.0, 4.7
-DISK_PER_COUNT = 3.0
-EXPORT_PER_COUNT = 2.5
+DISK_PER_COUNT, RESULTS_PER_COUNT = 3.0, 0.5  # of work/, of what is copied from there
+EXPORT_PER_COUNT, LAYER_PER_COUNT = 2.75, 2.35  # raw counts, the layer log1p
 
 
 def reaches(stop_after: str, part: str) -> bool:
@@ -217,7 +217,8 @@ def costs(plan: dict, parameters: dict, *, stop_after: str, cores: int) -> dict:
     parallel += n_resolutions * CLUSTERS_PER_MILLION * million + sums * SUMS_PER_MILLION * million
     parallel += statistics * (1 + len(variants)) * TESTS_PER_SAMPLE * samples + fits * FIT_PER_SAMPLE * samples
     parallel += START * tasks
-    disk = DISK_PER_COUNT + (EXPORT_PER_COUNT if value["export_h5ad"] else 0)
+    export = value["export_h5ad"] and EXPORT_PER_COUNT + bool(value["export_normalized"]) * LAYER_PER_COUNT
+    disk = DISK_PER_COUNT + export + (value["publish_mode"] == "copy") * (RESULTS_PER_COUNT + export)
     return {
         "tasks": int(tasks),
         "cores": cores,
