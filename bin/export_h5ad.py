@@ -12,7 +12,6 @@ dropped are in no shard and are read from the cohort once more.
 import argparse
 import itertools
 import platform
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from importlib import metadata
@@ -183,15 +182,12 @@ def blocks_of_dropped(cohort: Path, counts: Counts, dropped: pd.DataFrame) -> It
     """The counts of cells (`row` in the cohort's file), in their order, cells x all genes of the input."""
     place = np.arange(len(dropped))
     cells = pd.DataFrame({"row": dropped["row"], "shard": place // SPOOLED_CELLS, "position": place % SPOOLED_CELLS})
-    folder = Path(tempfile.mkdtemp(prefix="spool-", dir="."))
-    try:
+    with tempfile.TemporaryDirectory(prefix="spool-", dir=".") as folder:
         with open_cohort(cohort) as file:
-            spools, _ = spool_counts(file, counts, cells, folder, where="cohort")
+            spools, _ = spool_counts(file, counts, cells, Path(folder), where="cohort")
         columns = np.arange(counts.n_genes, dtype=np.int32)
         for spool, n_cells in zip(spools, cells["shard"].value_counts(sort=False), strict=True):
             yield from spool.take_blocks(n_cells, columns)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def stream_counts(

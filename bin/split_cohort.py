@@ -9,7 +9,6 @@ Memory: one block of the input while reading, a shard's genes and counts while w
 """
 
 import argparse
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -44,11 +43,10 @@ def main(argv: list[str]) -> None:
     check = read_json(args.check)
     counts = Counts(**check["counts"])
     cells, genes = canonical_order(read_parquet(args.cells)), read_parquet(args.genes)
-    folder = Path(tempfile.mkdtemp(prefix="spool-", dir="."))
-    try:
+    with tempfile.TemporaryDirectory(prefix="spool-", dir=".") as folder:
         source = args.cohort.resolve()
         with unchanged(source, args.sha256), open_cohort(source) as file:
-            spools, totals = spool_counts(file, counts, cells, folder, where=f"cohort: {check['counts_layer']}")
+            spools, totals = spool_counts(file, counts, cells, Path(folder), where=f"cohort: {check['counts_layer']}")
         expressed = totals > 0
         if not expressed.any():
             raise BadInput(
@@ -60,8 +58,6 @@ def main(argv: list[str]) -> None:
             blocks = spool.take_blocks(len(here), columns)
             path = Path(f"{args.prefix}_shard-{shard:03d}_step-split_counts.h5ad")
             write_shard(path, blocks, here, genes[expressed])
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     write_json(
         {
             "genes": {

@@ -23,8 +23,9 @@ def claimOutdir(outdir) {
     if (!lock) {
         refuse("--outdir ${outdir}: another run is writing there; wait until it ends or give another folder")
     }
-    if (ownTrace()) {
-        java.nio.file.Files.move(ownTrace(), place.resolve('pipeline_info/trace.tsv'), java.nio.file.StandardCopyOption.ATOMIC_MOVE)
+    def trace = ownTrace()
+    if (trace) {
+        java.nio.file.Files.move(trace, place.resolve('pipeline_info/trace.tsv'), java.nio.file.StandardCopyOption.ATOMIC_MOVE)
     }
 }
 
