@@ -122,6 +122,15 @@ def test_every_step_of_the_design_ran(run):
     assert (run.first["status"] == "COMPLETED").all()
 
 
+def test_statistics_let_the_way_to_the_umap_pass_and_take_nothing_from_it(run):
+    """Tasks of one machine start first come, first served: the embedding would wait behind those of all cell types."""
+    step = run.first.set_index("process")
+    assert step.loc[["DIFFERENTIAL_EXPRESSION", "PREDICT_AGE"], "submit"].min() > step.loc["NEIGHBORS", "complete"]
+    graph = (run.folder / "results/pipeline_info/dag.mmd").read_text()
+    assert "EMBEDDING_NEIGHBORS --> EMBEDDING_UMAP" in graph
+    assert "EMBEDDING_NEIGHBORS --> CELL_TYPES" not in graph
+
+
 def test_results_lie_where_the_documentation_says(run):
     expected = [
         "report.html", "cohort/donors.tsv", "cohort/cell_types.tsv", "cohort/filtering.json", "qc/cells.parquet", "qc/summary.tsv",

@@ -309,10 +309,22 @@ def vertexOf(vertex) {
     return vertex ? [vertex.id, vertex.type, vertex.label ?: ''] : ['', '', '']
 }
 
-// The engine's own graph of the run, an edge a line: from, its kind and name, to, its kind and name.
+// Whether tasks run on the machine on which the engine does.
+def onThisMachine(session) {
+    return session.config.process?.executor in [null, 'local']
+}
+
+// A channel whose items wait until another has ended. They take nothing from it, and their tasks stay the same.
+def after(earlier, items) {
+    return earlier.filter { false }.concat(items)
+}
+
+// The engine's own graph of the run, an edge a line: from, its kind and name, to, its kind and name; without what only
+// waits (`after`).
 def runGraph(session) {
+    def edges = session.dag.edges.findAll { edge -> !(edge.from?.label == 'filter' && edge.to?.label == 'concat') }
     // Sorted, because the engine keeps its edges in another order in every run.
-    return session.dag.edges.collect { edge -> (vertexOf(edge.from) + vertexOf(edge.to)).join('\t') }.sort().join('\n') + '\n'
+    return edges.collect { edge -> (vertexOf(edge.from) + vertexOf(edge.to)).join('\t') }.sort().join('\n') + '\n'
 }
 
 // What one task asked for and used, from the engine's own records in its folder; empty where there are none.
