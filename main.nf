@@ -130,7 +130,7 @@ workflow {
     }
 
     if (!params.check_only) {
-        DRAW_DAG(published.toList().map { _folders -> runGraph(workflow.session) }.collectFile(name: 'dag.tsv').map { graph -> [[id: 'all'], graph] })
+        DRAW_DAG(plan.map { _meta, _file -> runGraph(workflow.session) }.collectFile(name: 'dag.tsv').map { graph -> [[id: 'all'], graph] })
         published = published.mix(DRAW_DAG.out.published)
         REPORT(
             published.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [[id: 'all'], folders] },
