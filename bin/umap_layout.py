@@ -4,12 +4,13 @@
 In: the graph, and the embedding whose first two components are the start. Out: `umap.parquet` (cell_id,
 UMAP1, UMAP2).
 
-The optimiser is umap-learn's (0.5, `optimize_layout_euclidean`): the same edges in the same order, the same
-schedule, the same stream of random numbers. Only the two force curves, two powers for each of some billion
-pairs, are read from a table instead of computed: three to five times as fast (benchmarks/steps.py). The first epochs
-agree with umap-learn's to rounding; after that, as any rounding does in a chaotic system, the table leads to
-another, equally good layout. One thread by default: parallel updates race, and the layout then differs from
-run to run (`--threads` above 1).
+The optimiser is umap-learn's (0.5, `optimize_layout_euclidean`): the same edges, the same schedule, the same stream of
+random numbers. Two things differ, for speed. The two force curves, two powers for each of some billion pairs, are
+read from a table of straight lines. And edges that follow each other begin at cells far apart (`sampled_edges`): each
+step of one cell waits for the step before it, while those of several cells can be computed side by side. The first
+epochs agree with umap-learn's, given the edges in that order, to rounding; after that, as any rounding does in a
+chaotic system, the table leads to another, equally good layout. One thread by default: parallel updates race, and the
+layout then differs from run to run (`--threads` above 1).
 """
 
 import argparse
@@ -29,13 +30,14 @@ from graph_file import read_graph
 SPREAD, LEARNING_RATE, REPULSION, NEGATIVE_SAMPLES = 1.0, 1.0, 1.0, 5
 LARGEST_FORCE = np.float32(4)
 SOFTENING = 0.001  # added to the squared distance in the repulsion
-# The curves are tabulated from 2^-24 to 2^16 squared units, 64 points an octave: straight lines between them
-# are within (b + 1)(b + 2) / 8 / 64^2 of the curve, 2.4e-4 at min_dist 0.5, and both tables fit the first cache.
+# The curves are tabulated from 2^-24 to 2^16 squared units, 64 straight lines an octave: they are within
+# (b + 1)(b + 2) / 8 / 64^2 of the curve, 2.4e-4 at min_dist 0.5, and what is used of both tables fits the first cache.
 FIRST_OCTAVE, LAST_OCTAVE, OCTAVE_BITS = -24, 16, 6
 MANTISSA_BITS, EXPONENT_BIAS = 23, 127  # of a 32-bit float
 PLACE_BITS = MANTISSA_BITS - OCTAVE_BITS
-PLACE_MASK, PLACE_SCALE = (1 << PLACE_BITS) - 1, np.float32(1 / (1 << PLACE_BITS))
-FIRST_BITS = (EXPONENT_BIAS + FIRST_OCTAVE) << MANTISSA_BITS
+# The bits of a squared distance, shifted by PLACE_BITS, count its line; the one before the first is for all below.
+BITS_BEFORE = ((EXPONENT_BIAS + FIRST_OCTAVE) << MANTISSA_BITS) - (1 << PLACE_BITS)
+STREAMS = 4  # more are no faster
 LOW_32 = 0xFFFFFFFF
 
 
@@ -63,47 +65,54 @@ def curve_parameters(min_dist: float) -> tuple[float, float]:
 
 
 def force_tables(a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
-    """Attraction and repulsion over distance by squared distance, tabulated (32 bits)."""
+    """Attraction and repulsion over distance by squared distance: lines x (intercept, slope), 32 bits.
+
+    The first and the last line are flat and hold beyond the ends.
+    """
     place = np.arange(((LAST_OCTAVE - FIRST_OCTAVE) << OCTAVE_BITS) + 1)
     per_octave = 1 << OCTAVE_BITS
     squared = np.ldexp(1 + (place % per_octave) / per_octave, FIRST_OCTAVE + place // per_octave)
     attraction = -2 * a * b * squared ** (b - 1) / (1 + a * squared**b)
     repulsion = 2 * REPULSION * b / ((SOFTENING + squared) * (1 + a * squared**b))
-    return attraction.astype(np.float32), repulsion.astype(np.float32)
+    return _lines(squared, attraction), _lines(squared, repulsion)
+
+
+def _lines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    slope = np.concatenate([[0.0], np.diff(y) / np.diff(x), [0.0]])
+    return np.column_stack([np.append(y[0], y) - slope * np.append(x[0], x), slope]).astype(np.float32)
 
 
 @numba.njit(inline="always")
-def _force(table: np.ndarray, squared: np.float32) -> np.float32:
-    """Read a curve at a squared distance above 0; beyond its ends, its end."""
-    place = np.float32(squared).view(np.int32) - FIRST_BITS
-    i = place >> PLACE_BITS
-    if place < 0:
-        return table[0]
-    if i >= len(table) - 1:
-        return table[len(table) - 1]
-    return table[i] + np.float32(place & PLACE_MASK) * PLACE_SCALE * (table[i + 1] - table[i])
+def _force(lines: np.ndarray, squared: np.float32) -> np.float32:
+    """Read a curve at a squared distance; beyond its ends, its end."""
+    place = (np.float32(squared).view(np.int32) - BITS_BEFORE) >> PLACE_BITS
+    i = np.uint64(min(max(place, 0), len(lines) - 1))
+    return lines[i, 0] + lines[i, 1] * squared
 
 
 @numba.njit(inline="always")
-def _step(force: np.float32, difference: np.float32, rate: np.float32) -> np.float32:
-    return min(max(force * difference, -LARGEST_FORCE), LARGEST_FORCE) * rate
+def _step(force: np.float32, difference: np.float32, largest: np.float32) -> np.float32:
+    return min(max(force * difference, -largest), largest)
 
 
 def _optimize_epoch_inplace(
-    positions, head, tail, period, next_sample, next_negative, random, attraction, repulsion, epoch, rate
+    positions, head, tail, period, next_sample, next_negative, random, attraction, repulsion, largest, epoch
 ) -> None:
-    """Move the ends of each edge that is due, and its head away from random cells."""
+    """Move the ends of each edge that is due, and its head away from random cells.
+
+    Forces, and the largest step, come multiplied by the epoch's rate.
+    """
     n_cells = len(positions)
     for edge in numba.prange(len(head)):
         if next_sample[edge] > epoch:
             continue
-        j, k = head[edge], tail[edge]
+        j, k = np.uint64(head[edge]), np.uint64(tail[edge])  # unsigned: none counts from the end
         x, y = positions[j, 0], positions[j, 1]
         dx, dy = x - positions[k, 0], y - positions[k, 1]
         squared = dx * dx + dy * dy
         if squared > 0:
             force = _force(attraction, squared)
-            dx, dy = _step(force, dx, rate), _step(force, dy, rate)
+            dx, dy = _step(force, dx, largest), _step(force, dy, largest)
             x, y = x + dx, y + dy
             positions[k, 0] -= dx
             positions[k, 1] -= dy
@@ -117,15 +126,13 @@ def _optimize_epoch_inplace(
             s = (((s & 4294967294) << 12) & LOW_32) ^ ((((s << 13) & LOW_32) ^ s) >> 19)
             t = (((t & 4294967288) << 4) & LOW_32) ^ ((((t << 2) & LOW_32) ^ t) >> 25)
             u = (((u & 4294967280) << 17) & LOW_32) ^ ((((u << 3) & LOW_32) ^ u) >> 11)
-            other = np.int32(s ^ t ^ u) % n_cells
-            if other == j:
-                continue
+            other = np.uint64(np.int32(s ^ t ^ u) % n_cells)
             dx, dy = x - positions[other, 0], y - positions[other, 1]
             squared = dx * dx + dy * dy
-            if squared > 0:
+            if squared > 0 and other != j:
                 force = _force(repulsion, squared)
-                x += _step(force, dx, rate)
-                y += _step(force, dy, rate)
+                x += _step(force, dx, largest)
+                y += _step(force, dy, largest)
         random[j, 0], random[j, 1], random[j, 2] = s, t, u
         positions[j, 0], positions[j, 1] = x, y
 
@@ -134,16 +141,23 @@ _serial_epoch_inplace = numba.njit(cache=True)(_optimize_epoch_inplace)
 _racing_epoch_inplace = numba.njit(cache=True, parallel=True)(_optimize_epoch_inplace)
 
 
-def sampled_edges(graph: sparse.csr_matrix, n_epochs: int) -> tuple[sparse.coo_matrix, np.ndarray]:
+def sampled_edges(graph: sparse.csr_matrix, n_epochs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The edges strong enough to be sampled once in `n_epochs`, and the epochs from one sample to the next.
 
-    Both directions of an edge are sampled, each as often as its weight is a share of the largest.
+    Both directions of an edge are sampled, each as often as its weight is a share of the largest. Sorted by head they
+    would be steps of one cell after another; they are dealt out from `STREAMS` places of that order in turn.
+
+    Returns
+    -------
+    Head, tail and period of each edge.
     """
-    edges = graph.tocoo(copy=True)
-    largest = edges.data.max()
-    edges.data[edges.data < largest / float(n_epochs)] = 0
-    edges.eliminate_zeros()
-    return edges, n_epochs / (n_epochs * (edges.data / edges.data.max())).astype(np.float64)
+    edges = graph.tocoo()
+    strong = np.flatnonzero(edges.data >= edges.data.max() / float(n_epochs))
+    per_stream = -(-len(strong) // STREAMS)
+    turn = np.arange(STREAMS * per_stream).reshape(STREAMS, per_stream).T.ravel()
+    chosen = strong[turn[turn < len(strong)]]
+    weight = edges.data[chosen]
+    return edges.row[chosen], edges.col[chosen], n_epochs / (n_epochs * (weight / weight.max())).astype(np.float64)
 
 
 def layout(
@@ -170,8 +184,8 @@ def layout(
     -------
     Cells x 2, 32 bits.
     """
-    edges, period = sampled_edges(graph, n_epochs)
-    tables = force_tables(*curve_parameters(min_dist))
+    head, tail, period = sampled_edges(graph, n_epochs)
+    attraction, repulsion = force_tables(*curve_parameters(min_dist))
     positions = np.ascontiguousarray(start, dtype=np.float32).copy()
     # A generator a cell, told apart by its first coordinate.
     limits = np.iinfo(np.int32)
@@ -183,7 +197,8 @@ def layout(
     for epoch in range(n_epochs):
         rate = np.float32(LEARNING_RATE * (1 - epoch / n_epochs))
         move_inplace(
-            positions, edges.row, edges.col, period, next_sample, next_negative, random, *tables, epoch, rate
+            positions, head, tail, period, next_sample, next_negative, random, attraction * rate, repulsion * rate,
+            LARGEST_FORCE * rate, epoch,
         )  # fmt: skip
         progress.advance(1)
     progress.close()

@@ -38,7 +38,7 @@ GRAPH = connectivities(INDICES, DISTANCES)
 
 def test_an_epoch_is_umap_learns_edge_by_edge():
     """Schedule and random numbers to the bit; positions to the error of the tabulated forces (small steps: no chaos)."""
-    edges, period = umap_layout.sampled_edges(GRAPH, 200)
+    head, tail, period = umap_layout.sampled_edges(GRAPH, 200)
     a, b = umap_layout.curve_parameters(0.5)
     start = umap_layout.starting_positions(POINTS, seed=0)
     seeds = np.random.default_rng(5).integers(0, 2**31, (len(POINTS), 3))
@@ -47,18 +47,19 @@ def test_an_epoch_is_umap_learns_edge_by_edge():
         return start.copy(), period.copy(), period / 5, seeds.copy()
 
     positions, next_sample, next_negative, random = state()
-    tables = umap_layout.force_tables(a, b)
+    rate = np.float32(1e-4)
+    attraction, repulsion = umap_layout.force_tables(a, b)
     for epoch in range(20):
         umap_layout._serial_epoch_inplace(
-            positions, edges.row, edges.col, period, next_sample, next_negative, random, *tables, epoch,
-            np.float32(1e-4),
+            positions, head, tail, period, next_sample, next_negative, random, attraction * rate, repulsion * rate,
+            np.float32(4) * rate, epoch,
         )  # fmt: skip
     theirs, their_sample, their_negative, their_random = state()
     single_epoch = numba.njit(umap.layouts._optimize_layout_euclidean_single_epoch, fastmath=True)
     nothing = np.zeros(1, dtype=np.float32)
     for epoch in range(20):
         single_epoch(
-            theirs, theirs, edges.row, edges.col, len(POINTS), period, a, b, their_random, 1.0, 2, True, 1e-4,
+            theirs, theirs, head, tail, len(POINTS), period, a, b, their_random, 1.0, 2, True, 1e-4,
             period / 5, their_negative, their_sample, epoch, False, nothing, nothing, 0, 0, 0, 0, nothing, nothing, 0,
         )  # fmt: skip
     np.testing.assert_array_equal(random, their_random)
@@ -74,25 +75,40 @@ def test_curve_and_sampled_edges_are_umap_learns():
         np.testing.assert_allclose(
             umap_layout.curve_parameters(min_dist), umap.umap_.find_ab_params(1.0, min_dist), rtol=1e-9
         )
-    edges, period = umap_layout.sampled_edges(GRAPH, 50)
-    np.testing.assert_allclose(period, umap.umap_.make_epochs_per_sample(edges.data, 50), rtol=1e-6)
-    assert edges.data.min() >= GRAPH.data.max() / 50 and edges.nnz < GRAPH.nnz
+    for n_epochs in (50, 51, 52, 53):  # numbers of edges that are no multiple of the streams, too
+        head, tail, period = umap_layout.sampled_edges(GRAPH, n_epochs)
+        theirs = GRAPH.tocoo()
+        strong = theirs.data >= theirs.data.max() / n_epochs
+        assert 0 < strong.sum() < GRAPH.nnz
+        order = np.lexsort([tail, head])
+        np.testing.assert_array_equal(head[order], theirs.row[strong])
+        np.testing.assert_array_equal(tail[order], theirs.col[strong])
+        expected = umap.umap_.make_epochs_per_sample(theirs.data[strong], n_epochs)
+        np.testing.assert_allclose(period[order], expected, rtol=1e-6)
+
+
+def test_edges_that_follow_each_other_begin_at_different_cells():
+    head, _, _ = umap_layout.sampled_edges(GRAPH, 200)
+    assert (np.diff(head) != 0).all()
 
 
 def test_tabulated_forces_are_within_the_error_of_linear_interpolation():
     a, b = umap_layout.curve_parameters(0.5)
     squared = np.exp(np.random.default_rng(0).uniform(np.log(2e-7), np.log(6e4), 20_000)).astype(np.float32)
     attraction, repulsion = umap_layout.force_tables(a, b)
-    d = squared.astype(np.float64)
     bound = (b + 1) * (b + 2) / 8 / 64**2  # h^2/8 f'' of the steepest part, d^-(b+1)
-    for table, curve in (
-        (attraction, -2 * a * b * d ** (b - 1) / (a * d**b + 1)),
-        (repulsion, 2 * b / ((0.001 + d) * (a * d**b + 1))),
-    ):
+
+    def attract(d):
+        return -2 * a * b * d ** (b - 1) / (a * d**b + 1)
+
+    def repel(d):
+        return 2 * b / ((0.001 + d) * (a * d**b + 1))
+
+    for table, curve in ((attraction, attract), (repulsion, repel)):
         found = np.array([umap_layout._force.py_func(table, value) for value in squared])
-        np.testing.assert_allclose(found, curve, rtol=1.02 * bound)
+        np.testing.assert_allclose(found, curve(squared.astype(np.float64)), rtol=1.02 * bound)
         ends = [umap_layout._force.py_func(table, np.float32(value)) for value in (1e-12, 1e9)]
-        assert ends == [table[0], table[-1]]
+        np.testing.assert_allclose(ends, [curve(2.0**-24), curve(2.0**16)], rtol=1e-6)
 
 
 def kept_neighbors(positions):
