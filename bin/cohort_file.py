@@ -15,6 +15,7 @@ import h5py
 import hdf5plugin  # noqa: F401  registers the filters that h5ad files use
 import numpy as np
 import pandas as pd
+from isal import isal_zlib
 from scipy import sparse
 
 from checkpoints import sha256_of
@@ -25,6 +26,7 @@ SAMPLE_PLACES = 10
 BLOCK_VALUES = 6_000_000
 MAX_LISTED = 30  # names in a message
 ANEW = "copy or download the file again"
+LARGEST_CHUNK = BLOCK_VALUES // 16  # a larger one is left to HDF5, which keeps it for the next block that begins in it
 CHUNK_CACHE = 64 << 20  # bytes a dataset: a chunk that two blocks share is decompressed once
 
 
@@ -336,9 +338,40 @@ def symbols_of(table: pd.DataFrame) -> np.ndarray:
 
 def _read(dataset: h5py.Dataset, part: slice) -> np.ndarray:
     try:
-        return dataset[part]
-    except OSError as error:  # a chunk that is cut off or cannot be decompressed
+        return _inflate(dataset, part) if _plain_gzip(dataset) else dataset[part]
+    except (OSError, isal_zlib.error) as error:  # a chunk that is cut off or cannot be decompressed
         raise BadInput(f"{dataset.file.filename}: {dataset.name}: cannot be read ({error}); {ANEW}") from error
+
+
+def _plain_gzip(dataset: h5py.Dataset) -> bool:
+    """Whether an array of numbers lies in small chunks, none left out, each compressed by gzip and nothing else."""
+    if dataset.ndim != 1 or dataset.chunks is None or dataset.dtype.kind not in "iuf":
+        return False
+    filters = dataset.id.get_create_plist()
+    return (
+        dataset.chunks[0] <= LARGEST_CHUNK
+        and filters.get_nfilters() == 1
+        and filters.get_filter(0)[0] == h5py.h5z.FILTER_DEFLATE
+        and dataset.id.get_num_chunks() == -(-dataset.size // dataset.chunks[0])
+    )
+
+
+def _inflate(dataset: h5py.Dataset, part: slice) -> np.ndarray:
+    """What `dataset[part]` gives, in half the CPU time: isa-l inflates faster than the zlib of HDF5."""
+    start, stop, _ = part.indices(dataset.size)
+    size = dataset.chunks[0]
+    values = np.empty(max(stop - start, 0), dtype=dataset.dtype)
+    for first in range(start - start % size, stop, size):
+        unfiltered, stored = dataset.id.read_direct_chunk((first,))
+        if not unfiltered:  # HDF5 keeps a chunk as it is where its filter failed
+            stream, n_bytes = isal_zlib.decompressobj(), size * dataset.dtype.itemsize
+            stored = stream.decompress(stored, n_bytes + 1)  # no more, whatever a damaged file holds
+            if len(stored) != n_bytes or not stream.eof:
+                raise OSError(f"a chunk does not hold {size:,} values")
+        chunk = np.frombuffer(stored, dtype=dataset.dtype)
+        here = slice(max(start, first), min(stop, first + size))
+        values[here.start - start : here.stop - start] = chunk[here.start - first : here.stop - first]
+    return values
 
 
 def read_blocks(

@@ -262,7 +262,7 @@ def main(argv: list[str]) -> None:
         for name, values in sorted(obsm.items()):
             write_elem(file, f"obsm/{name}", values)
         write_elem(file, "uns", uns)
-    write_versions("export_h5ad", ["anndata", "h5py"], args.versions)
+    write_versions("export_h5ad", ["anndata", "h5py", "isal"], args.versions)
 
 
 if __name__ == "__main__":

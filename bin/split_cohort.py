@@ -71,7 +71,7 @@ def main(argv: list[str]) -> None:
         },
         args.output_summary,
     )
-    write_versions("split_cohort", ["h5py", "scipy"], args.versions)
+    write_versions("split_cohort", ["h5py", "isal", "scipy"], args.versions)
 
 
 if __name__ == "__main__":
