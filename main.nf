@@ -1,7 +1,7 @@
 #!/usr/bin/env nextflow
 // How gene expression changes with age in each immune cell type of a large single-cell cohort.
 
-include { after; checkedParameters; designsOf; gmtFile; helpText; inOrder; missingImage; onThisMachine; publishedFolder; readSchema; reaches; runDescription; runGraph; taskCosts } from './subworkflows/local/parameters'
+include { after; checkedParameters; designsOf; gmtFile; helpText; inOrder; missingImage; publishedFolder; readSchema; reaches; runDescription; runGraph; taskCosts } from './subworkflows/local/parameters'
 include { claimOutdir; publish } from './subworkflows/local/publish'
 include { COHORT          } from './subworkflows/local/cohort'
 include { CELLS           } from './subworkflows/local/cells'
@@ -10,6 +10,8 @@ include { CELL_TYPES      } from './subworkflows/local/cell_types'
 include { VARIANTS        } from './subworkflows/local/variants'
 include { PLAN_RUN        } from './modules/local/plan_run'
 include { CHECK_PSEUDOBULK } from './modules/local/check_pseudobulk'
+include { PLOT_COHORT     } from './modules/local/plot_cohort'
+include { PLOT_QC         } from './modules/local/plot_qc'
 include { PLOT_PSEUDOBULK } from './modules/local/plot_pseudobulk'
 include { PUBLISHED_CLOCKS } from './modules/local/published_clocks'
 include { EXPORT_H5AD     } from './modules/local/export_h5ad'
@@ -37,6 +39,7 @@ workflow {
     published = channel.empty()
     versions  = channel.empty()
     last      = channel.empty() // results that the report does not show
+    normalized = channel.empty()
 
     if (params.pseudobulk) {
         CHECK_PSEUDOBULK(channel.of([[id: 'all'], file(params.pseudobulk, checkIfExists: true)]))
@@ -67,7 +70,7 @@ workflow {
         plan.view { _meta, file -> new groovy.json.JsonSlurper().parse(file.toFile()).text.join('\n') }
     }
     if (!params.pseudobulk && !params.check_only) {
-        CELLS(COHORT.out.shards, COHORT.out.cell_types, COHORT.out.donors, COHORT.out.donors_table, COHORT.out.filtering)
+        CELLS(COHORT.out.shards, COHORT.out.cell_types, COHORT.out.donors, COHORT.out.donors_table)
         samples    = CELLS.out.samples
         table      = CELLS.out.table
         counts     = CELLS.out.counts
@@ -78,14 +81,17 @@ workflow {
 
         if (reaches(params, 'embedding')) {
             EMBEDDING(CELLS.out.shards, CELLS.out.cells, COHORT.out.donors)
-            // One machine starts tasks in the order in which they become ready. The way to the UMAP is the longest, so
-            // the statistics let it pass: they then share the machine with the serial UMAP instead of coming before it.
-            if (onThisMachine(workflow.session)) {
-                cell_types = after(EMBEDDING.out.graph, cell_types)
-            }
-            published = published.mix(EMBEDDING.out.published)
-            versions  = versions.mix(EMBEDDING.out.versions)
+            // The way to the UMAP is the longest, so figures and statistics let it pass: these then share the machine
+            // with the serial UMAP, those with PCA and Harmony, instead of coming before them.
+            cell_types = after(EMBEDDING.out.graph, cell_types)
+            normalized = EMBEDDING.out.normalized
+            published  = published.mix(EMBEDDING.out.published)
+            versions   = versions.mix(EMBEDDING.out.versions)
         }
+        PLOT_COHORT(after(normalized, COHORT.out.donors_table.join(CELLS.out.cell_types).join(COHORT.out.filtering)))
+        PLOT_QC(after(normalized, CELLS.out.cells.join(CELLS.out.thresholds)))
+        published = published.mix(PLOT_COHORT.out.published, PLOT_QC.out.published)
+        versions  = versions.mix(PLOT_COHORT.out.versions, PLOT_QC.out.versions)
         if (params.published_clocks && reaches(params, 'statistics')) {
             PUBLISHED_CLOCKS(
                 CELLS.out.shards.toSortedList { one, other -> one[0].id <=> other[0].id }
@@ -114,7 +120,7 @@ workflow {
     }
 
     if (reaches(params, 'pseudobulk') && !params.check_only) {
-        PLOT_PSEUDOBULK(samples)
+        PLOT_PSEUDOBULK(after(normalized, samples))
         published = published.mix(PLOT_PSEUDOBULK.out.published)
         versions  = versions.mix(PLOT_PSEUDOBULK.out.versions)
     }

@@ -312,9 +312,11 @@ def content_of(
     parameters: Mapping[str, Mapping[str, object]],
     versions: Sequence[Path],
     resources: Sequence[Mapping[str, object]],
+    *,
+    threads: int = 1,
 ) -> dict:
-    """Everything that the template shows."""
-    pictures = embed(files)
+    """Everything that the template shows; `threads` make its pictures."""
+    pictures = embed(files, threads=threads)
     values = {name: entry.get("value") for name, entry in parameters.items()}
     stages = funnel(files)
     sentences, references = methods(values, files)
@@ -387,6 +389,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--template", type=Path, required=True, help="the pipeline's assets/report")
     parser.add_argument("--output", type=Path, required=True, help="report.html")
     parser.add_argument("--pipeline-info", type=Path, required=True, help="folder for params.json and versions.json")
+    parser.add_argument("--threads", type=int, default=1, help="for the pictures")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
@@ -395,7 +398,7 @@ def main(argv: list[str]) -> None:
             raise BadInput(f"--template {args.template}: has no {name}; give the pipeline's assets/report")
     parameters = read_json(args.parameters)
     resources = resource_rows(args.tasks) if args.tasks else []
-    content = content_of(merge_trees(args.published), parameters, args.step_versions, resources)
+    content = content_of(merge_trees(args.published), parameters, args.step_versions, resources, threads=args.threads)
     html = render(content, args.template)
     steps = [read_json(path) for path in args.step_versions]
     write_json(parameters, args.pipeline_info / "params.json")

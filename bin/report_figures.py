@@ -4,6 +4,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +29,11 @@ class Picture:
     has_pdf: bool
 
 
-def _shrink(path: Path, scale: float) -> tuple[bytes, tuple[int, int]]:
-    """The picture as a PNG of `COLOURS` colours, `scale` times its size, and its size."""
+def _shrink(path: Path, scale: float) -> tuple[bytes, tuple[int, int], dict[str, str]]:
+    """The picture as a PNG of `COLOURS` colours, `scale` times its size; its size, and the words in the file."""
     with Image.open(path) as opened:
         image = opened.convert("RGB")
+        words = dict(opened.text)
     if scale < 1:
         image = image.resize(
             (max(1, round(image.width * scale)), max(1, round(image.height * scale))),
@@ -40,10 +42,10 @@ def _shrink(path: Path, scale: float) -> tuple[bytes, tuple[int, int]]:
     image = image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     content = io.BytesIO()
     image.save(content, format="PNG")
-    return content.getvalue(), image.size
+    return content.getvalue(), image.size, words
 
 
-def embed(files: Mapping[str, Path], *, budget: int = BUDGET_BYTES) -> dict[str, Picture]:
+def embed(files: Mapping[str, Path], *, budget: int = BUDGET_BYTES, threads: int = 1) -> dict[str, Picture]:
     """PNG files as pictures by path in the results folder, all at the largest scale that fits `budget` bytes.
 
     Parameters
@@ -53,13 +55,12 @@ def embed(files: Mapping[str, Path], *, budget: int = BUDGET_BYTES) -> dict[str,
     """
     paths = {name: path for name, path in files.items() if name.endswith(".png")}
     for scale in SCALES:
-        pictures = {name: _shrink(path, scale) for name, path in paths.items()}
-        if sum(len(content) for content, _ in pictures.values()) <= budget:
+        with ThreadPoolExecutor(threads) as pool:  # Pillow works without Python's lock
+            pictures = dict(zip(paths, pool.map(_shrink, paths.values(), [scale] * len(paths)), strict=True))
+        if sum(len(content) for content, _, _ in pictures.values()) <= budget:
             break
     embedded = {}
-    for name, (content, (width, height)) in pictures.items():
-        with Image.open(paths[name]) as image:
-            words = dict(image.text)
+    for name, (content, (width, height), words) in pictures.items():
         stem = Path(name).stem.replace("_", " ")
         embedded[name] = Picture(
             name=name,

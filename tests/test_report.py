@@ -430,6 +430,7 @@ def test_pictures_shrink_until_they_fit(tmp_path):
     noisy_png(tmp_path / "qc/figures/b.png")
     files = merge_trees([tmp_path])
     whole, small = embed(files), embed(files, budget=100_000)
+    assert whole == embed(files, threads=2) and small == embed(files, budget=100_000, threads=2)
     assert whole["qc/figures/a.png"].width == 400 and small["qc/figures/a.png"].width < 300
     assert sum(len(picture.uri) for picture in small.values()) < 100_000 * 4 / 3 + 200
     assert [picture.name for picture in in_folder(whole, "qc/figures", ["b"])] == [

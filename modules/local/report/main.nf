@@ -1,6 +1,7 @@
 process REPORT {
     tag "$meta.id"
     label 'process_low'
+    cpus 2
     container "${task.ext.container}"
 
     input:
@@ -26,6 +27,7 @@ process REPORT {
         --tasks tasks.tsv \\
         --template template \\
         --pipeline-info published/pipeline_info \\
+        --threads ${task.cpus} \\
         --output published/report.html
     """
 

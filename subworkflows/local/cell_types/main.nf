@@ -11,7 +11,7 @@ include { PREDICT_AGE             } from '../../../modules/local/predict_age'
 include { IMMUNE_AGE              } from '../../../modules/local/immune_age'
 include { SUMMARIZE_PREDICTIONS   } from '../../../modules/local/summarize_predictions'
 include { PLOT_CELL_TYPE          } from '../../../modules/local/plot_cell_type'
-include { downloadMarker; listOf; numbersOf; publishedFolder } from '../parameters'
+include { after; downloadMarker; listOf; numbersOf; publishedFolder } from '../parameters'
 
 // A GMT file is taken as it is; any other name is that of an Enrichr library, which is downloaded once.
 def geneSets(source) {
@@ -84,14 +84,14 @@ workflow CELL_TYPES {
     )
     SUMMARIZE_PREDICTIONS(PREDICT_AGE.out.metrics.toSortedList { one, other -> "${one[0]}" <=> "${other[0]}" }.map { rows -> [[id: 'all'], rows.collect { row -> row[1] }] })
 
-    PLOT_CELL_TYPE(
-        DIFFERENTIAL_EXPRESSION.out.published
-            .mix(GSEA.out.published, OVERREPRESENTATION.out.published, PREDICT_AGE.out.published)
-            .map { meta, files -> [meta.subMap('id', 'cell_type', 'samples'), publishedFolder(files)] }
-            .groupTuple(size: 3 + fits.size(), remainder: true, sort: { folder -> folder.toString() })
-            .join(samples)
-            .combine(gene_sets)
-    )
+    results = DIFFERENTIAL_EXPRESSION.out.published
+        .mix(GSEA.out.published, OVERREPRESENTATION.out.published, PREDICT_AGE.out.published)
+        .map { meta, files -> [meta.subMap('id', 'cell_type', 'samples'), publishedFolder(files)] }
+        .groupTuple(size: 3 + fits.size(), remainder: true, sort: { folder -> folder.toString() })
+        .join(samples)
+        .combine(gene_sets)
+    // The comparison has a figure to follow, which would come when all others are drawn.
+    PLOT_CELL_TYPE(after(COMPARE_CELL_TYPES.out.published, results))
 
     emit:
     expression = DIFFERENTIAL_EXPRESSION.out.de.join(DIFFERENTIAL_EXPRESSION.out.summary)    // [ meta, de.tsv, de_summary.json ]

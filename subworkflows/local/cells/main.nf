@@ -5,8 +5,6 @@ include { QC_CELLS         } from '../../../modules/local/qc_cells'
 include { MERGE_QC         } from '../../../modules/local/merge_qc'
 include { PSEUDOBULK       } from '../../../modules/local/pseudobulk'
 include { MERGE_PSEUDOBULK } from '../../../modules/local/merge_pseudobulk'
-include { PLOT_COHORT      } from '../../../modules/local/plot_cohort'
-include { PLOT_QC          } from '../../../modules/local/plot_qc'
 include { inOrder; reaches } from '../parameters'
 
 workflow CELLS {
@@ -15,7 +13,6 @@ workflow CELLS {
     cell_types      // [ [id: 'all'], cell types after the cohort filter ]
     donors          // [ [id: 'all'], donors.parquet ]
     donors_table    // [ [id: 'all'], donors.tsv ]
-    filtering       // [ [id: 'all'], filtering.json ]
 
     main:
     // Each donor's own bounds and doublet rate, where asked for: [ [id: 'all'], thresholds.parquet or none ]
@@ -42,10 +39,8 @@ workflow CELLS {
             .combine(cell_types)
             .map { cells, summaries, meta, types -> [meta, cells, summaries, types] }
     )
-    PLOT_COHORT(donors_table.join(MERGE_QC.out.cell_types).join(filtering))
-    PLOT_QC(MERGE_QC.out.cells.join(thresholds))
-    published = threshold_published.mix(MERGE_QC.out.published, PLOT_COHORT.out.published, PLOT_QC.out.published)
-    versions  = threshold_versions.mix(QC_CELLS.out.versions, MERGE_QC.out.versions, PLOT_COHORT.out.versions, PLOT_QC.out.versions)
+    published = threshold_published.mix(MERGE_QC.out.published)
+    versions  = threshold_versions.mix(QC_CELLS.out.versions, MERGE_QC.out.versions)
 
     good_shards = shards.join(QC_CELLS.out.cells)
     counts      = channel.empty()

@@ -51,6 +51,7 @@ workflow EMBEDDING {
     )
 
     emit:
+    normalized = NORMALIZE.out.counts   // [ [id: 'shard-003'], counts of the chosen genes ]
     graph = NEIGHBORS.out.graph     // [ [id: 'all'], graph.h5 ]
     published = SELECT_GENES.out.published.mix(
         PCA.out.published, HARMONY.out.published, NEIGHBORS.out.published, UMAP.out.published, clusters,

@@ -309,14 +309,11 @@ def vertexOf(vertex) {
     return vertex ? [vertex.id, vertex.type, vertex.label ?: ''] : ['', '', '']
 }
 
-// Whether tasks run on the machine on which the engine does.
-def onThisMachine(session) {
-    return session.config.process?.executor in [null, 'local']
-}
-
-// A channel whose items wait until another has ended. They take nothing from it, and their tasks stay the same.
+// On one machine, which starts tasks in the order in which they become ready: a channel whose items wait until another
+// has ended. They take nothing from it, and their tasks stay the same.
 def after(earlier, items) {
-    return earlier.filter { false }.concat(items)
+    def here = workflow.session.config.process?.executor in [null, 'local']
+    return here ? earlier.filter { false }.concat(items) : items
 }
 
 // The engine's own graph of the run, an edge a line: from, its kind and name, to, its kind and name; without what only
