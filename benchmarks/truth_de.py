@@ -2,8 +2,9 @@
 """Differential expression against R's packages and against simulated cohorts whose truth is known.
 
 `verdicts` yields the targets with what was measured; `benchmarks/truth_de.py` alone prints their table and, before it,
-one row a cohort. The step's own script runs on files, with its defaults. R (`Rscript` with DESeq2, limma, edgeR and
-statmod; Debian: r-bioc-deseq2, r-bioc-limma, r-bioc-edger, r-cran-statmod) is the reference, and used nowhere else.
+one row a kind of cohort. The step's own script runs on files, with its defaults. R (`Rscript` with DESeq2, limma,
+edgeR and statmod; Debian: r-bioc-deseq2, r-bioc-limma, r-bioc-edger, r-cran-statmod) is the reference, and used
+nowhere else.
 `--floor` measures instead what the least number of cells a sample does.
 """
 
@@ -40,6 +41,8 @@ from verdict import Verdict  # noqa: E402
 FOLDER = ROOT / "build/bench/truth_de"
 SEED = 20261125
 ALPHA = 0.05
+# Cohorts of each kind, with seeds of their own: with one, a rate of .05 had a standard error of up to .016.
+REPLICATES = 3
 CALIBRATED_FROM = 50  # samples from which the primary engine must hold its rate
 MEDIAN_CHI2 = float(chi2.ppf(0.5, 1))
 
@@ -66,12 +69,19 @@ NULL_COHORTS = tuple(
 )
 
 
+def replicated(kinds: Sequence[Cohort], times: int, *, seed: int) -> list[tuple[Cohort, int]]:
+    """Every kind of cohort so many times, each with its own seed; the first of each do not depend on `times`."""
+    return [(kind, seed + 1000 * again + number) for again in range(times) for number, kind in enumerate(kinds)]
+
+
 @dataclass(frozen=True)
 class Result:
     """What the step said of one cell type of one cohort, beside the truth.
 
     Attributes
     ----------
+    cohort
+        Number of the cohort in the study.
     table
         de.tsv by gene (index: the gene's column in the simulated counts).
     true
@@ -79,7 +89,7 @@ class Result:
     summary
         de_summary.json.
     reference
-        R DESeq2's adjusted p of `~ sex + age` on all samples, by gene; None where R was not run.
+        How many true genes R DESeq2 calls by `~ sex + age` on all samples; None where R was not run.
     """
 
     cohort: int
@@ -87,7 +97,7 @@ class Result:
     table: pd.DataFrame
     true: np.ndarray
     summary: dict
-    reference: np.ndarray | None = None
+    reference: int | None = None
 
     def rate(self, called: np.ndarray) -> float:
         """False discovery proportion."""
@@ -145,9 +155,9 @@ def agreement(folder: Path, *, quick: bool) -> Iterator[Verdict]:
     """Our engines and R's on the same tables and designs."""
     shutil.rmtree(folder, ignore_errors=True)
     ours = {}
-    cohorts = [Cohort(25, genes=800), Cohort(60, genes=800), Cohort(100, genes=800)]
-    for number, cohort in enumerate(cohorts[:1] if quick else cohorts):
-        for drawn in draw_cohort(cohort, seed=SEED + 900 + number):
+    cohorts = replicated([Cohort(donors) for donors in (25, 60, 100)], REPLICATES, seed=SEED + 900)
+    for number, (cohort, seed) in enumerate(cohorts[:1] if quick else cohorts):
+        for drawn in draw_cohort(cohort, seed=seed):
             batch = "pool" if cohort.donors >= CALIBRATED_FROM else ""
             design = build_design(drawn.samples, batch=batch)
             counts = drawn.counts[:, expressed_genes(drawn.counts, design.matrix)]
@@ -184,31 +194,33 @@ def agreement(folder: Path, *, quick: bool) -> Iterator[Verdict]:
         yield Verdict(f"{pair}: same calls >= 99.5 %", figure, share >= 0.995)
 
 
-def analyse(cohorts: Sequence[Cohort], folder: Path, *, seed: int, with_r: bool = False) -> tuple[list[Result], str]:
-    """Run the step on every cell type of every cohort and, if asked, R DESeq2 as its manual has it."""
+def analyse(cohorts: Sequence[tuple[Cohort, int]], folder: Path, *, with_r: bool = False) -> tuple[list[Result], str]:
+    """Run the step on every cell type of every cohort (with its seed) and, if asked, R DESeq2 as its manual has it.
+
+    Returns
+    -------
+    A result for each cell type of each cohort; versions of R and its packages, '' where it was not run.
+    """
     shutil.rmtree(folder, ignore_errors=True)
-    results, tables = [], folder / "r"
-    for number, cohort in enumerate(cohorts):
+    results, true_in_r = [], {}
+    for number, (cohort, seed) in enumerate(cohorts):
         begin = time.process_time()
-        for one, drawn in enumerate(draw_cohort(cohort, seed=seed + number)):
-            name = f"{number:02d}_{one}"
+        for one, drawn in enumerate(draw_cohort(cohort, seed=seed)):
+            name = f"{number:03d}_{one}"
+            (folder / name).mkdir(parents=True)
             table, summary = run_step(drawn, folder / name)
             results.append(Result(number, f"type {one}", table, drawn.truth[table.index] != 0, summary))
             if with_r:
                 plain = build_design(drawn.samples)
                 tested = expressed_genes(drawn.counts, plain.matrix)
-                np.save(folder / name / "tested.npy", np.flatnonzero(tested))
-                write_for_r(tables / name, drawn.counts[:, tested], plain)
+                true_in_r[name] = drawn.truth[tested] != 0
+                write_for_r(folder / "r" / name, drawn.counts[:, tested], plain)
         print(f"cohort {number}: {time.process_time() - begin:.0f} CPU s", file=sys.stderr, flush=True)
-    versions = run_r(tables, "deseq2") if with_r else ""
+    versions = run_r(folder / "r", "deseq2") if with_r else ""
     if versions:
-        joined = []
-        for result in results:
-            name = f"{result.cohort:02d}_{result.cell_type[-1]}"
-            padj = pd.read_csv(tables / name / "deseq2.tsv", sep="\t")["padj"].to_numpy()
-            by_gene = pd.Series(padj, index=np.load(folder / name / "tested.npy"))
-            joined.append(replace(result, reference=by_gene))
-        results = joined
+        padj = [pd.read_csv(folder / "r" / name / "deseq2.tsv", sep="\t")["padj"].to_numpy() for name in true_in_r]
+        hits = [int(((p < ALPHA) & true).sum()) for p, true in zip(padj, true_in_r.values(), strict=True)]
+        results = [replace(result, reference=n) for result, n in zip(results, hits, strict=True)]
     return results, versions
 
 
@@ -218,34 +230,22 @@ def mean_and_error(results: Sequence[Result], kind: str) -> tuple[float, float]:
     return float(rates.mean()), float(rates.std() / np.sqrt(len(rates)))
 
 
-def hits_of_r(result: Result, truth: np.ndarray) -> int:
-    """True genes that R DESeq2 calls."""
-    called = result.reference.index[(result.reference < ALPHA).to_numpy()]
-    return int(truth[called].sum())
-
-
-def with_truth(cohorts: Sequence[Cohort], folder: Path, *, seed: int) -> Iterator[Verdict]:
+def with_truth(kinds: Sequence[Cohort], folder: Path, *, times: int) -> Iterator[Verdict]:
     """False discovery rates and power where genes age."""
-    results, versions = analyse(cohorts, folder, seed=seed, with_r=True)
-    truths = {
-        (number, f"type {one}"): drawn.truth != 0
-        for number, cohort in enumerate(cohorts)
-        for one, drawn in enumerate(draw_cohort(cohort, seed=seed + number))
-    }
-    hits = {}
-    print("\n| donors | design, pool | left out | FDP primary | FDP robust | hits primary | robust | R DESeq2 |")
+    cohorts = replicated(kinds, times, seed=SEED)
+    results, versions = analyse(cohorts, folder, with_r=True)
+    print(f"\nSums and means over {times} cohorts of each kind, 3 cell types each.\n")
+    print("| donors | design, pool | left out | FDP primary | FDP robust | hits primary | robust | R DESeq2 |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for number, cohort in enumerate(cohorts):
-        own = [one for one in results if one.cohort == number]
-        primary, robust = (sum(int((getattr(o, k) & o.true).sum()) for o in own) for k in ("primary", "robust"))
-        theirs = sum(hits_of_r(o, truths[number, o.cell_type]) for o in own) if versions else 0
-        hits[number] = (primary, robust, theirs)
-        rates = [np.mean([o.rate(getattr(o, kind)) for o in own]) for kind in ("primary", "robust")]
+    for number, kind in enumerate(kinds):
+        own = [one for one in results if one.cohort % len(kinds) == number]
+        hits = [sum(int((getattr(o, name) & o.true).sum()) for o in own) for name in ("primary", "robust")]
+        theirs = sum(o.reference for o in own) if versions else "-"
+        rates = [f"{np.mean([o.rate(getattr(o, name)) for o in own]):.3f}" for name in ("primary", "robust")]
         used = ", ".join(dict.fromkeys(o.summary["batches"]["use"] for o in own))
         left_out = sum(len(o.summary["outlier_samples"]) for o in own)
-        shown = [cohort.donors, used, left_out, f"{rates[0]:.3f}", f"{rates[1]:.3f}", primary, robust, theirs]
-        print("| " + " | ".join(map(str, shown)) + " |", flush=True)
-    large = [one for one in results if cohorts[one.cohort].donors >= CALIBRATED_FROM]
+        print("| " + " | ".join(map(str, [kind.donors, used, left_out, *rates, *hits, theirs])) + " |", flush=True)
+    large = [one for one in results if cohorts[one.cohort][0].donors >= CALIBRATED_FROM]
     for kind, judged, where in (
         ("primary", large, f"primary, from {CALIBRATED_FROM} donors on"),
         ("robust", results, "robust calls, any size"),
@@ -258,21 +258,19 @@ def with_truth(cohorts: Sequence[Cohort], folder: Path, *, seed: int) -> Iterato
             n = len({one.cohort for one in chosen})
             figure = f"{mean:.3f} (SE {error:.3f}, {n} cohorts)"
             yield Verdict(f"FDR of the {where}, {part}: <= .05 + 2 SE", figure, mean <= bound)
-    for what, numbers in (
-        ("all cohorts", list(hits)),
-        (f"cohorts from {CALIBRATED_FROM} donors on", [n for n in hits if cohorts[n].donors >= CALIBRATED_FROM]),
-    ):
-        ours, theirs = (sum(hits[n][column] for n in numbers) for column in (0, 2))
-        if versions:
+    for what, chosen in (("all cohorts", results), (f"cohorts from {CALIBRATED_FROM} donors on", large)):
+        ours = sum(int((one.primary & one.true).sum()) for one in chosen)
+        theirs = sum(one.reference for one in chosen) if versions else 0
+        figure = "not measured: no Rscript with DESeq2"
+        if theirs:
             figure = f"{ours:,} / {theirs:,} true genes = {100 * ours / theirs:.1f} %"
-        else:
-            figure = "not measured: no Rscript with DESeq2"
-        yield Verdict(f"power, {what}: >= 95 % of R DESeq2's", figure, bool(versions) and ours >= 0.95 * theirs)
+        yield Verdict(f"power, {what}: >= 95 % of R DESeq2's", figure, bool(theirs) and ours >= 0.95 * theirs)
 
 
-def without_truth(cohorts: Sequence[Cohort], folder: Path, *, seed: int) -> Iterator[Verdict]:
+def without_truth(kinds: Sequence[Cohort], folder: Path, *, times: int) -> Iterator[Verdict]:
     """Null cohorts: uniform p values, no inflation, no more calls than chance."""
-    results, _ = analyse(cohorts, folder, seed=seed)
+    cohorts = replicated(kinds, times, seed=SEED + 100)
+    results, _ = analyse(cohorts, folder)
     n = len(results)
     for column, name in (("p_value", "primary"), ("p_value_companion", "companion")):
         columns = [one.table[column].dropna().to_numpy() for one in results]
@@ -280,13 +278,13 @@ def without_truth(cohorts: Sequence[Cohort], folder: Path, *, seed: int) -> Iter
         figure = f"smallest of {n} Kolmogorov-Smirnov p {smallest:.2g} (bound {ALPHA / n:.2g})"
         yield Verdict(f"null p values of the {name} uniform", figure, bool(smallest > ALPHA / n))
         inflation = np.array([chi2.isf(np.median(p), 1) / MEDIAN_CHI2 for p in columns])
-        calibrated = np.array([cohorts[one.cohort].donors >= CALIBRATED_FROM for one in results])
+        calibrated = np.array([cohorts[one.cohort][0].donors >= CALIBRATED_FROM for one in results])
         for size, of in (("any size", inflation), (f"from {CALIBRATED_FROM} donors on", inflation[calibrated])):
             figure = f"{of.mean():.3f} (SE {of.std(ddof=1) / np.sqrt(len(of)):.3f}, {len(of)} tables)"
             met = bool(0.95 <= of.mean() <= 1.05)
             yield Verdict(f"genomic inflation of the {name}, {size}: .95 to 1.05", figure, met)
     for kind, chosen in (
-        ("primary", [one for one in results if cohorts[one.cohort].donors >= CALIBRATED_FROM]),
+        ("primary", [one for one in results if cohorts[one.cohort][0].donors >= CALIBRATED_FROM]),
         ("robust", results),
     ):
         # Benjamini-Hochberg under the global null: any call at all with probability .05 in each table.
@@ -316,9 +314,9 @@ def floor_study() -> None:
 def verdicts(quick: bool = False) -> Iterator[Verdict]:
     """Measure everything; `quick` takes two cohorts of each kind, enough to see that it runs."""
     yield from agreement(FOLDER / "agreement", quick=quick)
-    few = slice(2, 4) if quick else slice(None)
-    yield from with_truth(COHORTS[few], FOLDER / "cohorts", seed=SEED)
-    yield from without_truth(NULL_COHORTS[few], FOLDER / "null", seed=SEED + 100)
+    few, times = (slice(2, 4), 1) if quick else (slice(None), REPLICATES)
+    yield from with_truth(COHORTS[few], FOLDER / "cohorts", times=times)
+    yield from without_truth(NULL_COHORTS[few], FOLDER / "null", times=times)
 
 
 def main(argv: list[str]) -> int:

@@ -117,3 +117,13 @@ def test_the_false_discovery_proportion_is_that_of_the_calls():
     result = truth_de.Result(0, "type 0", None, np.array([True, True, False, False]), {})
     assert result.rate(np.array([True, False, True, False])) == 0.5
     assert result.rate(np.zeros(4, dtype=bool)) == 0
+
+
+def test_more_cohorts_leave_the_first_as_they_are_and_share_no_seed():
+    kinds = list(truth_de.COHORTS)
+    once, thrice = (truth_de.replicated(kinds, times, seed=7) for times in (1, 3))
+    assert thrice[: len(kinds)] == once == [(kind, 7 + number) for number, kind in enumerate(kinds)]
+    assert [kind for kind, _ in thrice] == kinds * 3
+    null = truth_de.replicated(truth_de.NULL_COHORTS, 3, seed=107)
+    seeds = [seed for _, seed in thrice + null]
+    assert len(set(seeds)) == len(seeds)
