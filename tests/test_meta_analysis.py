@@ -6,10 +6,12 @@ import pytest
 
 from meta_analysis import (
     adjusted,
+    by_expression,
     combine_cell_types,
     error_correlation,
     heterogeneity,
     mean_effect,
+    normal_errors,
     truncated_correlation,
     two_sided,
     without_any_one,
@@ -147,3 +149,56 @@ def test_genes_of_one_cell_type_are_left_out_and_missing_ones_change_no_other():
 def test_adjusting_skips_what_is_missing():
     np.testing.assert_allclose(adjusted(np.array([0.01, np.nan, 0.04])), [0.02, np.nan, 0.04])
     assert np.isnan(adjusted(np.array([np.nan]))).all()
+
+
+def slopes(shared: np.ndarray, n_donors: int, rng: np.random.Generator) -> tuple[pd.DataFrame, ...]:
+    """Slope, its standard error and t test's p value, genes x 3 cell types of the same donors; no gene changes.
+
+    Parameters
+    ----------
+    shared
+        Share of a donor's variance that is the same in all cell types, by gene.
+    """
+    from scipy.stats import t
+
+    n_types = 3
+    age = np.linspace(-1, 1, n_donors)
+    own = rng.normal(size=(len(shared), n_types, n_donors))
+    common = rng.normal(size=(len(shared), 1, n_donors))
+    y = np.sqrt(1 - shared)[:, None, None] * own + np.sqrt(shared)[:, None, None] * common
+    slope = y @ age / (age @ age)
+    left = y - y.mean(axis=2, keepdims=True) - slope[:, :, None] * age
+    se = np.sqrt((left**2).sum(axis=2) / (n_donors - 2) / (age @ age))
+    p_value = 2 * t.sf(np.abs(slope / se), n_donors - 2)
+    return tuple(pd.DataFrame(one) for one in (slope, se, p_value))
+
+
+def test_normal_errors_give_back_the_p_value_of_the_t_test_and_keep_the_effect():
+    effect, se, p_value = slopes(np.full(500, 0.3), 12, np.random.default_rng(10))
+    effect.iloc[0, 0], p_value.iloc[1, 1] = 0.0, 1.0
+    errors_of_z = normal_errors(effect, p_value, se)
+    usable = (p_value < 0.99) & (effect != 0)
+    given = pd.DataFrame(two_sided((effect / errors_of_z).to_numpy()))
+    np.testing.assert_allclose(given[usable].stack(), p_value[usable].stack(), rtol=1e-9)
+    assert errors_of_z.iloc[0, 0] == se.iloc[0, 0] and errors_of_z.iloc[1, 1] == se.iloc[1, 1]
+
+
+def test_the_mean_of_t_statistics_holds_its_level_only_with_normal_errors():
+    effect, se, p_value = slopes(np.full(12_000, 0.3), 12, np.random.default_rng(11))
+    level = pd.DataFrame(1.0, effect.index, effect.columns)
+    right, _ = by_expression(effect, normal_errors(effect, p_value, se), level)
+    plain, _ = by_expression(effect, se, level)
+    assert (right["p_value"] < 0.05).mean() < 0.06 < 0.07 < (plain["p_value"] < 0.05).mean()
+
+
+def test_genes_of_low_and_high_expression_hold_their_level_each_by_its_own_correlation():
+    genes = 18_000
+    mean_count = pd.DataFrame(np.repeat(np.linspace(1, 1000, genes)[:, None], 3, axis=1))
+    third = np.arange(genes) * 3 // genes
+    shared = np.array([0.1, 0.35, 0.7])[third]
+    effect, se, p_value = slopes(shared, 25, np.random.default_rng(12))
+    table, correlations = by_expression(effect, normal_errors(effect, p_value, se), mean_count)
+    found = [matrix[np.tril_indices(3, -1)].mean() for matrix in correlations]
+    np.testing.assert_allclose(found, [0.1, 0.35, 0.7], atol=0.05)
+    low = (table["p_value"] < 0.05).groupby(third).mean()
+    assert low.between(0.042, 0.058).all(), low
