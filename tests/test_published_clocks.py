@@ -11,8 +11,8 @@ from scipy import sparse
 from checkpoints import read_json, read_tsv, write_h5ad, write_parquet
 from command_line import BadInput
 from conftest import ROOT
-from inputs.statistics_inputs import clock_cells, write_clocks
-from published_clocks import AGES, METRICS, Clock, main, read_clocks, score_cells, weight_matrix
+from inputs.statistics_inputs import CD4_T_CELL, clock_cells, fit_scaled_ridge, write_clocks, write_grn_wheel
+from published_clocks import AGES, METRICS, Clock, main, predict_donors, read_clocks, weight_matrix
 
 
 def run_step(folder, shards, *options, clocks=None, name="out"):
@@ -148,9 +148,12 @@ def test_cell_types_may_be_named_beside_the_clocks(tmp_path):
     assert metrics.loc["B", "cell_types"] == "natural killer cell" and np.isnan(metrics.loc["NK", "mae"])
 
 
-def test_the_table_of_cell_types_names_each_once():
+def test_the_table_of_cell_types_names_each_once_for_each_family_of_clocks():
     types = read_tsv(ROOT / "assets/clocks/cell_types.tsv")
-    assert types["cell_type"].is_unique and set(types["clock"]) == {"B", "CD4T", "CD8T", "MONO", "NK"}
+    grn = types["clock"].str.startswith("GRNimmuneClock_")
+    assert types.loc[grn, "cell_type"].is_unique and types.loc[~grn, "cell_type"].is_unique
+    assert set(types.loc[~grn, "clock"]) == {"B", "CD4T", "CD8T", "MONO", "NK"}
+    assert set(types.loc[grn, "clock"]) == {"GRNimmuneClock_CD4T", "GRNimmuneClock_CD8T"}
 
 
 @pytest.mark.parametrize(
@@ -175,7 +178,105 @@ def test_a_folder_without_clocks_is_bad_input(tmp_path):
 
 
 def test_a_gene_without_counts_adds_nothing():
-    counts = sparse.csr_matrix(np.array([[0.0, 10], [5, 5]]))
-    scores = score_cells(counts, np.array([[3.0], [0.0]]))
-    assert scores[0, 0] == 0 and scores[1, 0] == pytest.approx(3 * np.log1p(5000))
-    assert Clock(1.0, pd.Series([3.0], index=["a"])).intercept == 1.0
+    counts, donors = sparse.csr_matrix(np.array([[0.0, 10], [5, 5]])), pd.Series(["a", "b"])
+    weights = np.array([3.0, 0.0])
+    for of_sums, scale in ((False, 1e4), (True, 1e6)):
+        clock = Clock(1.0, pd.Series(weights, index=["g", "h"]), of_sums)
+        predicted = predict_donors(counts, donors, clock, weights)["predicted"]
+        np.testing.assert_allclose(predicted, [1, 1 + 3 * np.log1p(scale / 2)])
+
+
+# --- GRNimmuneClock ------------------------------------------------------------------------------------------------
+
+
+def grn_cohort(folder, *, absent=2):
+    """Cells, their quality control and a wheel with a clock of CD4 T cells, some genes of which the cells lack."""
+    adata, cells = clock_cells()
+    genes = [*adata.var["symbol"][::2], *(f"ABSENT{i}" for i in range(absent))]
+    model = fit_scaled_ridge(len(genes))
+    (folder / "clocks").mkdir()
+    write_grn_wheel(folder / "clocks/grnimmuneclock-0-py3-none-any.whl", model, genes)
+    return adata, cells, model, genes
+
+
+def test_a_grn_clock_predicts_what_its_own_model_does(tmp_path):
+    """scikit-learn's own prediction, from the logarithm of counts per million of the donor's sums; 0 where a gene lacks."""
+    adata, cells, model, genes = grn_cohort(tmp_path)
+    ages, metrics, facts = run_step(tmp_path, [(adata, cells)])
+    used = (cells["kept"] & (cells["cell_type"] == CD4_T_CELL)).to_numpy()
+    sums = (
+        pd.DataFrame(adata.X.toarray()[used], columns=adata.var["symbol"])
+        .groupby(cells.loc[used, "donor_id"].to_numpy())
+        .sum()
+    )
+    logs = np.log1p(1e6 * sums.div(sums.sum(axis=1), axis=0)).reindex(columns=genes, fill_value=0)
+    assert list(ages["donor_id"]) == list(logs.index) and set(ages["clock"]) == {"GRNimmuneClock_CD4T"}
+    np.testing.assert_allclose(ages["predicted"], model.predict(logs.to_numpy()), rtol=1e-5)  # tables have 6 digits
+    assert ages["n_cells"].tolist() == cells.loc[used].groupby("donor_id").size().tolist()
+    row = metrics.loc["GRNimmuneClock_CD4T"]
+    assert (row["n_genes"], row["n_genes_missing"], row["cell_types"]) == (17, 2, CD4_T_CELL)
+    assert not facts["notes"]
+
+
+def test_shards_change_nothing_in_a_grn_clock(tmp_path):
+    adata, cells, _, _ = grn_cohort(tmp_path)
+    whole = run_step(tmp_path, [(adata, cells)])
+    first = cells["donor_id"].isin(["d0", "d4"]).to_numpy()
+    parts = run_step(
+        tmp_path, [(adata[m].copy(), cells[m].reset_index(drop=True)) for m in (first, ~first)], name="halves"
+    )
+    pd.testing.assert_frame_equal(whole[0], parts[0])
+    pd.testing.assert_frame_equal(whole[1], parts[1])
+
+
+def test_a_folder_may_hold_wheels_and_tables(tmp_path):
+    """A cell type then has its age by each clock that is for it, the same as by that clock alone."""
+    adata, cells, _, _ = grn_cohort(tmp_path)
+    alone, _, _ = run_step(tmp_path, [(adata, cells)], name="alone")
+    write_clocks(tmp_path / "tables", adata)
+    with zipfile.ZipFile(tmp_path / "clocks/omniage-0-py3-none-any.whl", "w") as archive:
+        archive.write(tmp_path / "tables/NK.csv", "omniage/data/scImmuAging/CD4T.csv")
+    (tmp_path / "clocks/B.csv").write_bytes((tmp_path / "tables/B.csv").read_bytes())
+    ages, metrics, facts = run_step(tmp_path, [(adata, cells)])
+    assert list(metrics.index) == ["B", "GRNimmuneClock_CD4T", "CD4T"] and facts["clocks"] == 3
+    assert metrics.loc["CD4T", "cell_types"] == metrics.loc["GRNimmuneClock_CD4T", "cell_types"] == CD4_T_CELL
+    own = ages[ages["clock"] == "GRNimmuneClock_CD4T"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, alone)
+    (tmp_path / "clocks/CD4T.csv").write_bytes((tmp_path / "tables/B.csv").read_bytes())
+    with pytest.raises(BadInput, match="has the clock CD4T, which another file has, too"):
+        read_clocks(tmp_path / "clocks")
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "message"),
+    [
+        ("metadata.json", b"{}", "names no version, or no genes"),
+        ("metadata.json", b'{"version": "V2"}', "feature_names_V2.txt: is not there"),
+        ("feature_names_V1.txt", b"a\nb\n", "names 2 genes but has 17 coefficients"),
+        ("feature_names_V1.txt", b"a\n" * 17, "gene a stands there twice"),
+        ("feature_names_V1.txt", b"\xff", "names no version, or no genes"),
+        ("model_V1.pkl", b"", "is not read"),
+        ("model_V1.pkl", b"\0" * (101 * 2**20), "unpacks to more than 100 MB"),
+    ],
+)
+def test_a_broken_grn_wheel_is_bad_input(tmp_path, member, content, message):
+    grn_cohort(tmp_path)
+    (wheel,) = (tmp_path / "clocks").iterdir()
+    with zipfile.ZipFile(wheel) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts[f"grnimmuneclock/models/CD4T/{member}"] = content
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    with pytest.raises(BadInput, match=message):
+        read_clocks(wheel)
+
+
+def test_a_damaged_wheel_is_bad_input(tmp_path):
+    grn_cohort(tmp_path)
+    (wheel,) = (tmp_path / "clocks").iterdir()
+    content = bytearray(wheel.read_bytes())
+    content[content.index(b"sklearn")] ^= 1
+    wheel.write_bytes(content)
+    with pytest.raises(BadInput, match=r"model_V1.pkl: is damaged or encrypted \(Bad CRC-32"):
+        read_clocks(wheel)

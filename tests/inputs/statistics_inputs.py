@@ -4,14 +4,21 @@
 Run as `python tests/inputs/statistics_inputs.py OUTDIR`: writes the inputs of the modules' nf-tests.
 """
 
+import io
 import json
 import sys
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import anndata
+import joblib
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
 from checkpoints import write_h5ad, write_parquet, write_tsv
@@ -192,6 +199,9 @@ def nested_fit(
     return pd.concat(rows, ignore_index=True)
 
 
+CD4_T_CELL = "naive thymus-derived CD4-positive, alpha-beta T cell"
+
+
 def clock_cells(*, n_donors: int = 6, n_genes: int = 30, seed: int = 0) -> tuple[anndata.AnnData, pd.DataFrame]:
     """Cells of some donors and three cell types, and their quality control with the donors' ages."""
     rng = np.random.default_rng(seed)
@@ -206,7 +216,7 @@ def clock_cells(*, n_donors: int = 6, n_genes: int = 30, seed: int = 0) -> tuple
     )
     donors = np.repeat(np.arange(n_donors), 40)
     cells = pd.DataFrame({"cell_id": barcodes, "donor_id": [f"d{i}" for i in donors]})
-    cells["cell_type"] = rng.choice(["naive B cell", "memory B cell", "natural killer cell", "platelet"], n)
+    cells["cell_type"] = rng.choice(["naive B cell", "memory B cell", "natural killer cell", CD4_T_CELL], n)
     return adata, cells.assign(kept=rng.random(n) < 0.8, age_years=30.0 + 10 * donors)
 
 
@@ -220,6 +230,25 @@ def write_clocks(folder: Path, adata: anndata.AnnData, *, seed: int = 1) -> None
         rows.to_csv(folder / f"{name}.csv", index=False)
 
 
+def fit_scaled_ridge(n_genes: int, *, seed: int = 2) -> Pipeline:
+    """A model of the kind that GRNimmuneClock holds, of random expression and ages."""
+    rng = np.random.default_rng(seed)
+    expression = rng.normal(rng.uniform(0, 9, n_genes), rng.uniform(0.2, 1, n_genes), (50, n_genes))
+    model = Pipeline([("standardscaler", StandardScaler()), ("ridge", Ridge(alpha=5.0, random_state=42))])
+    return model.fit(expression, rng.integers(20, 90, 50))
+
+
+def write_grn_wheel(path: Path, model: object, genes: Sequence[str], *, cell_type: str = "CD4T") -> None:
+    """A wheel with one clock, laid out and pickled as GRNimmuneClock's."""
+    pickled = io.BytesIO()
+    joblib.dump(model, pickled)
+    with zipfile.ZipFile(path, "w") as archive:
+        folder = f"grnimmuneclock/models/{cell_type}"
+        archive.writestr(f"{folder}/model_V1.pkl", pickled.getvalue())
+        archive.writestr(f"{folder}/feature_names_V1.txt", "".join(f"{gene}\n" for gene in genes))
+        archive.writestr(f"{folder}/metadata.json", json.dumps({"version": "V1"}))
+
+
 def main(argv: list[str]) -> None:
     folder = Path(argv[0])
     shard, cells = clock_cells()
@@ -227,6 +256,7 @@ def main(argv: list[str]) -> None:
     write_parquet(cells, folder / "clock_cells.parquet")
     write_parquet(cells[["donor_id", "age_years"]].drop_duplicates(), folder / "clock_donors.parquet")
     write_clocks(folder / "clocks", shard)
+    write_grn_wheel(folder / "clocks/grn.whl", fit_scaled_ridge(20), shard.var["symbol"][:20])
     adata, _ = simulate_samples()
     write_tsv(sample_list(adata), folder / "samples.tsv")
     write_parquet(nested_fit(adata, "cd4"), folder / "inner_cd4.parquet")

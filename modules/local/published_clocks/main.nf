@@ -15,7 +15,7 @@ process PUBLISHED_CLOCKS {
 
     script:
     """
-    # uses: checkpoints.py command_line.py
+    # uses: checkpoints.py command_line.py estimator_file.py
     # environment: ${task.ext.environment}
     published_clocks.py \\
         --shards ${shards} \\
