@@ -218,6 +218,14 @@ def test_a_grn_clock_predicts_what_its_own_model_does(tmp_path):
     assert not facts["notes"]
 
 
+def test_a_clock_without_any_gene_of_the_cohort_is_noted(tmp_path):
+    adata, cells, _, _ = grn_cohort(tmp_path)
+    adata.var["symbol"] = ""
+    ages, metrics, facts = run_step(tmp_path, [(adata, cells)])
+    assert metrics.loc["GRNimmuneClock_CD4T", "weight_missing"] == 1 and ages["predicted"].nunique() == 1
+    assert facts["notes"][0].startswith("clock GRNimmuneClock_CD4T: the cohort has none of its genes")
+
+
 def test_shards_change_nothing_in_a_grn_clock(tmp_path):
     adata, cells, _, _ = grn_cohort(tmp_path)
     whole = run_step(tmp_path, [(adata, cells)])
