@@ -42,8 +42,8 @@ def quality_controlled(seed: int, *options: str) -> Path:
     )  # fmt: skip
     step(
         "filter_cohort.py", "--cells", "all.parquet", "--donors", "donors.parquet", "--output-cells", "kept.parquet",
-        "--output-cell-types", "types.parquet", "--output-donors", "donors.tsv", "--output-summary", "f.json",
-        folder=folder,
+        "--output-dropped", "dropped.parquet", "--output-cell-types", "types.parquet", "--output-donors", "donors.tsv",
+        "--output-summary", "f.json", folder=folder,
     )  # fmt: skip
     step(
         "split_cohort.py", "--cohort", "cohort.h5ad", "--check", "check.json", "--cells", "kept.parquet", "--genes",

@@ -164,6 +164,13 @@ def test_every_part_is_found_and_a_part_that_breaks_is_a_line_that_fails(monkeyp
     assert not verdict.met and verdict.figure == "ZeroDivisionError: division by zero"
 
 
+def test_quality_control_by_the_steps_own_scripts_meets_its_targets_on_a_demo_cohort(tmp_path, monkeypatch):
+    monkeypatch.setattr(truth_qc, "FOLDER", tmp_path)
+    verdicts = list(truth_qc.verdicts(quick=True))
+    assert sum("doublet" in verdict.target for verdict in verdicts) >= 2 and len(verdicts) > 6
+    assert [f"{verdict.target}: {verdict.figure}" for verdict in verdicts if not verdict.met] == []
+
+
 def test_cohorts_with_the_same_barcodes_are_told_apart():
     cells, truth = cohort_of_cells()
     both = found(score_run.score_cells(truth_qc.together([cells, cells]), truth_qc.together([truth, truth]), "QC"))
