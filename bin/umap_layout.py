@@ -4,13 +4,14 @@
 In: the graph, and the embedding whose first two components are the start. Out: `umap.parquet` (cell_id,
 UMAP1, UMAP2).
 
-The optimiser is umap-learn's (0.5, `optimize_layout_euclidean`): the same edges, the same schedule, the same stream of
-random numbers. Two things differ, for speed. The two force curves, two powers for each of some billion pairs, are
-read from a table of straight lines. And edges that follow each other begin at cells far apart (`sampled_edges`): each
-step of one cell waits for the step before it, while those of several cells can be computed side by side. The first
-epochs agree with umap-learn's, given the edges in that order, to rounding; after that, as any rounding does in a
-chaotic system, the table leads to another, equally good layout. One thread by default: parallel updates race, and the
-layout then differs from run to run (`--threads` above 1).
+The optimiser is umap-learn's (0.5, `optimize_layout_euclidean`): the same edges, the same schedule, the same steps.
+Three things differ, for speed. The two force curves, two powers for each of some billion pairs, are read from a table
+of straight lines. Random cells are numbered draws of one generator (`_random_cell`): none waits for the one before it,
+and no state of each cell is read and written. And edges that follow each other begin at cells far apart
+(`sampled_edges`): each step of one cell waits for the step before it, while those of several cells can be computed side
+by side. The first epochs agree with umap-learn's, given the edges in that order and these random cells, to rounding;
+after that, as any rounding does in a chaotic system, the table leads to another, equally good layout. One thread by
+default: parallel updates race, and the layout then differs from run to run (`--threads` above 1).
 """
 
 import argparse
@@ -35,10 +36,15 @@ SOFTENING = 0.001  # added to the squared distance in the repulsion
 FIRST_OCTAVE, LAST_OCTAVE, OCTAVE_BITS = -24, 16, 6
 MANTISSA_BITS, EXPONENT_BIAS = 23, 127  # of a 32-bit float
 PLACE_BITS = MANTISSA_BITS - OCTAVE_BITS
-# The bits of a squared distance, shifted by PLACE_BITS, count its line; the one before the first is for all below.
-BITS_BEFORE = ((EXPONENT_BIAS + FIRST_OCTAVE) << MANTISSA_BITS) - (1 << PLACE_BITS)
+# The bits of a squared distance, shifted by PLACE_BITS, are the number of its line. Every number has a line, so that
+# none need be compared with the ends: 128 kB a table, of which what is never met fills no cache.
+N_LINES = 1 << (31 - PLACE_BITS)
+FIRST_LINE, AFTER_LAST_LINE = ((EXPONENT_BIAS + octave) << OCTAVE_BITS for octave in (FIRST_OCTAVE, LAST_OCTAVE))
 STREAMS = 4  # more are no faster
-LOW_32 = 0xFFFFFFFF
+BLOCK = 16_384  # edges of which those that are due are picked out at a time
+# SplitMix64 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195)
+GOLDEN, MIX_30, MIX_27 = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+DRAWS_OF_EDGE = np.uint64(16)  # numbers kept for an edge in an epoch; it takes at most 11: 5 a period, which is 1 or more
 
 
 def starting_positions(embedding: np.ndarray, *, seed: int) -> np.ndarray:
@@ -67,27 +73,28 @@ def curve_parameters(min_dist: float) -> tuple[float, float]:
 def force_tables(a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
     """Attraction and repulsion over distance by squared distance: lines x (intercept, slope), 32 bits.
 
-    The first and the last line are flat and hold beyond the ends.
+    Lines beyond the ends are flat.
     """
-    place = np.arange(((LAST_OCTAVE - FIRST_OCTAVE) << OCTAVE_BITS) + 1)
-    per_octave = 1 << OCTAVE_BITS
-    squared = np.ldexp(1 + (place % per_octave) / per_octave, FIRST_OCTAVE + place // per_octave)
+    bits = np.arange(FIRST_LINE, AFTER_LAST_LINE + 1, dtype=np.uint32) << np.uint32(PLACE_BITS)
+    squared = bits.view(np.float32).astype(np.float64)
     attraction = -2 * a * b * squared ** (b - 1) / (1 + a * squared**b)
     repulsion = 2 * REPULSION * b / ((SOFTENING + squared) * (1 + a * squared**b))
     return _lines(squared, attraction), _lines(squared, repulsion)
 
 
 def _lines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    slope = np.concatenate([[0.0], np.diff(y) / np.diff(x), [0.0]])
-    return np.column_stack([np.append(y[0], y) - slope * np.append(x[0], x), slope]).astype(np.float32)
+    slope = np.diff(y) / np.diff(x)
+    lines = np.zeros((N_LINES, 2), dtype=np.float32)
+    lines[:FIRST_LINE, 0], lines[AFTER_LAST_LINE:, 0] = y[0], y[-1]
+    lines[FIRST_LINE:AFTER_LAST_LINE] = np.column_stack([y[:-1] - slope * x[:-1], slope])
+    return lines
 
 
 @numba.njit(inline="always")
 def _force(lines: np.ndarray, squared: np.float32) -> np.float32:
-    """Read a curve at a squared distance; beyond its ends, its end."""
-    place = (np.float32(squared).view(np.int32) - BITS_BEFORE) >> PLACE_BITS
-    i = np.uint64(min(max(place, 0), len(lines) - 1))
-    return lines[i, 0] + lines[i, 1] * squared
+    """Read a curve at a squared distance, a finite number; beyond its ends, its end."""
+    line = np.float32(squared).view(np.uint32) >> np.uint32(PLACE_BITS)
+    return lines[line, 0] + lines[line, 1] * squared
 
 
 @numba.njit(inline="always")
@@ -95,46 +102,51 @@ def _step(force: np.float32, difference: np.float32, largest: np.float32) -> np.
     return min(max(force * difference, -largest), largest)
 
 
+@numba.njit(inline="always")
+def _random_cell(draw: np.uint64, n_cells: int) -> np.uint64:
+    """A cell by the number of the draw: the upper half of SplitMix64's output, scaled."""
+    mixed = draw * GOLDEN
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * MIX_30
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * MIX_27
+    return ((mixed >> np.uint64(32)) * np.uint64(n_cells)) >> np.uint64(32)
+
+
 def _optimize_epoch_inplace(
-    positions, head, tail, period, next_sample, next_negative, random, attraction, repulsion, largest, epoch
+    positions, head, tail, period, next_sample, next_negative, first_draw, attraction, repulsion, largest, epoch
 ) -> None:
     """Move the ends of each edge that is due, and its head away from random cells.
 
-    Forces, and the largest step, come multiplied by the epoch's rate.
+    Forces, and the largest step, come multiplied by the epoch's rate; the epoch's draws count from `first_draw`.
     """
     n_cells = len(positions)
-    for edge in numba.prange(len(head)):
-        if next_sample[edge] > epoch:
-            continue
-        j, k = np.uint64(head[edge]), np.uint64(tail[edge])  # unsigned: none counts from the end
-        x, y = positions[j, 0], positions[j, 1]
-        dx, dy = x - positions[k, 0], y - positions[k, 1]
-        squared = dx * dx + dy * dy
-        if squared > 0:
-            force = _force(attraction, squared)
+    for block in numba.prange(-(-len(head) // BLOCK)):
+        # First which edges are due, without a branch: guessed wrong, it would throw away the steps computed ahead.
+        due, n_due = np.empty(BLOCK + 1, dtype=np.uint32), 0
+        for edge in range(block * BLOCK, min((block + 1) * BLOCK, len(head))):
+            due[n_due] = edge
+            n_due += next_sample[edge] <= epoch
+        for edge in due[:n_due]:
+            j, k = np.uint64(head[edge]), np.uint64(tail[edge])  # unsigned: none counts from the end
+            x, y = positions[j, 0], positions[j, 1]
+            dx, dy = x - positions[k, 0], y - positions[k, 1]
+            force = _force(attraction, dx * dx + dy * dy)
             dx, dy = _step(force, dx, largest), _step(force, dy, largest)
             x, y = x + dx, y + dy
             positions[k, 0] -= dx
             positions[k, 1] -= dy
-        next_sample[edge] += period[edge]
-        wait = period[edge] / NEGATIVE_SAMPLES
-        n_negative = int((epoch - next_negative[edge]) / wait)
-        next_negative[edge] += n_negative * wait
-        s, t, u = random[j, 0], random[j, 1], random[j, 2]
-        for _ in range(n_negative):
-            # Tausworthe's generator as umap-learn has it (`tau_rand_int`)
-            s = (((s & 4294967294) << 12) & LOW_32) ^ ((((s << 13) & LOW_32) ^ s) >> 19)
-            t = (((t & 4294967288) << 4) & LOW_32) ^ ((((t << 2) & LOW_32) ^ t) >> 25)
-            u = (((u & 4294967280) << 17) & LOW_32) ^ ((((u << 3) & LOW_32) ^ u) >> 11)
-            other = np.uint64(np.int32(s ^ t ^ u) % n_cells)
-            dx, dy = x - positions[other, 0], y - positions[other, 1]
-            squared = dx * dx + dy * dy
-            if squared > 0 and other != j:
-                force = _force(repulsion, squared)
-                x += _step(force, dx, largest)
-                y += _step(force, dy, largest)
-        random[j, 0], random[j, 1], random[j, 2] = s, t, u
-        positions[j, 0], positions[j, 1] = x, y
+            next_sample[edge] += period[edge]
+            wait = period[edge] / NEGATIVE_SAMPLES
+            n_negative = int((epoch - next_negative[edge]) / wait)
+            next_negative[edge] += n_negative * wait
+            draw = first_draw + DRAWS_OF_EDGE * np.uint64(edge)
+            for i in range(n_negative):
+                other = _random_cell(draw + np.uint64(i), n_cells)
+                if other != j:
+                    dx, dy = x - positions[other, 0], y - positions[other, 1]
+                    force = _force(repulsion, dx * dx + dy * dy)
+                    x += _step(force, dx, largest)
+                    y += _step(force, dy, largest)
+            positions[j, 0], positions[j, 1] = x, y
 
 
 _serial_epoch_inplace = numba.njit(cache=True)(_optimize_epoch_inplace)
@@ -183,21 +195,26 @@ def layout(
     Returns
     -------
     Cells x 2, 32 bits.
+
+    Raises
+    ------
+    ValueError
+        If a position of the start is not finite: no line of the forces would be its.
     """
+    if not np.isfinite(start).all():
+        raise ValueError("a position of the start is not finite")
     head, tail, period = sampled_edges(graph, n_epochs)
     attraction, repulsion = force_tables(*curve_parameters(min_dist))
     positions = np.ascontiguousarray(start, dtype=np.float32).copy()
-    # A generator a cell, told apart by its first coordinate.
-    limits = np.iinfo(np.int32)
-    state = np.random.RandomState(seed).randint(limits.min + 1, limits.max - 1, 3).astype(np.int64)
-    random = state + positions[:, 0].astype(np.float64).view(np.int64)[:, None]
+    first_draw = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    draws = first_draw + DRAWS_OF_EDGE * np.uint64(len(head)) * np.arange(n_epochs, dtype=np.uint64)
     next_sample, next_negative = period.copy(), period / NEGATIVE_SAMPLES
     move_inplace = _serial_epoch_inplace if threads == 1 else _racing_epoch_inplace
     progress = Progress(n_epochs, unit="epochs", label="UMAP")
     for epoch in range(n_epochs):
         rate = np.float32(LEARNING_RATE * (1 - epoch / n_epochs))
         move_inplace(
-            positions, head, tail, period, next_sample, next_negative, random, attraction * rate, repulsion * rate,
+            positions, head, tail, period, next_sample, next_negative, draws[epoch], attraction * rate, repulsion * rate,
             LARGEST_FORCE * rate, epoch,
         )  # fmt: skip
         progress.advance(1)

@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import anndata
@@ -14,6 +15,7 @@ import pytest
 import scanpy
 import umap.layouts
 import umap.umap_
+from scipy import stats
 from scipy.spatial import KDTree
 
 import umap_layout
@@ -36,38 +38,92 @@ INDICES, DISTANCES, _ = find_neighbors(POINTS, 15, exact_cells=10**6, min_recall
 GRAPH = connectivities(INDICES, DISTANCES)
 
 
-def test_an_epoch_is_umap_learns_edge_by_edge():
-    """Schedule and random numbers to the bit; positions to the error of the tabulated forces (small steps: no chaos)."""
+@numba.njit
+def next_of_list(state):
+    """A random cell for umap-learn: the next of the list that follows the counter in `state`."""
+    state[0] += 1
+    return state[state[0]]
+
+
+def umap_learns_epoch():
+    """The optimiser's step over all edges, with random cells from a list in place of its own generator."""
+    step = umap.layouts._optimize_layout_euclidean_single_epoch
+    with_list = types.FunctionType(step.__code__, step.__globals__ | {"tau_rand_int": next_of_list})
+    return numba.njit(with_list, fastmath=True)
+
+
+def test_epochs_are_umap_learns_edge_by_edge():
+    """Schedule to the bit; positions to the error of the tabulated forces (small steps: no chaos)."""
     head, tail, period = umap_layout.sampled_edges(GRAPH, 200)
     a, b = umap_layout.curve_parameters(0.5)
     start = umap_layout.starting_positions(POINTS, seed=0)
-    seeds = np.random.default_rng(5).integers(0, 2**31, (len(POINTS), 3))
 
     def state():
-        return start.copy(), period.copy(), period / 5, seeds.copy()
+        return start.copy(), period.copy(), period / 5
 
-    positions, next_sample, next_negative, random = state()
+    positions, next_sample, next_negative = state()
+    theirs, their_sample, their_negative = state()
     rate = np.float32(1e-4)
     attraction, repulsion = umap_layout.force_tables(a, b)
+    single_epoch, nothing = umap_learns_epoch(), np.zeros(1, dtype=np.float32)
+    n_random, most = 0, 0
     for epoch in range(20):
+        due = np.flatnonzero(their_sample <= epoch)
+        n_negative = ((epoch - their_negative) / (period / 5))[due].astype(int)
+        first_draw = np.uint64(1 << 63) + np.uint64(16 * len(head) * epoch)
+        cells = [
+            int(umap_layout._random_cell(first_draw + np.uint64(16 * edge + i), len(POINTS)))
+            for edge, n in zip(due, n_negative, strict=True)
+            for i in range(n)
+        ]
         umap_layout._serial_epoch_inplace(
-            positions, head, tail, period, next_sample, next_negative, random, attraction * rate, repulsion * rate,
+            positions, head, tail, period, next_sample, next_negative, first_draw, attraction * rate, repulsion * rate,
             np.float32(4) * rate, epoch,
         )  # fmt: skip
-    theirs, their_sample, their_negative, their_random = state()
-    single_epoch = numba.njit(umap.layouts._optimize_layout_euclidean_single_epoch, fastmath=True)
-    nothing = np.zeros(1, dtype=np.float32)
-    for epoch in range(20):
+        listed = np.array([0, *cells], dtype=np.int64)
+        of_each_cell = np.lib.stride_tricks.as_strided(listed, (len(POINTS), len(listed)), (0, 8))  # one list for all
         single_epoch(
-            theirs, theirs, head, tail, len(POINTS), period, a, b, their_random, 1.0, 2, True, 1e-4,
+            theirs, theirs, head, tail, len(POINTS), period, a, b, of_each_cell, 1.0, 2, True, 1e-4,
             period / 5, their_negative, their_sample, epoch, False, nothing, nothing, 0, 0, 0, 0, nothing, nothing, 0,
         )  # fmt: skip
-    np.testing.assert_array_equal(random, their_random)
+        assert listed[0] == len(cells)
+        n_random, most = n_random + len(cells), max(most, n_negative.max(initial=0))
+    assert n_random > 10_000 and most < umap_layout.DRAWS_OF_EDGE
     np.testing.assert_allclose(next_sample, their_sample, rtol=1e-12)
     np.testing.assert_allclose(next_negative, their_negative, rtol=1e-12)
     moved = np.abs(theirs - start).max()
     assert moved > 1e-3
     assert np.abs(positions - theirs).max() < 1e-3 * moved
+
+
+@pytest.mark.parametrize("stride", [1, 16])
+def test_random_cells_are_uniform_and_independent_of_the_one_before(stride):
+    """Draws of one edge follow each other; the first ones of edges that follow each other are 16 apart."""
+    n_draws, n_cells = 200_000, 21
+    draws = np.uint64(0xFFFF_FFFF_FFF0_0000) + np.uint64(stride) * np.arange(n_draws, dtype=np.uint64)  # wraps
+    cells = np.array([umap_layout._random_cell(draw, n_cells) for draw in draws]).astype(int)
+    assert cells.min() == 0 and cells.max() == n_cells - 1
+    assert stats.chisquare(np.bincount(cells)).pvalue > 1e-3
+    for lag in (1, 2, 5):
+        pairs = n_cells * cells[:-lag] + cells[lag:]
+        assert stats.chisquare(np.bincount(pairs, minlength=n_cells**2)).pvalue > 1e-3
+
+
+def test_random_cells_are_splitmix64s():
+    """The first outputs for seed 1234567, as published with the reference implementation's ports."""
+    published = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
+    scale = 1 << 31
+    seed_over_golden = 1234567 * pow(0x9E3779B97F4A7C15, -1, 1 << 64)
+    for i, output in enumerate(published, start=1):
+        draw = np.uint64((seed_over_golden + i) % (1 << 64))
+        assert int(umap_layout._random_cell(draw, scale)) == output >> 33
+
+
+def test_a_start_that_is_not_finite_is_refused():
+    start = umap_layout.starting_positions(POINTS, seed=0)
+    start[7, 1] = -np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        umap_layout.layout(GRAPH, start, n_epochs=20, min_dist=0.5, seed=0)
 
 
 def test_curve_and_sampled_edges_are_umap_learns():
@@ -107,8 +163,8 @@ def test_tabulated_forces_are_within_the_error_of_linear_interpolation():
     for table, curve in ((attraction, attract), (repulsion, repel)):
         found = np.array([umap_layout._force.py_func(table, value) for value in squared])
         np.testing.assert_allclose(found, curve(squared.astype(np.float64)), rtol=1.02 * bound)
-        ends = [umap_layout._force.py_func(table, np.float32(value)) for value in (1e-12, 1e9)]
-        np.testing.assert_allclose(ends, [curve(2.0**-24), curve(2.0**16)], rtol=1e-6)
+        beyond = [umap_layout._force.py_func(table, np.float32(value)) for value in (0, 1e-42, 1e-12, 1e9, 3e38)]
+        np.testing.assert_allclose(beyond, [curve(2.0**-24)] * 3 + [curve(2.0**16)] * 2, rtol=1e-6)
 
 
 def kept_neighbors(positions):
