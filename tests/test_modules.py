@@ -45,11 +45,19 @@ def module(request):
 
 def test_the_hash_covers_every_module_that_the_script_imports(module):
     script = part((module / "main.nf").read_text(), "script")
-    scripts = {name for name in re.findall(r"^\s+(\w+\.py) ", script, re.MULTILINE) if (BIN / name).exists()}
+    scripts = {name for name in re.findall(r"^\s+exec (\w+\.py) ", script, re.MULTILINE) if (BIN / name).exists()}
     assert len(scripts) == 1, "one script a process"
     uses = re.search(r"# uses: (.+)", script)[1].split()
     assert sorted(uses) == sorted(imports_of(BIN / scripts.pop())), "the engine hashes only what this comment names"
     assert "# environment: ${task.ext.environment}" in script
+
+
+def test_a_task_becomes_its_script(module):
+    """A shell that waited would be one more process whose memory the engine reads each second, in some twenty forks."""
+    block = re.search(r'"""\n(.*?)"""', part((module / "main.nf").read_text(), "script"), re.DOTALL)[1]
+    lines = [line for line in block.replace("\\\\\n", " ").splitlines() if not line.strip().startswith("#")]
+    commands = [line.strip() for line in lines if line.strip()]
+    assert len(commands) == 1 and commands[0].startswith("exec "), commands
 
 
 def test_a_module_has_all_its_parts(module):

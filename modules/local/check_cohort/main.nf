@@ -26,7 +26,7 @@ process CHECK_COHORT {
     """
     # uses: checkpoints.py cohort_file.py command_line.py hostile_names.py
     # environment: ${task.ext.environment}
-    check_cohort.py \\
+    exec check_cohort.py \\
         --cohort cohort.h5ad \\
         --sha256 '${meta.sha256 ?: ''}' \\
         --counts-layer ${quote(params.counts_layer)} \\

@@ -24,7 +24,7 @@ process CHECK_PSEUDOBULK {
     """
     # uses: check_cohort.py checkpoints.py cohort_file.py command_line.py hostile_names.py pseudobulk_table.py
     # environment: ${task.ext.environment}
-    check_pseudobulk.py \\
+    exec check_pseudobulk.py \\
         --table ${quote(table)} \\
         --counts-layer ${quote(params.counts_layer)} \\
         --donor-column ${quote(params.donor_column)} \\

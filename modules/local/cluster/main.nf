@@ -16,7 +16,7 @@ process CLUSTER {
     """
     # uses: checkpoints.py command_line.py graph_file.py
     # environment: ${task.ext.environment}
-    cluster.py \\
+    exec cluster.py \\
         --graph '${graph}' \\
         --resolution ${meta.resolution} \\
         --seed ${params.seed} \\

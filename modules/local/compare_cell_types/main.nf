@@ -18,7 +18,7 @@ process COMPARE_CELL_TYPES {
     """
     # uses: checkpoints.py command_line.py meta_analysis.py published_tree.py skipped.py
     # environment: ${task.ext.environment}
-    compare_cell_types.py \\
+    exec compare_cell_types.py \\
         --published ${results} ${params.strict ? '--strict' : ''} \\
         --output published/comparison
     """

@@ -22,7 +22,7 @@ process COMPOSITION {
     """
     # uses: checkpoints.py command_line.py designs.py skipped.py
     # environment: ${task.ext.environment}
-    composition.py \\
+    exec composition.py \\
         --pseudobulk '${pseudobulk}' \\
         --cell-types '${cell_types}' \\
         --design ${quote(params.design)} \\

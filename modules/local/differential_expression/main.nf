@@ -22,7 +22,7 @@ process DIFFERENTIAL_EXPRESSION {
     """
     # uses: batches.py cell_type_samples.py checkpoints.py command_line.py count_tests.py designs.py skipped.py
     # environment: ${task.ext.environment}
-    differential_expression.py \\
+    exec differential_expression.py \\
         --pseudobulk '${counts}' \\
         --design ${quote(meta.design ?: params.design)} \\
         --test-term ${quote(params.test_term)} \\

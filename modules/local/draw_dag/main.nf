@@ -14,7 +14,7 @@ process DRAW_DAG {
     """
     # uses: checkpoints.py command_line.py plotting.py
     # environment: ${task.ext.environment}
-    draw_dag.py \\
+    exec draw_dag.py \\
         --graph graph.tsv \\
         --output published/pipeline_info/dag
     """

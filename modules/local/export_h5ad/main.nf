@@ -17,7 +17,7 @@ process EXPORT_H5AD {
     """
     # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py spool.py
     # environment: ${task.ext.environment}
-    export_h5ad.py \\
+    exec export_h5ad.py \\
         --cohort cohort.h5ad \\
         --sha256 '${meta.sha256 ?: ''}' \\
         --check '${check}' \\

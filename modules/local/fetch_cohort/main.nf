@@ -17,7 +17,7 @@ process FETCH_COHORT {
     """
     # uses: checkpoints.py command_line.py web.py
     # environment: ${task.ext.environment}
-    fetch_cohort.py \\
+    exec fetch_cohort.py \\
         --source '${quoted}' \\
         --sha256 '${params.sha256 ?: ''}' ${params.allow_http ? '--allow-http' : ''} \\
         --download-dir "\$(dirname "\$(readlink -f marker)")" \\

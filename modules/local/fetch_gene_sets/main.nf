@@ -18,7 +18,7 @@ process FETCH_GENE_SETS {
     """
     # uses: checkpoints.py command_line.py gene_sets.py web.py
     # environment: ${task.ext.environment}
-    fetch_gene_sets.py \\
+    exec fetch_gene_sets.py \\
         ${source} \\
         --output 'dataset-${params.dataset}_gene-sets.gmt' \\
         --summary gene_sets.json

@@ -20,7 +20,7 @@ process FILTER_COHORT {
     """
     # uses: checkpoints.py command_line.py
     # environment: ${task.ext.environment}
-    filter_cohort.py \\
+    exec filter_cohort.py \\
         --cells '${cells}' \\
         --donors '${donors}' \\
         --donor-percentile ${params.donor_percentile} \\

@@ -16,7 +16,7 @@ process GENE_EXPRESSION {
     """
     # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py normalize.py shard_file.py
     # environment: ${task.ext.environment}
-    gene_expression.py \\
+    exec gene_expression.py \\
         --shard '${shard}' \\
         --cells '${cells}' \\
         --genes '${genes}' \\

@@ -16,7 +16,7 @@ process GSEA {
     """
     # uses: checkpoints.py command_line.py gene_sets.py skipped.py
     # environment: ${task.ext.environment}
-    gsea.py \\
+    exec gsea.py \\
         --de '${de}' \\
         --gene-sets '${gene_sets}' \\
         --min-size ${params.gene_set_min_size} \\

@@ -16,7 +16,7 @@ process HARMONY {
     """
     # uses: checkpoints.py command_line.py
     # environment: ${task.ext.environment}
-    harmony.py \\
+    exec harmony.py \\
         --pca '${pca}' \\
         --cells '${cells}' \\
         --donors '${donors}' \\

@@ -18,7 +18,7 @@ process IMMUNE_AGE {
     """
     # uses: age_metrics.py age_models.py checkpoints.py command_line.py plotting.py skipped.py
     # environment: ${task.ext.environment}
-    immune_age.py \\
+    exec immune_age.py \\
         --fits ${fits} \\
         --tables ${tables} \\
         --columns '${columns}' \\

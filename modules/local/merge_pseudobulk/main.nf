@@ -18,7 +18,7 @@ process MERGE_PSEUDOBULK {
     """
     # uses: checkpoints.py command_line.py pseudobulk_table.py
     # environment: ${task.ext.environment}
-    merge_pseudobulk.py \\
+    exec merge_pseudobulk.py \\
         --parts ${parts} \\
         --donors '${donors}' \\
         --cell-types '${cell_types}' \\

@@ -17,7 +17,7 @@ process MERGE_QC {
     """
     # uses: checkpoints.py command_line.py qc_rules.py
     # environment: ${task.ext.environment}
-    merge_qc.py \\
+    exec merge_qc.py \\
         --cells ${cells} \\
         --summaries ${summaries} \\
         --cell-types '${cell_types}' \\

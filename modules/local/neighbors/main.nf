@@ -16,7 +16,7 @@ process NEIGHBORS {
     """
     # uses: checkpoints.py command_line.py graph_file.py umap_library.py
     # environment: ${task.ext.environment}
-    neighbors.py \\
+    exec neighbors.py \\
         --embedding '${harmony}' \\
         --n-neighbors ${params.n_neighbors} \\
         --n-components ${params.n_neighbors_components} \\

@@ -15,7 +15,7 @@ process NORMALIZE {
     """
     # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py shard_file.py
     # environment: ${task.ext.environment}
-    normalize.py \\
+    exec normalize.py \\
         --shard '${shard}' \\
         --cells '${cells}' \\
         --genes '${genes}' \\

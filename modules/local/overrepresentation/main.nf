@@ -19,7 +19,7 @@ process OVERREPRESENTATION {
     """
     # uses: checkpoints.py command_line.py gene_sets.py skipped.py
     # environment: ${task.ext.environment}
-    overrepresentation.py \\
+    exec overrepresentation.py \\
         --de '${de}' \\
         --gene-sets '${gene_sets}' \\
         --backend '${params.ora_backend}' ${enrichr} ${named} \\

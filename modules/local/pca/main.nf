@@ -17,7 +17,7 @@ process PCA {
     """
     # uses: checkpoints.py command_line.py
     # environment: ${task.ext.environment}
-    pca.py \\
+    exec pca.py \\
         --counts ${counts} \\
         --n-pcs ${params.n_pcs} \\
         --seed ${params.seed} \\

@@ -23,7 +23,7 @@ process PLAN_RUN {
     """
     # uses: batches.py check_cohort.py checkpoints.py cohort_file.py command_line.py designs.py filter_cohort.py gene_sets.py hostile_names.py skipped.py
     # environment: ${task.ext.environment}
-    plan_run.py \\
+    exec plan_run.py \\
         --${kind} cohort.h5ad \\
         --counts-layer ${quote(params.counts_layer)} \\
         --donor-column ${quote(params.donor_column)} \\

@@ -15,7 +15,7 @@ process PLOT_CELL_TYPE {
     """
     # uses: age_models.py cell_type_samples.py checkpoints.py command_line.py gene_set_curves.py gene_sets.py gsea.py plotting.py published_tree.py skipped.py
     # environment: ${task.ext.environment}
-    plot_cell_type.py \\
+    exec plot_cell_type.py \\
         --published ${results} \\
         --id '${meta.id}' \\
         --counts '${counts}' \\

@@ -14,7 +14,7 @@ process PLOT_COHORT {
     """
     # uses: checkpoints.py command_line.py plotting.py
     # environment: ${task.ext.environment}
-    plot_cohort.py \\
+    exec plot_cohort.py \\
         --donors '${donors}' \\
         --cell-types '${cell_types}' \\
         --filtering '${filtering}' \\

@@ -14,7 +14,7 @@ process PLOT_COMPARISON {
     """
     # uses: checkpoints.py command_line.py plotting.py published_tree.py
     # environment: ${task.ext.environment}
-    plot_comparison.py \\
+    exec plot_comparison.py \\
         --published ${results} \\
         --output published
     """

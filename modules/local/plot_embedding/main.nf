@@ -14,7 +14,7 @@ process PLOT_EMBEDDING {
     """
     # uses: checkpoints.py command_line.py harmony.py mixing.py plotting.py umap_sample.py
     # environment: ${task.ext.environment}
-    plot_embedding.py \\
+    exec plot_embedding.py \\
         --cells '${cells}' \\
         --donors '${donors}' \\
         --pca '${pca}' \\

@@ -14,7 +14,7 @@ process PLOT_PSEUDOBULK {
     """
     # uses: checkpoints.py command_line.py plotting.py
     # environment: ${task.ext.environment}
-    plot_pseudobulk.py \\
+    exec plot_pseudobulk.py \\
         --samples '${samples}' \\
         --min-cells-per-sample ${params.min_cells_per_sample} \\
         --output published/pseudobulk/figures

@@ -15,7 +15,7 @@ process PLOT_QC {
     """
     # uses: checkpoints.py command_line.py plotting.py
     # environment: ${task.ext.environment}
-    plot_qc.py \\
+    exec plot_qc.py \\
         --cells '${cells}' ${thresholds ? "--thresholds '${thresholds}'" : ''} \\
         --min-genes ${params.min_genes} \\
         --max-genes ${params.max_genes} \\

@@ -22,7 +22,7 @@ process PREDICT_AGE {
     """
     # uses: age_metrics.py age_model_file.py age_models.py cell_type_samples.py checkpoints.py command_line.py skipped.py
     # environment: ${task.ext.environment}
-    predict_age.py train \\
+    exec predict_age.py train \\
         --pseudobulk '${counts}' \\
         --samples '${samples}' \\
         --id '${meta.id}' \\

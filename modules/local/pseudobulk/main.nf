@@ -15,7 +15,7 @@ process PSEUDOBULK {
     """
     # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py shard_file.py
     # environment: ${task.ext.environment}
-    pseudobulk.py \\
+    exec pseudobulk.py \\
         --shard '${shard}' \\
         --cells '${cells}' \\
         --output 'dataset-${params.dataset}_${meta.id}_step-pseudobulk_sums.h5ad'

@@ -17,7 +17,7 @@ process PUBLISHED_CLOCKS {
     """
     # uses: checkpoints.py command_line.py estimator_file.py
     # environment: ${task.ext.environment}
-    published_clocks.py \\
+    exec published_clocks.py \\
         --shards ${shards} \\
         --cells ${cells} \\
         --donors '${donors}' \\

@@ -16,7 +16,7 @@ process QC_THRESHOLDS {
     """
     # uses: checkpoints.py cohort_file.py command_line.py doublets.py gene_lists.py h5ad_stream.py qc_cells.py qc_rules.py shard_file.py
     # environment: ${task.ext.environment}
-    qc_thresholds.py \\
+    exec qc_thresholds.py \\
         --shards ${shards} \\
         --donors '${donors}' \\
         --donors-table '${donors_table}' \\

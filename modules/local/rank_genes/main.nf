@@ -16,7 +16,7 @@ process RANK_GENES {
     """
     # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py seurat_v3.py shard_file.py
     # environment: ${task.ext.environment}
-    rank_genes.py \\
+    exec rank_genes.py \\
         --shard '${shard}' \\
         --cells '${cells}' \\
         --span ${params.hvg_span} \\

@@ -16,7 +16,7 @@ process SELECT_GENES {
     """
     # uses: checkpoints.py command_line.py gene_lists.py seurat_v3.py
     # environment: ${task.ext.environment}
-    select_genes.py \\
+    exec select_genes.py \\
         --ranks ${ranks} \\
         --summaries ${summaries} \\
         --n-top-genes ${params.n_top_genes} \\

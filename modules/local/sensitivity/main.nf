@@ -16,7 +16,7 @@ process SENSITIVITY {
     """
     # uses: checkpoints.py command_line.py plotting.py
     # environment: ${task.ext.environment}
-    sensitivity.py \\
+    exec sensitivity.py \\
         --labels ${labels.join(' ')} \\
         --tables ${tables} \\
         --summaries ${summaries} \\

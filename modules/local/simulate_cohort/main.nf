@@ -16,7 +16,7 @@ process SIMULATE_COHORT {
     """
     # uses: checkpoints.py command_line.py gene_lists.py h5ad_stream.py simulation_genes.py simulation_model.py
     # environment: ${task.ext.environment}
-    simulate_cohort.py \\
+    exec simulate_cohort.py \\
         --preset '${params.simulate}' \\
         --seed ${params.seed} \\
         --gene-sets '${gene_sets}' \\

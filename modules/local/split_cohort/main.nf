@@ -20,7 +20,7 @@ process SPLIT_COHORT {
     """
     # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py shard_file.py spool.py
     # environment: ${task.ext.environment}
-    split_cohort.py \\
+    exec split_cohort.py \\
         --cohort cohort.h5ad \\
         --sha256 '${meta.sha256 ?: ''}' \\
         --check '${check}' \\

@@ -16,7 +16,7 @@ process SUMMARIZE_PREDICTIONS {
     """
     # uses: checkpoints.py command_line.py
     # environment: ${task.ext.environment}
-    summarize_predictions.py \\
+    exec summarize_predictions.py \\
         --summaries summaries \\
         --output published/prediction_summary.tsv
     """

@@ -17,7 +17,7 @@ process UMAP {
     """
     # uses: checkpoints.py command_line.py graph_file.py
     # environment: ${task.ext.environment}
-    umap_layout.py \\
+    exec umap_layout.py \\
         --graph '${graph}' \\
         --embedding '${harmony}' \\
         --epochs ${params.umap_epochs} \\
