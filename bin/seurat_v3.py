@@ -2,7 +2,7 @@
 """The seurat_v3 ranking of genes by variance, donor by donor.
 
 Stuart et al. 2019, doi:10.1016/j.cell.2019.05.031. The numbers equal scanpy's
-`highly_variable_genes(flavor="seurat_v3", batch_key=...)` to the last bit where its loess can be fitted:
+`highly_variable_genes(flavor="seurat_v3", batch_key=...)` where its loess can be fitted, to the rounding of that fit:
 counts are added up in the same order, and ties are broken by the same sort. What scanpy does in one call is
 cut in two here, so that donors can lie in different shards: the statistics of a donor, and the merge.
 """
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import sparse
+
+from loess import SingularFit, loess
 
 MIN_CELLS = 3  # of a donor: with fewer, a variance says nothing
 MIN_VARIABLE_GENES = 10  # of a donor: with one, loess crashes the process; with six, it fails
@@ -38,10 +40,10 @@ class DonorRanking:
 
 def sums_and_squares(counts: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """Sum and sum of squares of each gene (cells x genes); exact, counts being integers."""
-    values = counts.data.astype(np.float64)
+    values, genes = counts.data.astype(np.float64), counts.indices.astype(np.intp)  # as bincount would convert them twice
     return (
-        np.bincount(counts.indices, weights=values, minlength=counts.shape[1]),
-        np.bincount(counts.indices, weights=values * values, minlength=counts.shape[1]),
+        np.bincount(genes, weights=values, minlength=counts.shape[1]),
+        np.bincount(genes, weights=values * values, minlength=counts.shape[1]),
     )
 
 
@@ -52,14 +54,17 @@ def mean_and_variance(sums: np.ndarray, squares: np.ndarray, n_cells: int) -> tu
 
 
 def _loess_or_none(x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray | None:
-    from skmisc.loess import loess
-
-    model = loess(x, y, span=span, degree=2)
     try:
-        model.fit()
-    except ValueError:
-        return None
-    fitted = model.outputs.fitted_values
+        fitted = loess(x, y, span=span)
+    except SingularFit:
+        import skmisc.loess
+
+        model = skmisc.loess.loess(x, y, span=span, degree=2)
+        try:
+            model.fit()
+        except ValueError:
+            return None
+        fitted = model.outputs.fitted_values
     return fitted if np.all((fitted >= y.min() - MAX_OVERSHOOT) & (fitted <= y.max() + MAX_OVERSHOOT)) else None
 
 

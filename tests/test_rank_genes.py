@@ -21,7 +21,7 @@ def rank_donors(counts, donors):
     return {donor: seurat_v3.rank_donor(counts[donors == donor], span=0.8) for donor in np.unique(donors)}
 
 
-def test_variances_ranks_and_genes_equal_scanpys_to_the_last_bit():
+def test_variances_ranks_and_genes_equal_scanpys():
     counts, obs, var = embedding_cohort(donors=8, cells_per_donor=90, genes=500)
     donors = obs["donor_id"].to_numpy()
     rankings = rank_donors(counts, donors)

@@ -14,7 +14,7 @@ process RANK_GENES {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py seurat_v3.py shard_file.py
+    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py loess.py seurat_v3.py shard_file.py
     # environment: ${task.ext.environment}
     exec rank_genes.py \\
         --shard '${shard}' \\

@@ -14,7 +14,7 @@ process SELECT_GENES {
 
     script:
     """
-    # uses: checkpoints.py command_line.py gene_lists.py seurat_v3.py
+    # uses: checkpoints.py command_line.py gene_lists.py loess.py seurat_v3.py
     # environment: ${task.ext.environment}
     exec select_genes.py \\
         --ranks ${ranks} \\
