@@ -9,14 +9,13 @@ selected.
 import argparse
 from pathlib import Path
 
-import anndata
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from checkpoints import read_tsv, require_columns, write_h5ad, write_versions
+from checkpoints import read_tsv, require_columns, write_versions
 from command_line import BadInput, run
-from shard_file import donor_counts, read_kept, read_shard
+from shard_file import donor_counts, read_kept, read_shard, write_shard
 
 
 def log_normalize(counts: sparse.csr_matrix, selected: np.ndarray, *, target_sum: float) -> sparse.csr_matrix:
@@ -62,13 +61,12 @@ def main(argv: list[str]) -> None:
     parts = [sparse.csr_matrix((0, selected.sum()), dtype=np.float32)]
     for _, rows, counts in donor_counts(shard):
         parts.append(log_normalize(counts[kept[rows]], selected, target_sum=args.target_sum))
-    obs = pd.DataFrame(
-        {"donor_id": pd.Categorical(shard.donors[kept]), "cell_type": pd.Categorical(shard.cell_types[kept])},
-        index=pd.Index(shard.cell_ids[kept], name="cell_id"),
+    cells = pd.DataFrame(
+        {"cell_id": shard.cell_ids[kept], "donor_id": shard.donors[kept], "cell_type": shard.cell_types[kept]}
     )
-    var = pd.DataFrame({"symbol": shard.symbols[selected]}, index=pd.Index(shard.gene_ids[selected], name="gene_id"))
-    write_h5ad(anndata.AnnData(X=sparse.vstack(parts, format="csr"), obs=obs, var=var), args.output)
-    write_versions("normalize", ["anndata", "numpy", "scipy"], args.versions)
+    genes = pd.DataFrame({"gene_id": shard.gene_ids[selected], "symbol": shard.symbols[selected]})
+    write_shard(args.output, parts, cells, genes)
+    write_versions("normalize", ["h5py", "numpy", "scipy"], args.versions)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 
 In: the normalised shards. Out: `pca.parquet` (cell_id, PC1..), `pca_loadings.parquet` (gene_id, symbol,
 PC1..), `pca_variance.tsv`, `pca.json`. The genes' covariance is added up cell by cell in 64 bits, and Lanczos
-iterations on it are exact to machine precision. Shards are read one at a time, twice (covariance, scores): memory
-follows the shard, and the same sums come out of any number of shards. Signs are fixed, so that a component does not
+iterations on it are exact to machine precision. Shards are read donor by donor, twice (covariance, scores): memory
+follows neither shard nor cohort but for the scores, and the same sums come out of any number of shards. Signs are fixed, so that a component does not
 flip between machines.
 """
 
@@ -19,8 +19,9 @@ import pandas as pd
 from scipy import sparse
 from scipy.sparse.linalg import eigsh
 
-from checkpoints import read_h5ad, write_json, write_parquet, write_tsv, write_versions
+from checkpoints import write_json, write_parquet, write_tsv, write_versions
 from command_line import BadInput, limit_threads, run
+from shard_file import donor_counts, read_shard
 
 MIN_CELLS, MIN_GENES = 3, 2
 ROUNDING = 1e-12  # of the mean square: a variance below it is what rounding leaves of none
@@ -47,7 +48,7 @@ class Moments:
 
 
 def read_shards(paths: Sequence[Path]) -> Iterator[tuple[sparse.csr_matrix, np.ndarray, pd.DataFrame]]:
-    """Read normalised shards in the order of their names.
+    """Read normalised shards in the order of their names, donor by donor.
 
     Yields
     ------
@@ -60,16 +61,17 @@ def read_shards(paths: Sequence[Path]) -> Iterator[tuple[sparse.csr_matrix, np.n
     """
     paths, genes = sorted(paths, key=lambda path: path.name), None
     for path in paths:
-        shard = read_h5ad(path)
-        here = pd.DataFrame(
-            {"gene_id": shard.var_names.to_numpy(), "symbol": shard.var["symbol"].to_numpy(dtype=object)}
-        )
+        shard = read_shard(path)
+        here = pd.DataFrame({"gene_id": shard.gene_ids, "symbol": shard.symbols})
         genes = here if genes is None else genes
         if not genes["gene_id"].equals(here["gene_id"]):
             raise BadInput(
                 f"{path}: its genes differ from those of {paths[0]}; normalise all shards of one cohort anew"
             )
-        yield sparse.csr_matrix(shard.X, dtype=np.float64), shard.obs_names.to_numpy(dtype=object), genes
+        if not len(shard.cell_ids):
+            yield sparse.csr_matrix((0, len(genes))), shard.cell_ids, genes
+        for _, rows, values in donor_counts(shard):
+            yield values.astype(np.float64), shard.cell_ids[rows], genes
 
 
 @numba.njit(cache=True)
@@ -178,7 +180,7 @@ def main(argv: list[str]) -> None:
          "notes": [fewer] if n_pcs < args.n_pcs else []},
         args.output / "pca.json",
     )  # fmt: skip
-    write_versions("pca", ["anndata", "numba", "numpy", "scipy"], args.versions)
+    write_versions("pca", ["h5py", "numba", "numpy", "scipy"], args.versions)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ cell_type, n_cells), all genes, exact integer sums. Donors are whole within a sh
 import argparse
 from pathlib import Path
 
-import anndata
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from checkpoints import write_h5ad, write_versions
+from checkpoints import write_versions
 from command_line import run
-from shard_file import donor_counts, read_kept, read_shard
+from shard_file import donor_counts, read_kept, read_shard, write_shard
 
 
 def sum_by_sample(
@@ -68,11 +67,11 @@ def main(argv: list[str]) -> None:
         samples.append(of_donor)
         sums.append(summed)
     table, sums = pd.concat(samples, ignore_index=True), sparse.vstack(sums, format="csr")
-    order = table.sort_values(["cell_type", "donor_id"], kind="stable").index
-    obs = table.loc[order].set_index(pd.RangeIndex(len(table)).astype(str))
-    var = pd.DataFrame({"symbol": shard.symbols}, index=pd.Index(shard.gene_ids, name="gene_id"))
-    write_h5ad(anndata.AnnData(X=sums[order.to_numpy()], obs=obs, var=var), args.output)
-    write_versions("pseudobulk", ["anndata", "scipy"], args.versions)
+    table = table.sort_values(["cell_type", "donor_id"], kind="stable")
+    sums = sums[table.index.to_numpy()]
+    table.insert(0, "sample", np.arange(len(table)).astype(str))
+    write_shard(args.output, [sums], table, pd.DataFrame({"gene_id": shard.gene_ids, "symbol": shard.symbols}))
+    write_versions("pseudobulk", ["h5py", "scipy"], args.versions)
 
 
 if __name__ == "__main__":

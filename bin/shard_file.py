@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A shard of raw counts, written block by block and read donor by donor: memory follows neither shard nor cohort.
+"""A shard of counts, written block by block and read donor by donor: memory follows neither shard nor cohort.
 
-The file is an h5ad; its cells are sorted by donor. Through h5py rather than anndata, which would hold the whole
+The file is an h5ad; its cells are sorted by donor. So are kept raw counts, normalised ones, and sums over cells. Through h5py rather than anndata, which would hold the whole
 matrix and takes a second of CPU to import.
 """
 
@@ -43,7 +43,7 @@ def _text(item: h5py.Group | h5py.Dataset) -> np.ndarray:
 
 
 def read_shard(path: Path) -> Shard:
-    """Everything but the counts of a shard that SPLIT_COHORT wrote; `BadInput` for anything else."""
+    """Everything but the counts of a shard that `write_shard` wrote; `BadInput` for anything else."""
     try:
         with h5py.File(path, "r") as file:
             obs, var = file["obs"], file["var"]
@@ -60,9 +60,11 @@ def donor_counts(shard: Shard) -> Iterator[tuple[str, slice, sparse.csr_matrix]]
 
     Yields
     ------
-    The donor, its rows in the shard, its counts (cells x genes, unsigned integers).
+    The donor, its rows in the shard, its counts (cells x genes, of the type that was written).
     """
-    starts = np.flatnonzero(np.append(True, shard.donors[1:] != shard.donors[:-1])) if len(shard.donors) else []
+    if not len(shard.donors):
+        return
+    starts = np.flatnonzero(np.append(True, shard.donors[1:] != shard.donors[:-1]))
     with h5py.File(shard.path, "r") as file:
         matrix = file["X"]
         indptr = matrix["indptr"][:]
@@ -88,23 +90,27 @@ def read_kept(shard: Shard, path: Path) -> np.ndarray:
 
 
 def write_shard(path: Path, blocks: Iterable[sparse.csr_matrix], cells: pd.DataFrame, genes: pd.DataFrame) -> None:
-    """Write a shard from blocks of its rows in order, all of one integer type.
+    """Write a shard from blocks of its rows in order, at least one, all of one type.
 
     Parameters
     ----------
     blocks
-        Cells x genes, raw counts with sorted indices.
+        Cells x genes, with sorted indices.
     cells
-        cell_id, donor_id, cell_type; sorted by donor.
+        cell_id, donor_id, cell_type, and numbers, if any; the first column names the rows.
     genes
         gene_id, symbol.
     """
+    name, *columns = cells.columns
     filters, checked = fast_filters(), checked_filters()
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         encode(file, "anndata", "0.1.0")
-        obs = frame(file.create_group("obs"), "cell_id", ["donor_id", "cell_type"])
-        text(obs, "cell_id", cells["cell_id"], filters=filters)
-        for column in ("donor_id", "cell_type"):
+        obs = frame(file.create_group("obs"), name, columns)
+        text(obs, name, cells[name], filters=filters)
+        for column in columns:
+            if pd.api.types.is_numeric_dtype(cells[column]):
+                append(encode(growing(obs, column, cells[column].dtype), "array", "0.2.0"), cells[column].to_numpy())
+                continue
             values = sorted(set(cells[column]))
             append(categorical(obs, column, values), pd.Categorical(cells[column], categories=values).codes)
         var = frame(file.create_group("var"), "gene_id", ["symbol"])

@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
             here = cells[cells["shard"] == shard]
             blocks = spool.take_blocks(len(here), columns)
             path = Path(f"{args.prefix}_shard-{shard:03d}_step-split_counts.h5ad")
-            write_shard(path, blocks, here, genes[expressed])
+            write_shard(path, blocks, here[["cell_id", "donor_id", "cell_type"]], genes[expressed])
     write_json(
         {
             "genes": {

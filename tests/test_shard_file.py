@@ -53,6 +53,19 @@ def test_the_same_blocks_give_the_same_bytes_and_other_blocks_the_same_counts(pa
     assert (read_h5ad(tmp_path / "other.h5ad").X != COUNTS).nnz == 0
 
 
+def test_numbers_stay_numbers_and_a_shard_may_be_empty(tmp_path):
+    cells = CELLS.assign(n_cells=np.arange(30), share=np.linspace(0, 1, 30))
+    for rows in (slice(0, 30), slice(0, 0)):
+        write_shard(tmp_path / "shard.h5ad", [COUNTS[rows].astype(np.float32)], cells[rows], GENES)
+        read = read_h5ad(tmp_path / "shard.h5ad")
+        assert read.X.dtype == np.float32 and read.shape == (len(cells[rows]), 12)
+        np.testing.assert_array_equal(read.obs["n_cells"], cells["n_cells"][rows])
+        np.testing.assert_array_equal(read.obs["share"], cells["share"][rows])
+        shard = read_shard(tmp_path / "shard.h5ad")
+        assert shard.cell_ids.tolist() == cells["cell_id"][rows].tolist()
+        assert sum(len(values.data) for *_, values in donor_counts(shard)) == COUNTS[rows].nnz
+
+
 def test_another_file_or_another_shards_quality_control_is_refused(path, tmp_path):
     (tmp_path / "text.h5ad").write_text("no HDF5")
     with h5py.File(tmp_path / "empty.h5ad", "w"):

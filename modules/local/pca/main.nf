@@ -15,7 +15,7 @@ process PCA {
 
     script:
     """
-    # uses: checkpoints.py command_line.py
+    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py shard_file.py
     # environment: ${task.ext.environment}
     exec pca.py \\
         --counts ${counts} \\
