@@ -7,9 +7,6 @@ igraph as one array of edges, at half the time and memory.
 """
 
 import argparse
-import contextlib
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,18 +30,6 @@ class SeededNumbers:
 
     def randint(self, low: int, high: int) -> int:
         return self._random.randint(low, high + 1)
-
-
-@contextlib.contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Make a great many objects that live on: looking through them again and again for garbage is most of the cost."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def edges_of(graph: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
@@ -89,8 +74,7 @@ def leiden(graph: sparse.csr_matrix, *, resolution: float, n_iterations: int, se
     import igraph
 
     edges, weights = edges_of(graph)
-    with no_garbage_collection():  # igraph makes two Python numbers and a list of each edge
-        network = igraph.Graph(n=graph.shape[0], edges=edges, directed=False)
+    network = igraph.Graph(n=graph.shape[0], edges=edges, directed=False)
     igraph.set_random_number_generator(SeededNumbers(seed))
     try:
         found = network.community_leiden(

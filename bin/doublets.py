@@ -160,13 +160,13 @@ def simulated_neighbors(points: np.ndarray, n_cells: int, k: int) -> np.ndarray:
     All distances are looked at, and only counted: which the neighbours are, or their order, is not asked. Where a cell
     and its doublet with itself share the last place, scikit-learn's search decides, as in the package.
     """
-    squared = np.vecdot(points, points)
+    # Squared distances less the row's own square, which changes no order, in one product: |b|^2 - 2ab.
+    left = np.column_stack([-2 * points, np.ones(len(points))])
+    right = np.ascontiguousarray(np.column_stack([points, np.vecdot(points, points)]).T)
     found, tied = np.empty(len(points), dtype=np.int64), np.empty(len(points), dtype=bool)
     for start in range(0, len(points), ROWS_OF_DISTANCES):
         rows = np.arange(start, min(start + ROWS_OF_DISTANCES, len(points)))
-        distance = -2 * points[rows] @ points.T
-        distance += squared[rows, None]
-        distance += squared
+        distance = left[rows] @ right
         distance[rows - start, rows] = np.inf
         near = distance <= np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
         found[rows] = np.count_nonzero(near[:, n_cells:], axis=1)
