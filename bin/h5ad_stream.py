@@ -31,8 +31,8 @@ def append(dataset: h5py.Dataset, values: np.ndarray) -> None:
 def text(group: h5py.Group, name: str, values, *, filters: dict | None = None) -> None:
     """Write an array of text."""
     data = np.array(list(values), dtype=object)
-    # HDF5 compresses no empty array.
-    item = group.create_dataset(name, data=data, dtype=h5py.string_dtype(), **(filters if filters and len(data) else {}))
+    options = filters if filters and len(data) else {}  # HDF5 compresses no empty array
+    item = group.create_dataset(name, data=data, dtype=h5py.string_dtype(), **options)
     encode(item, "string-array", "0.2.0")
 
 

@@ -6,9 +6,9 @@ Cleveland, Devlin & Grosse 1988, doi:10.1016/0304-4076(88)90077-2; the numbers a
 `surface="interpolate"` and `cell=0.2`. The curve is fitted at the corners of cells that hold at most a fifth of the
 points which a fit sees, and blended between them.
 
-The means of genes are sums of small counts, so that 27,000 genes lie on 1,400 values. The library goes one point at a time
-to where a cell can be halved without parting equal values: 35 of its 40 ms a donor. Here the points of a value are added
-up once.
+The means of genes are sums of small counts, so that 27,000 genes lie on 1,400 values. The library goes one point at a
+time to where a cell can be halved without parting equal values: 35 of its 40 ms a donor. Here the points of a value are
+added up once.
 """
 
 from dataclasses import dataclass

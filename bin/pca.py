@@ -3,9 +3,9 @@
 
 In: the normalised shards. Out: `pca.parquet` (cell_id, PC1..), `pca_loadings.parquet` (gene_id, symbol,
 PC1..), `pca_variance.tsv`, `pca.json`. The genes' covariance is added up cell by cell in 64 bits, and Lanczos
-iterations on it are exact to machine precision. Shards are read donor by donor, twice (covariance, scores): memory
-follows neither shard nor cohort but for the scores, and the same sums come out of any number of shards. Signs are fixed, so that a component does not
-flip between machines.
+iterations on it are exact to machine precision. Shards are read donor by donor, twice (covariance, scores): of the
+cohort only the scores are held, and the same sums come out of any number of shards. Signs are fixed, so that a
+component does not flip between machines.
 """
 
 import argparse

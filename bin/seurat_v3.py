@@ -40,7 +40,7 @@ class DonorRanking:
 
 def sums_and_squares(counts: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """Sum and sum of squares of each gene (cells x genes); exact, counts being integers."""
-    values, genes = counts.data.astype(np.float64), counts.indices.astype(np.intp)  # as bincount would convert them twice
+    values, genes = counts.data.astype(np.float64), counts.indices.astype(np.intp)  # bincount would, both times
     return (
         np.bincount(genes, weights=values, minlength=counts.shape[1]),
         np.bincount(genes, weights=values * values, minlength=counts.shape[1]),

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A shard of counts, written block by block and read donor by donor: memory follows neither shard nor cohort.
 
-The file is an h5ad; its cells are sorted by donor. So are kept raw counts, normalised ones, and sums over cells. Through h5py rather than anndata, which would hold the whole
-matrix and takes a second of CPU to import.
+The file is an h5ad: raw or normalised counts of cells that are sorted by donor, or sums over cells. Through h5py rather
+than anndata, which would hold the whole matrix and takes a quarter of a second of CPU to import.
 """
 
 from collections.abc import Iterable, Iterator

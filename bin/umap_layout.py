@@ -44,7 +44,7 @@ STREAMS = 4  # more are no faster
 BLOCK = 16_384  # edges of which those that are due are picked out at a time
 # SplitMix64 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195)
 GOLDEN, MIX_30, MIX_27 = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
-DRAWS_OF_EDGE = np.uint64(16)  # numbers kept for an edge in an epoch; it takes at most 11: 5 a period, which is 1 or more
+DRAWS_OF_EDGE = np.uint64(16)  # kept for an edge in an epoch, of which it takes at most 11: 5 a period, of 1 or more
 
 
 def starting_positions(embedding: np.ndarray, *, seed: int) -> np.ndarray:
@@ -215,8 +215,8 @@ def layout(
     for epoch in range(n_epochs):
         rate = np.float32(LEARNING_RATE * (1 - epoch / n_epochs))
         move_inplace(
-            positions, head, tail, period, next_sample, next_negative, draws[epoch], attraction * rate, repulsion * rate,
-            LARGEST_FORCE * rate, epoch,
+            positions, head, tail, period, next_sample, next_negative, draws[epoch],
+            attraction * rate, repulsion * rate, LARGEST_FORCE * rate, epoch,
         )  # fmt: skip
         progress.advance(1)
     progress.close()

@@ -32,6 +32,26 @@ with limit_threads(1):
     subprocess.run([sys.executable, "-c", script], check=True, env=without)
 
 
+def test_a_script_collects_garbage_rarely_but_does():
+    script = f"""
+import gc, sys, weakref
+sys.path.insert(0, {str(BIN)!r})
+from command_line import run
+class Node: pass
+def main(_):
+    assert gc.get_freeze_count() > 1000 and gc.isenabled()
+    node = Node(); node.itself = node
+    gone = weakref.ref(node)
+    del node
+    kept = [[] for _ in range(50_000)]
+    assert gone() is not None, "collected as often as ever"
+    kept += [[] for _ in range(100_000)]
+    assert gone() is None, "never collected"
+run(main)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_the_environment_is_as_before_afterwards(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)

@@ -4,7 +4,6 @@ import itertools
 
 import anndata
 import numpy as np
-import pandas as pd
 import pytest
 import scanpy
 from scipy import sparse

@@ -236,6 +236,11 @@ def test_the_description_of_the_run_is_complete(run):
         assert package in versions, package
 
 
+def test_every_task_starts_with_one_blas_thread(run):
+    scripts = [path.read_text() for path in (run.folder / "work").glob("*/*/.command.run")]
+    assert len(scripts) > 50 and all('export OPENBLAS_NUM_THREADS="1"' in script for script in scripts)
+
+
 # --- resume ----------------------------------------------------------------------------------------------------
 
 
