@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import skmisc.loess
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from loess import SingularFit, Values, cell_corners, loess
@@ -39,10 +39,11 @@ def test_a_donors_fit_is_the_librarys(n_cells):
 def test_wherever_there_is_a_fit_it_is_the_librarys(seed, n_genes, n_cells, span, decimals):
     x, y = genes(seed, n_genes, n_cells)
     x = x.round(decimals)
+    assume(len(x) >= 10)  # with fewer a donor is left out
     try:
         fitted = loess(x, y, span=span)
-    except (SingularFit, ValueError):
-        return  # a value alone, or too few: the library's turn
+    except SingularFit:
+        return  # the library's turn
     np.testing.assert_allclose(fitted, librarys(x, y, span), rtol=0, atol=1e-10)
 
 
