@@ -39,7 +39,7 @@ def cell_corners(values: Values, most: int) -> np.ndarray:
 
     A cell of more than `most` points is halved where two values meet: as near to its middle point as can be, above
     rather than below. Where an end of the cell is nearer, it is halved at the value of the middle point itself, unless
-    that is its corner already (the library's `ehg129`).
+    that is its corner already (the library's `ehg124`).
     """
     last = np.cumsum(values.n_points)  # number of the last point of each value, from 1
     low, high = values.x[0], values.x[-1]
