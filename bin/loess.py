@@ -18,7 +18,8 @@ import numpy as np
 CELL = 0.2  # share of the points of a fit that a cell may hold
 MARGIN = 0.005  # by which the outer cells reach beyond the points, share of their range
 MIN_VALUES = 6  # that a fit sees; with fewer, or nearly as few, the library's own ways with singular fits decide
-LEAST_RECIPROCAL_CONDITION = 1e-6  # of the three columns of a fit, each of length 1; the library's is 2e-14
+# Share of a column of a fit that the columns before it must leave. The library goes on to a condition of 2e-14.
+SHORTEST_REMAINDER = 1e-6
 
 
 class SingularFit(Exception):
@@ -76,15 +77,31 @@ def local_fit(values: Values, at: float, n_nearest: int) -> tuple[float, float]:
     if seen.sum() < MIN_VALUES:
         raise SingularFit(f"{seen.sum()} values")
     scaled = offset[seen] / bandwidth
+    fall = 1 - np.abs(scaled * scaled * scaled)  # as products: a power's last bit depends on the processor
     # A value's points as one, at their mean; how many they are goes into the weight.
-    root = np.sqrt((1 - np.abs(scaled) ** 3) ** 3 * values.n_points[seen])
-    design = np.stack([root, root * scaled, root * scaled**2], axis=1)
-    size = np.linalg.norm(design, axis=0)
-    solution, _, _, singular = np.linalg.lstsq(design / size, root * (values.sum_y / values.n_points)[seen])
-    if singular[-1] < LEAST_RECIPROCAL_CONDITION * singular[0]:
-        raise SingularFit("near singularity")
-    height, slope, _ = solution / size
+    root = np.sqrt(fall * fall * fall * values.n_points[seen])
+    columns = [root, root * scaled, root * scaled**2, root * (values.sum_y / values.n_points)[seen]]
+    height, slope, _ = least_squares(columns[:-1], columns[-1])
     return height, slope / bandwidth
+
+
+def least_squares(columns: list[np.ndarray], y: np.ndarray) -> np.ndarray:
+    """Coefficients of `y` on a few columns, by modified Gram-Schmidt: without a BLAS, the same on every processor."""
+    n, rest = len(columns), [*columns, y]
+    upper = np.zeros((n, n + 1))
+    for i in range(n):
+        length = np.sqrt((rest[i] ** 2).sum())
+        if length < SHORTEST_REMAINDER * np.sqrt((columns[i] ** 2).sum()):
+            raise SingularFit("near singularity")
+        direction = rest[i] / length
+        upper[i, i] = length
+        for j in range(i + 1, n + 1):
+            upper[i, j] = (direction * rest[j]).sum()
+            rest[j] = rest[j] - upper[i, j] * direction
+    solution = np.zeros(n)
+    for i in reversed(range(n)):
+        solution[i] = (upper[i, n] - (upper[i, i + 1 : n] * solution[i + 1 :]).sum()) / upper[i, i]
+    return solution
 
 
 def loess(x: np.ndarray, y: np.ndarray, *, span: float) -> np.ndarray:

@@ -1,11 +1,17 @@
 """Loess by value: the numbers of R's library as scikit-misc calls it, and no fit where that one is near singular."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import skmisc.loess
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import loess as loess_module
 from loess import SingularFit, Values, cell_corners, loess
 
 
@@ -45,6 +51,21 @@ def test_wherever_there_is_a_fit_it_is_the_librarys(seed, n_genes, n_cells, span
     except SingularFit:
         return  # the library's turn
     np.testing.assert_allclose(fitted, librarys(x, y, span), rtol=0, atol=1e-10)
+
+
+def test_a_fit_is_the_same_to_the_last_bit_on_every_processor(tmp_path):
+    x, y = genes(3, 5000, 300)
+    np.savez(tmp_path / "genes.npz", x=x, y=y)
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import loess, numpy\n"
+        "genes = numpy.load(sys.argv[2]); print(loess.loess(genes['x'], genes['y'], span=0.8).tobytes().hex())"
+    )
+    command = [sys.executable, "-c", script, str(Path(loess_module.__file__).parent), str(tmp_path / "genes.npz")]
+    fits = {
+        subprocess.run(command, env=os.environ | unlike, check=True, capture_output=True, text=True).stdout
+        for unlike in ({}, {"OPENBLAS_CORETYPE": "Prescott"}, {"NPY_DISABLE_CPU_FEATURES": "AVX512_SKX X86_V4"})
+    }
+    assert len(fits) == 1 and len(fits.pop()) > 1000
 
 
 def test_there_mostly_is_a_fit():
