@@ -29,17 +29,17 @@ from skipped import CannotFit
 PARTS = ("qc", "embedding", "clusters", "pseudobulk", "statistics")
 # CPU seconds measured at 1.27 million cells, 1.5 billion counts, 982 donors, 6 cell types (docs/benchmarks.md), without
 # the start of each task.
-READING_PER_BILLION = 100.0  # read, check, filter, split
-QC_PER_MILLION = 195.0
+READING_PER_BILLION = 55.0  # read, check, filter, split
+QC_PER_MILLION = 100.0
 GENES_PER_MILLION = 25.0  # ranks, selection, normalised counts
-COMPONENTS_PER_MILLION = 60.0  # PCA, Harmony
-NEIGHBOURS_PER_MILLION = 325.0
-LAYOUT_PER_MILLION = 250.0
-CLUSTERS_PER_MILLION = 100.0  # a resolution
-SUMS_PER_MILLION = 20.0
-TESTS_PER_SAMPLE = 0.04  # of a cell type
-FIT_PER_SAMPLE = 0.015  # of a cell type, model and penalty
-START = 2.0  # of a task: Python and its libraries
+COMPONENTS_PER_MILLION = 45.0  # PCA, Harmony
+NEIGHBOURS_PER_MILLION = 230.0
+LAYOUT_PER_MILLION = 72.0
+CLUSTERS_PER_MILLION = 70.0  # a resolution
+SUMS_PER_MILLION = 25.0
+TESTS_PER_SAMPLE = 0.028  # of a cell type
+FIT_PER_SAMPLE = 0.0125  # of a cell type, model and penalty
+START = 1.0  # of a task: Python and its libraries
 # Memory of the largest task and bytes on disk, from the same run.
 LARGEST_TASK_GB, LARGEST_TASK_GB_PER_MILLION = 1.0, 4.7
 DISK_PER_COUNT, RESULTS_PER_COUNT = 3.0, 0.5  # of work/, of what is copied from there

@@ -23,7 +23,7 @@ def costs(plan=LARGE, stop_after="", cores=2, **changes):
     return plan_run.costs(plan, parameters, stop_after=stop_after, cores=cores)
 
 
-@pytest.mark.parametrize(("cores", "minutes"), [(1, 42.2), (2, 26.3), (4, 19.8)])
+@pytest.mark.parametrize(("cores", "minutes"), [(1, 22.2), (2, 13.2), (4, 9.7)])
 def test_the_estimate_of_time_is_near_what_was_measured(cores, minutes):
     assert costs(cores=cores)["minutes"] == pytest.approx(minutes, rel=0.2)
 
