@@ -248,8 +248,10 @@ def text_of(plan: dict) -> list[str]:
         f"{plan['n_samples']} samples at most."
     )
     if cost := plan.get("costs"):
+        time = "a minute" if cost["minutes"] <= 1 else f"{cost['minutes']} minutes"
+        on = "one core" if cost["cores"] == 1 else f"{cost['cores']} cores"
         lines += [
-            f"Tasks: about {cost['tasks']}. Time: about {cost['minutes']} minutes on {cost['cores']} cores. Memory of "
+            f"Tasks: about {cost['tasks']}. Time: about {time} on {on}. Memory of "
             f"the largest task: about {cost['largest_task_gb']} GB. Disk: about {cost['disk_gb']} GB "
             f"({cost['free_disk_gb']} GB are free)."
         ]

@@ -58,3 +58,20 @@ def test_an_export_needs_its_own_disk_and_its_copy_as_much_again():
         both = costs(publish_mode=mode, export_h5ad=True, export_normalized=True)["disk_gb"] - without
         assert both == pytest.approx(times * (measured_raw + measured_layer), rel=0.05)
         assert costs(publish_mode=mode, export_normalized=True)["disk_gb"] == without, "a layer of nothing"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "cores", "said"),
+    [
+        (1, 1, "about a minute on one core."),
+        (2, 1, "about 2 minutes on one core."),
+        (14, 2, "about 14 minutes on 2 cores."),
+    ],
+)
+def test_the_text_counts_minutes_and_cores(minutes, cores, said):
+    plan = {
+        "n_cells": 9, "n_genes": 5, "counts_layer": "X", "n_donors": 3, "n_cell_types": 2, "cell_types": ["B", "T"], "notes": [],
+        "n_types": 2, "n_samples": 6, "n_cells_kept": 9, "n_donors_kept": 3, "n_shards": 1,
+        "costs": costs() | {"minutes": minutes, "cores": cores, "free_disk_gb": 9.0},
+    }  # fmt: skip
+    assert f"Time: {said} Memory" in "\n".join(plan_run.text_of(plan))
