@@ -13,6 +13,7 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numba
 import numpy as np
@@ -44,10 +45,18 @@ class Lists:
         return self.order[self.starts[one] : self.starts[one + 1]]
 
 
-def divided(points: np.ndarray, *, seed: int) -> Lists:
-    """Divide points (n x dimensions, 32 bits) into lists of near ones."""
+def faiss_for_every_processor() -> ModuleType:
+    """faiss, without what only processors with AVX-512 have: their distances have other last bits."""
     import faiss
 
+    if faiss.SIMDConfig.get_level_name().startswith("AVX512"):
+        faiss.SIMDConfig.set_level(faiss.SIMDLevel_AVX2)
+    return faiss
+
+
+def divided(points: np.ndarray, *, seed: int) -> Lists:
+    """Divide points (n x dimensions, 32 bits) into lists of near ones."""
+    faiss = faiss_for_every_processor()
     n_points, n_dimensions = points.shape
     n_lists = int(LISTS_PER_ROOT * np.sqrt(n_points))
     kmeans = faiss.Kmeans(
@@ -81,9 +90,7 @@ def width_for(lists: Lists, truth: np.ndarray, min_recall: float) -> int:
 
 def exact_candidates(points: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
     """The `n` points nearest to each of `rows` among all, the point itself among them."""
-    import faiss
-
-    return faiss.knn(points[rows], points, n)[1]
+    return faiss_for_every_processor().knn(points[rows], points, n)[1]
 
 
 def listed_candidates(points: np.ndarray, lists: Lists, *, width: int, n: int, threads: int) -> np.ndarray:
@@ -255,10 +262,8 @@ def main(argv: list[str]) -> None:
         )
     # scanpy's rule for cohorts smaller than a neighbourhood
     k = args.n_neighbors if args.n_neighbors <= n_cells else 1 + n_cells // 2
-    import faiss
-
     with limit_threads(args.threads) as threads:
-        faiss.omp_set_num_threads(threads)
+        faiss_for_every_processor().omp_set_num_threads(threads)
         indices, distances, about = find_neighbors(
             points, k, exact_cells=args.exact_cells, min_recall=args.min_recall, seed=args.seed, threads=threads
         )

@@ -48,6 +48,11 @@ def test_exact_neighbours_and_distances_are_those_of_brute_force(graph_of_points
     np.testing.assert_array_equal(indices[:, 0], np.arange(len(POINTS)))
 
 
+def test_distances_are_not_computed_with_what_only_newer_processors_have(graph_of_points):
+    level = neighbors.faiss_for_every_processor().SIMDConfig.get_level_name()
+    assert level and not level.startswith("AVX512")
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 60), st.integers(2, 20))
 def test_a_cell_is_its_own_first_neighbour_even_among_duplicates(seed, cells, k):

@@ -17,10 +17,9 @@ OPTIONS = {
     "slurm_queue": "main", "slurm_account": "my-group", "slurm_qos": "normal", "slurm_options": "--comment=ageing",
     "slurm_queue_size": 20, "slurm_submit_rate": "20/1sec", "max_cpus": 1, "max_memory": "1400 MB", "max_time": "30m",
 }  # fmt: skip
-# No instructions newer than AVX2 in numba. OpenBLAS is asked for newer ones, to no avail (nextflow.config). NumPy's own
-# kernels for AVX-512 stay (`X86_V4`): with them switched off its logarithms have other last bits (docs/architecture.md).
+# No instructions newer than AVX2 in numba and NumPy. OpenBLAS is asked for newer ones, to no avail (nextflow.config).
 OLD_PROCESSOR = {
-    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "", "OPENBLAS_CORETYPE": "SkylakeX",
 }  # fmt: skip
 # The tasks that shall be over their time and preempted wait for that, when they are tried for the first time.
