@@ -236,10 +236,18 @@ def test_the_description_of_the_run_is_complete(run):
         assert package in versions, package
 
 
-def test_every_task_starts_with_one_blas_thread_and_without_what_only_newer_processors_compute(run):
+@pytest.mark.parametrize(
+    "setting",
+    [
+        'OPENBLAS_NUM_THREADS="1"',
+        'NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR"',
+        'MALLOC_MMAP_THRESHOLD_="33554432"',
+        'MALLOC_TRIM_THRESHOLD_="134217728"',
+    ],
+)
+def test_every_task_starts_with_the_settings_that_make_it_cheap_and_alike_everywhere(run, setting):
     scripts = [path.read_text() for path in (run.folder / "work").glob("*/*/.command.run")]
-    assert len(scripts) > 50 and all('export OPENBLAS_NUM_THREADS="1"' in script for script in scripts)
-    assert all('export NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR"' in script for script in scripts)
+    assert len(scripts) > 50 and all(f"export {setting}" in script for script in scripts)
 
 
 # --- resume ----------------------------------------------------------------------------------------------------
