@@ -44,7 +44,6 @@ PACKAGES = (
     "scikit-learn",
     "scikit-misc",
     "scipy",
-    "umap-learn",
 )
 EMBEDDINGS = {
     "X_pca": "embedding/pca.parquet",

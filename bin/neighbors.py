@@ -22,6 +22,7 @@ from scipy.spatial.distance import cdist
 
 from checkpoints import read_parquet, write_json, write_versions
 from command_line import BadInput, Progress, limit_threads, run
+from fuzzy_graph import connectivities
 from graph_file import Graph, write_graph
 
 MARGIN = 10  # candidates beyond k, so that rounding in their distances cannot lose a neighbour
@@ -211,26 +212,6 @@ def find_neighbors(
     return indices, distances, about | {"n_lists": len(lists.near), "n_searched": width}
 
 
-def connectivities(indices: np.ndarray, distances: np.ndarray) -> sparse.csr_matrix:
-    """Fuzzy weights of the edges by umap-learn: those of scanpy's `pp.neighbors` for the same neighbours.
-
-    Parameters
-    ----------
-    indices, distances
-        Cells x k, the cell itself first.
-    """
-    from umap_library import import_umap
-
-    n_cells, k = indices.shape
-    placeholder = sparse.coo_matrix((n_cells, 1))
-    graph, _, _ = import_umap().fuzzy_simplicial_set(
-        placeholder, k, None, None, knn_indices=indices, knn_dists=distances
-    )
-    graph = sparse.csr_matrix(graph)
-    graph.sort_indices()
-    return graph
-
-
 def distance_matrix(indices: np.ndarray, distances: np.ndarray) -> sparse.csr_matrix:
     """Distances to the neighbours without the cell itself, nearest first (cells x cells)."""
     n_cells, k = indices.shape
@@ -281,7 +262,7 @@ def main(argv: list[str]) -> None:
         about | {"n_cells": n_cells, "n_edges": weights.nnz // 2, "connected_components": n_groups, "notes": notes},
         args.output_summary,
     )
-    write_versions("neighbors", ["faiss-cpu", "numba", "numpy", "umap-learn"], args.versions)
+    write_versions("neighbors", ["faiss-cpu", "numba", "numpy", "scipy"], args.versions)
 
 
 if __name__ == "__main__":

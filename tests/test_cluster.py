@@ -14,8 +14,9 @@ from scipy import sparse
 
 import cluster
 from checkpoints import read_json, read_parquet
+from fuzzy_graph import connectivities
 from graph_file import Graph, write_graph
-from neighbors import connectivities, distance_matrix, find_neighbors
+from neighbors import distance_matrix, find_neighbors
 
 
 def clouds(sizes, seed=0):

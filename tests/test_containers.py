@@ -23,7 +23,7 @@ LOCKED = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "containers/requirements.
 # What a task does with the file system: imports everything, compiles with a cache, draws.
 USES_CACHES = """
 import os, pathlib, re, sys
-import faiss, gseapy, harmonypy, hdf5plugin, igraph, numba, pydeseq2.dds, pylimma, sklearn, statsmodels.api, umap
+import faiss, gseapy, harmonypy, hdf5plugin, igraph, numba, pydeseq2.dds, pylimma, sklearn, statsmodels.api
 from matplotlib import pyplot
 sys.path.insert(0, "/tmp/scripts")
 pathlib.Path("/tmp/scripts").mkdir()

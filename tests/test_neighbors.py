@@ -1,18 +1,16 @@
 """Neighbours: the true ones, weighted as scanpy does; the approximate search as good as it says."""
 
-import anndata
 import numpy as np
 import pandas as pd
 import pytest
-import scanpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import sparse
 from scipy.spatial.distance import cdist
 
 import neighbors
 from checkpoints import read_json, write_parquet
 from command_line import BadInput
+from fuzzy_graph import connectivities
 from graph_file import Graph, read_graph, write_graph
 
 
@@ -37,7 +35,7 @@ def true_neighbors(points, k):
 @pytest.fixture(scope="module")
 def graph_of_points():
     indices, distances, _ = neighbors.find_neighbors(POINTS, 15, **EXACT)
-    return indices, distances, neighbors.connectivities(indices, distances)
+    return indices, distances, connectivities(indices, distances)
 
 
 def test_exact_neighbours_and_distances_are_those_of_brute_force(graph_of_points):
@@ -65,40 +63,6 @@ def test_a_cell_is_its_own_first_neighbour_even_among_duplicates(seed, cells, k)
     np.testing.assert_allclose(distances, expected_distances, rtol=1e-6)
     assert all(len(set(row)) == k for row in indices)
     assert about == {"method": "exact", "recall": 1.0}
-
-
-def test_connectivities_equal_scanpys_for_the_same_neighbours(graph_of_points):
-    indices, distances, ours = graph_of_points
-
-    class Given:
-        """A transformer that hands scanpy these neighbours."""
-
-        def __init__(self, **kwargs):
-            self.kwargs = kwargs
-
-        def get_params(self, deep=True):
-            return {"n_neighbors": 15}
-
-        def fit_transform(self, _):
-            indptr = np.arange(len(indices) + 1) * 15
-            return sparse.csr_matrix((distances.ravel(), indices.ravel(), indptr), shape=(len(indices),) * 2)
-
-    cohort = anndata.AnnData(np.zeros((len(POINTS), 1), dtype=np.float32), obsm={"X_h": POINTS})
-    scanpy.pp.neighbors(cohort, n_neighbors=15, use_rep="X_h", transformer=Given())
-    theirs = sparse.csr_matrix(cohort.obsp["connectivities"])
-    theirs.sort_indices()
-    for part in ("data", "indices", "indptr"):
-        np.testing.assert_array_equal(getattr(ours, part), getattr(theirs, part))
-    mine = neighbors.distance_matrix(indices, distances)
-    assert abs(mine - cohort.obsp["distances"]).max() == 0
-
-
-def test_connectivities_are_symmetric_weights(graph_of_points):
-    *_, weights = graph_of_points
-    assert abs(weights - weights.T).max() == 0
-    assert weights.data.min() > 0 and weights.data.max() <= 1
-    assert weights.diagonal().sum() == 0
-    assert np.diff(weights.indptr).min() >= 14
 
 
 def test_the_approximate_search_is_as_wide_as_its_measured_recall_needs():
@@ -204,7 +168,6 @@ def test_arguments_stay_as_they_are(tmp_path, graph_of_points):
     indices, distances, weights = graph_of_points
     points, copies = POINTS.copy(), [indices.copy(), distances.copy()]
     neighbors.find_neighbors(points, 15, **EXACT)
-    neighbors.connectivities(indices, distances)
     write_graph(
         Graph(np.arange(len(points)).astype(str), neighbors.distance_matrix(indices, distances), weights, {}),
         tmp_path / "g.h5",

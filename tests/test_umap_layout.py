@@ -20,9 +20,9 @@ from scipy.spatial import KDTree
 
 import umap_layout
 from checkpoints import read_parquet, write_parquet
-from command_line import BadInput
+from fuzzy_graph import connectivities
 from graph_file import Graph, write_graph
-from neighbors import connectivities, distance_matrix, find_neighbors
+from neighbors import distance_matrix, find_neighbors
 
 SCRIPT = Path(umap_layout.__file__)
 
@@ -272,32 +272,3 @@ def test_same_bytes_in_every_process_whatever_the_threads(tmp_path):
         GRAPH, umap_layout.starting_positions(POINTS, seed=0), n_epochs=30, min_dist=0.5, seed=0
     )
     np.testing.assert_array_equal(table[["UMAP1", "UMAP2"]].to_numpy(), expected)
-
-
-def test_umap_is_imported_without_compiling_pynndescents_distances(tmp_path):
-    code = (
-        "from umap_library import import_umap; import_umap()\n"
-        "import pynndescent.distances, numba, umap.layouts\n"
-        "assert not hasattr(pynndescent.distances.euclidean, 'py_func'), 'compiled'\n"
-        "assert hasattr(umap.layouts.rdist, 'py_func') and numba.config.DISABLE_JIT == 0\n"
-    )
-    subprocess.run(
-        [sys.executable, "-B", "-c", code],
-        check=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(SCRIPT.parent)},
-    )
-
-
-def test_embedding_of_other_cells_is_refused(tmp_path):
-    with pytest.raises(BadInput, match=r"499 cells, but .*graph\.h5 has 500"):
-        umap_layout.main(write_inputs(tmp_path, slice(1, None)))
-
-
-def test_arguments_stay_as_they_are():
-    graph, start = GRAPH.copy(), umap_layout.starting_positions(POINTS, seed=0)
-    before = start.copy()
-    umap_layout.layout(graph, start, n_epochs=20, min_dist=0.5, seed=0)
-    np.testing.assert_array_equal(start, before)
-    for part in ("data", "indices", "indptr"):
-        np.testing.assert_array_equal(getattr(graph, part), getattr(GRAPH, part))

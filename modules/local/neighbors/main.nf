@@ -14,7 +14,7 @@ process NEIGHBORS {
 
     script:
     """
-    # uses: checkpoints.py command_line.py graph_file.py umap_library.py
+    # uses: checkpoints.py command_line.py fuzzy_graph.py graph_file.py
     # environment: ${task.ext.environment}
     exec neighbors.py \\
         --embedding '${harmony}' \\
