@@ -21,7 +21,7 @@ class Cost:
     """CPU seconds of a command and all its descendants, wall seconds, the peak memory (GB) of the largest of them.
 
     The kernel counts from the fork on, so that the peak is never below that of the process that measures. `disk_gb`:
-    the largest size of a folder that was watched.
+    by how much a folder that was watched grew at most.
     """
 
     cpu_seconds: float
@@ -47,14 +47,15 @@ def run(command: list[str], *, cwd: Path, log: Path, scratch: Path | None = None
     Parameters
     ----------
     scratch
-        A folder whose largest size during the run is wanted too (looked at every 10 s).
+        A folder whose growth during the run is wanted too (looked at every 10 s), beyond what lies there already.
 
     Raises
     ------
     subprocess.CalledProcessError
         The command failed.
     """
-    largest, ended = 0.0, threading.Event()
+    before = 0.0 if scratch is None else folder_gb(scratch)
+    largest, ended = before, threading.Event()
 
     def watch() -> None:
         nonlocal largest
@@ -65,11 +66,9 @@ def run(command: list[str], *, cwd: Path, log: Path, scratch: Path | None = None
     if scratch is not None:
         watcher.start()
     log.parent.mkdir(parents=True, exist_ok=True)
-    # What it does without is for tests; a baseline has all of the processor, and tasks go by nextflow.config.
-    environ = {name: value for name, value in os.environ.items() if name != "NPY_DISABLE_CPU_FEATURES"}
     started = time.monotonic()
     with log.open("w") as file:
-        process = subprocess.Popen(command, cwd=cwd, env=environ, stdout=file, stderr=file)
+        process = subprocess.Popen(command, cwd=cwd, stdout=file, stderr=file)
         _, status, used = os.wait4(process.pid, 0)  # of this child and of all that it waited for
     process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.monotonic() - started
@@ -80,7 +79,7 @@ def run(command: list[str], *, cwd: Path, log: Path, scratch: Path | None = None
     if process.returncode:
         print(log.read_text()[-3000:], file=sys.stderr)
         raise subprocess.CalledProcessError(process.returncode, command)
-    disk = largest if scratch is not None else float("nan")
+    disk = largest - before if scratch is not None else float("nan")
     return Cost(used.ru_utime + used.ru_stime, wall, used.ru_maxrss / 2**20, disk)
 
 

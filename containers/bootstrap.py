@@ -26,7 +26,6 @@ ENGINE_MAIN = "nextflow.cli.Launcher"
 MARKER = ".ready"
 CONTAINER_PROFILES = {"docker", "podman", "singularity", "apptainer", "charliecloud"}
 NEEDED_MB = 2500  # measured: 1.7 GB, and what pip unpacks meanwhile
-NUMPY_WITHOUT = "X86_V4 AVX512_ICL AVX512_SPR"  # so that tests compute what tasks do (nextflow.config says why)
 
 # Without these `-resume` re-runs every task without a word: Kryo cannot read the cached task records.
 OPENED_PACKAGES = (
@@ -515,7 +514,6 @@ def start_dev(command, home, environ):
     known = parts(home)
     runtime, dev = ensure(known["runtime"]), ensure(known["dev"])
     environ = runtime_environment(clean_environment(environ), home, runtime, dev)
-    environ["NPY_DISABLE_CPU_FEATURES"] = NUMPY_WITHOUT
     import shutil
 
     program = shutil.which(command[0], path=environ["PATH"])

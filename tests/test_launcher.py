@@ -504,16 +504,6 @@ def test_tasks_find_the_locked_environment(showing_java):
         assert Path(environ[name]).is_relative_to(home)
 
 
-def test_the_tests_compute_as_tasks_do():
-    """By NumPy's own word, none of its kernels for processors with AVX-512 is left in this process."""
-    from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
-
-    newer = {name for name in __cpu_dispatch__ if name == "X86_V4" or name.startswith("AVX512")}
-    assert newer <= set(bootstrap.NUMPY_WITHOUT.split())
-    assert [name for name in newer if __cpu_features__[name]] == []
-    assert f"NPY_DISABLE_CPU_FEATURES = '{bootstrap.NUMPY_WITHOUT}'" in (ROOT / "nextflow.config").read_text()
-
-
 def test_options_of_the_user_win(showing_java):
     arguments, environ = start(
         showing_java,

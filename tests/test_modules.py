@@ -56,8 +56,8 @@ def test_a_task_becomes_its_script(module):
     """A shell that waited would be one more process whose memory the engine reads each second, in some twenty forks."""
     block = re.search(r'"""\n(.*?)"""', part((module / "main.nf").read_text(), "script"), re.DOTALL)[1]
     lines = [line for line in block.replace("\\\\\n", " ").splitlines() if not line.strip().startswith("#")]
-    commands = [line.strip() for line in lines if line.strip()]
-    assert len(commands) == 1 and commands[0].startswith("exec "), commands
+    *before, last = [line.strip() for line in lines if line.strip()]
+    assert last.startswith("exec ") and all(line.startswith("unset ") for line in before), [*before, last]
 
 
 def test_a_module_has_all_its_parts(module):

@@ -16,6 +16,8 @@ process RANK_GENES {
     """
     # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py loess.py seurat_v3.py shard_file.py
     # environment: ${task.ext.environment}
+    # scanpy leaves genes of the same variance in the order that NumPy's sorting has them on this processor
+    unset NPY_DISABLE_CPU_FEATURES
     exec rank_genes.py \\
         --shard '${shard}' \\
         --cells '${cells}' \\

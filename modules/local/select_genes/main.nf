@@ -16,6 +16,8 @@ process SELECT_GENES {
     """
     # uses: checkpoints.py command_line.py gene_lists.py loess.py seurat_v3.py
     # environment: ${task.ext.environment}
+    # scanpy leaves genes of the same variance in the order that NumPy's sorting has them on this processor
+    unset NPY_DISABLE_CPU_FEATURES
     exec select_genes.py \\
         --ranks ${ranks} \\
         --summaries ${summaries} \\

@@ -1,7 +1,7 @@
 process UMAP {
     tag "$meta.id"
     label 'process_medium'
-    memory { (1024.MB + 8.B * graph.size()) * 2 ** (task.attempt - 1) }
+    memory { (1024.MB + 10.B * graph.size()) * 2 ** (task.attempt - 1) }
     cpus { params.umap_deterministic ? 1 : 8 }
     container "${task.ext.container}"
 
