@@ -6,10 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anndata
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+import cohorts
 import de_cohorts
 import measure
 import schedule
@@ -42,6 +46,23 @@ def test_a_command_costs_what_its_descendants_burn_and_the_largest_of_them_holds
     assert 1.0 <= cost["cpu_seconds"] <= cost["wall_seconds"] + 0.5, "one process, so no more CPU than wall time"
     assert 0.88 <= cost["peak_gb"] < 1.2
     assert small["peak_gb"] < 0.8, "the peak of an earlier command must not stick"
+
+
+def test_even_doublets_lose_half_of_their_counts_and_other_cells_none(tmp_path):
+    random = np.random.default_rng(0)
+    is_doublet = random.random(300) < 0.2
+    counts = random.poisson(2.0, (300, 50)) * (1 + is_doublet[:, None])
+    names = [f"CELL{i}" for i in range(300)]
+    cells = anndata.AnnData(sparse.csr_matrix(counts.astype(np.float32)), obs=pd.DataFrame(index=names))
+    cells.write_h5ad(tmp_path / "some.h5ad")
+    (tmp_path / "some_truth").mkdir()
+    truth = pd.DataFrame({"cell_id": names[::-1], "is_doublet": is_doublet[::-1]})  # in another order than the cells
+    truth.to_parquet(tmp_path / "some_truth/cells.parquet")
+    even = anndata.read_h5ad(cohorts.with_even_doublets(tmp_path / "some.h5ad"))
+    found = even.X.toarray()
+    np.testing.assert_array_equal(found[~is_doublet], counts[~is_doublet])
+    assert (found[is_doublet] <= counts[is_doublet]).all() and even.X.data.all()
+    assert found[is_doublet].sum() / counts[is_doublet].sum() == pytest.approx(0.5, abs=0.02)
 
 
 def work_folder(tmp_path):
