@@ -7,6 +7,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from measure import run
 
@@ -39,8 +40,9 @@ def with_even_doublets(cohort: Path) -> Path:
         cells = anndata.read_h5ad(cohort)
         truth = pd.read_parquet(cohort.with_name(f"{cohort.stem}_truth") / "cells.parquet").set_index("cell_id")
         stored = np.repeat(truth.loc[cells.obs_names, "is_doublet"].to_numpy(), np.diff(cells.X.indptr))
-        kept = np.random.default_rng(0).binomial(cells.X.data[stored].astype(np.int64), 0.5)
-        cells.X.data[stored] = kept
+        counts = cells.X.data
+        counts[stored] = np.random.default_rng(0).binomial(counts[stored].astype(np.int64), 0.5)
+        cells.X = sparse.csr_matrix((counts, cells.X.indices, cells.X.indptr), shape=cells.shape)  # one kind of index
         cells.X.eliminate_zeros()
         cells.write_h5ad(path, compression="lzf")
     return path
