@@ -5,6 +5,9 @@ Two shards of a small simulated cohort with known cell types, batches and nuisan
 themselves make what the next one reads.
 """
 
+import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,14 +19,8 @@ from scipy import sparse
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bin")]
 
-import cluster  # noqa: E402
-import harmony  # noqa: E402
-import neighbors  # noqa: E402
-import normalize  # noqa: E402
-import pca  # noqa: E402
 import rank_genes  # noqa: E402
 import select_genes  # noqa: E402
-import umap_layout  # noqa: E402
 from checkpoints import write_h5ad, write_parquet  # noqa: E402
 
 N_TOP_GENES = 120
@@ -111,6 +108,14 @@ def write_shards(folder: Path, bounds: list[int], **how: int) -> list[tuple[Path
     return paths
 
 
+def as_task(script: str, argv: list[str]) -> None:
+    """Run a script of bin/ with what NumPy has in a task: numbers of one with AVX-512 have other last digits."""
+    config = (ROOT / "nextflow.config").read_text()
+    without = re.search(r"NPY_DISABLE_CPU_FEATURES = '(.+)'", config)[1]
+    command = [sys.executable, str(ROOT / "bin" / script), *argv]
+    subprocess.run(command, check=True, env=os.environ | {"NPY_DISABLE_CPU_FEATURES": without})
+
+
 def main(argv: list[str]) -> None:
     folder = Path(argv[0])
     versions = ["--versions", str(folder / "versions.json")]
@@ -133,11 +138,13 @@ def main(argv: list[str]) -> None:
          "--output-summary", str(embedding / "genes.json"), *versions]
     )  # fmt: skip
     for shard, cells in shards:
-        normalize.main(
+        as_task(
+            "normalize.py",
             ["--shard", str(shard), "--cells", str(cells), "--genes", str(embedding / "genes.tsv"),
              "--output", of(shard, "normalize_counts.h5ad"), *versions]
         )  # fmt: skip
-    pca.main(
+    as_task(
+        "pca.py",
         [
             "--counts",
             *(of(shard, "normalize_counts.h5ad") for shard, _ in shards),
@@ -146,23 +153,27 @@ def main(argv: list[str]) -> None:
             "--output",
             str(embedding),
             *versions,
-        ]
+        ],
     )
-    harmony.main(
+    as_task(
+        "harmony.py",
         ["--pca", str(embedding / "pca.parquet"), "--cells", str(folder / "cells.parquet"), "--donors",
          str(folder / "donors.parquet"), "--output", str(embedding / "harmony.parquet"),
          "--output-summary", str(embedding / "harmony.json"), *versions]
     )  # fmt: skip
-    neighbors.main(
+    as_task(
+        "neighbors.py",
         ["--embedding", str(embedding / "harmony.parquet"), "--output", f"{stem}neighbors_graph.h5",
          "--output-summary", str(embedding / "neighbors.json"), *versions]
     )  # fmt: skip
-    umap_layout.main(
+    as_task(
+        "umap_layout.py",
         ["--graph", f"{stem}neighbors_graph.h5", "--embedding", str(embedding / "harmony.parquet"),
          "--output", str(embedding / "umap.parquet"), *versions]
     )  # fmt: skip
     for resolution in ("0.5", "1"):
-        cluster.main(
+        as_task(
+            "cluster.py",
             [
                 "--graph",
                 f"{stem}neighbors_graph.h5",
@@ -171,7 +182,7 @@ def main(argv: list[str]) -> None:
                 "--output",
                 str(folder / "clusters"),
                 *versions,
-            ]
+            ],
         )
 
 
