@@ -57,7 +57,8 @@ def test_a_task_becomes_its_script(module):
     block = re.search(r'"""\n(.*?)"""', part((module / "main.nf").read_text(), "script"), re.DOTALL)[1]
     lines = [line for line in block.replace("\\\\\n", " ").splitlines() if not line.strip().startswith("#")]
     *before, last = [line.strip() for line in lines if line.strip()]
-    assert last.startswith("exec ") and all(line.startswith("unset ") for line in before), [*before, last]
+    as_scanpy = module.name in ("rank_genes", "select_genes")  # with NumPy as scanpy has it on this processor
+    assert before == ["unset NPY_DISABLE_CPU_FEATURES"] * as_scanpy and last.startswith("exec "), [*before, last]
 
 
 def test_a_module_has_all_its_parts(module):
