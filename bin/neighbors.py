@@ -2,14 +2,15 @@
 """Find each cell's nearest neighbours in the corrected components and weight them as UMAP does.
 
 In: `harmony.parquet`. Out: the graph (distances and fuzzy connectivities, h5) and a summary with the recall.
-Up to `--exact-cells` cells the search is exact; above, cells are divided into lists by k-means, and the cells of a list
-search as many lists near to theirs as hold the wanted share of the true neighbours of a sample of cells. A list's
-cells search together, so that distances are products of matrices: half of the cost of an inverted-file index, which
-looks up one cell at a time. Distances are computed again from the coordinates and ties broken by the order of cells,
-so that the result does not depend on threads or on the BLAS.
+Up to `--exact-cells` cells the search is exact; above, cells are divided into lists by k-means, and each searches the
+lists whose centres are nearest to it, as many as hold the wanted share of the true neighbours of a sample of cells. A
+list's cells search together, so that distances are products of matrices: a fraction of the cost of an inverted-file
+index, which looks up one cell at a time. Distances are computed again from the coordinates and ties broken by the order
+of cells, so that the result does not depend on threads or on the products' rounding.
 """
 
 import argparse
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +29,9 @@ from graph_file import Graph, write_graph
 MARGIN = 10  # candidates beyond k, so that rounding in their distances cannot lose a neighbour
 RECALL_SAMPLE = 1000
 BLOCK = 8192  # cells searched at a time
-# Measured on 82,000 cells x 40: 1 to 2 sqrt(n) lists cost the least at a recall of .985, 4 a quarter more.
-LISTS_PER_ROOT = 2
+LISTS_PER_ROOT = 1  # measured on 82,000 and 1,025,706 cells x 40 at a recall of .985: 2 cost 1.4 and 1.0 times as much
 POINTS_PER_LIST = 64  # for k-means: more does not raise the recall
-QUERIES, CANDIDATES = 512, 4096  # points whose distances are held at once: 8 MB
+PRODUCT = 4096  # points on either side of a product of matrices: 64 MB at most
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,7 @@ class Lists:
 
     order: np.ndarray  # rows of the points, list after list
     starts: np.ndarray  # where each list begins in `order`, and the end
-    near: np.ndarray  # lists x lists: from the nearest to the farthest by their centres, each list first in its own row
-
-    def rows(self, one: int) -> np.ndarray:
-        return self.order[self.starts[one] : self.starts[one + 1]]
+    centres: np.ndarray  # lists x dimensions
 
 
 def faiss_for_every_processor() -> ModuleType:
@@ -65,27 +62,37 @@ def divided(points: np.ndarray, *, seed: int) -> Lists:
     )
     kmeans.train(points)
     of_point = kmeans.index.search(points, 1)[1][:, 0]
-    distance = cdist(kmeans.centroids, kmeans.centroids, "sqeuclidean")
-    np.fill_diagonal(distance, -1)
     order = np.argsort(of_point, kind="stable")
-    starts = np.searchsorted(of_point[order], np.arange(n_lists + 1))
-    return Lists(order, starts, np.argsort(distance, axis=1, kind="stable"))
+    return Lists(order, np.searchsorted(of_point[order], np.arange(n_lists + 1)), kmeans.centroids)
 
 
-def width_for(lists: Lists, truth: np.ndarray, min_recall: float) -> int:
-    """The least number of lists to search that holds `min_recall` of the true neighbours of sampled points.
+def queries(points: np.ndarray) -> np.ndarray:
+    """What `targets` is multiplied with."""
+    return np.column_stack([points, np.ones(len(points), dtype=np.float32)])
+
+
+def targets(points: np.ndarray) -> np.ndarray:
+    """What has, multiplied with `queries`, half of their squared distances, less the queries' own squares.
+
+    The order of each query's distances is the same. Subtracting squares afterwards took as long as the product, since a
+    block's distances do not fit the processor's cache.
+    """
+    return np.column_stack([-points, np.einsum("ij,ij->i", points, points) / 2])
+
+
+def width_for(points: np.ndarray, lists: Lists, truth: np.ndarray, min_recall: float) -> int:
+    """The least number of lists to search for each point that holds `min_recall` of the true neighbours of a sample.
 
     Parameters
     ----------
     truth
-        Points x k: each point (first column) and its true neighbours, rows.
+        Sampled points x k: each point (first column) and its true neighbours, rows.
     """
-    n_lists = len(lists.near)
-    of_point = np.empty(len(lists.order), dtype=np.int64)
-    of_point[lists.order] = np.repeat(np.arange(n_lists), np.diff(lists.starts))
-    place = np.empty_like(lists.near)  # of a list in another's order
-    np.put_along_axis(place, lists.near, np.arange(n_lists)[None, :], axis=1)
-    needed = np.sort(place[of_point[truth[:, :1]], of_point[truth[:, 1:]]], axis=None)
+    of_point = np.empty(len(points), dtype=np.int64)
+    of_point[lists.order] = np.repeat(np.arange(len(lists.centres)), np.diff(lists.starts))
+    distance = cdist(points[truth[:, 0]], lists.centres, "sqeuclidean")
+    place = np.argsort(np.argsort(distance, axis=1, kind="stable"), axis=1)  # of a list among the point's nearest
+    needed = np.sort(np.take_along_axis(place, of_point[truth[:, 1:]], axis=1), axis=None)
     return int(needed[max(int(np.ceil(min_recall * len(needed))), 1) - 1]) + 1
 
 
@@ -94,53 +101,63 @@ def exact_candidates(points: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray
     return faiss_for_every_processor().knn(points[rows], points, n)[1]
 
 
+def pieces(start: int, stop: int) -> list[tuple[int, int]]:
+    """From `start` to `stop` by steps of at most `PRODUCT`."""
+    return [(first, min(first + PRODUCT, stop)) for first in range(start, stop, PRODUCT)]
+
+
 def listed_candidates(points: np.ndarray, lists: Lists, *, width: int, n: int, threads: int) -> np.ndarray:
-    """The `n` points nearest to each point in the `width` lists nearest to its own; -1 where these hold fewer.
+    """The `n` points nearest to each point in the `width` lists whose centres are nearest to it.
 
     Returns
     -------
-    Rows, points x n (32 bits), the point itself among them.
+    Rows, points x n (32 bits), -1 where these lists hold fewer; the point itself may be among them.
     """
-    # Half of the squared distance, less the query's own square, which changes no order, in one product: b.b / 2 - a.b.
-    # Subtracting afterwards took as long as the product, since a block's distances do not fit the processor's cache.
-    right = np.column_stack([-points, np.einsum("ij,ij->i", points, points) / 2])
+    right, centres = targets(points[lists.order]), targets(lists.centres)
     found = np.full((len(points), n), -1, dtype=np.int32)
 
-    def search(one: int) -> int:
-        candidates = np.concatenate([lists.rows(other) for other in lists.near[one, :width]])
-        own = lists.rows(one)
-        for start in range(0, len(own), QUERIES):
-            rows = own[start : start + QUERIES]
-            left = np.column_stack([points[rows], np.ones(len(rows), dtype=np.float32)])
-            best, which = np.full((len(rows), n), np.inf, dtype=np.float32), np.full((len(rows), n), -1, dtype=np.int32)
-            for first in range(0, len(candidates), CANDIDATES):
-                some = candidates[first : first + CANDIDATES]
-                _keep_nearest_inplace(left @ right[some].T, some, best, which)
-            found[rows] = which
+    def search(start: int, stop: int) -> int:
+        # One list's points together search each list that any of them wants, a product of matrices each.
+        own = lists.order[start:stop]
+        left = queries(points[own])
+        from_centres = left @ centres.T
+        wanted = from_centres <= np.partition(from_centres, width - 1, axis=1)[:, width - 1 : width]
+        best, which = np.full((len(own), n), np.inf, dtype=np.float32), np.full((len(own), n), -1, dtype=np.int32)
+        n_wanted = wanted.sum(axis=0)
+        for other in np.argsort(-n_wanted, kind="stable")[: np.count_nonzero(n_wanted)]:
+            rows = np.flatnonzero(wanted[:, other])
+            for first, last in pieces(lists.starts[other], lists.starts[other + 1]):
+                distance = left[rows] @ right[first:last].T
+                _keep_nearest_inplace(distance, rows, lists.order[first:last], best, which)
+        found[own] = which
         return len(own)
 
+    blocks = [block for start, stop in itertools.pairwise(lists.starts) for block in pieces(start, stop)]
     progress = Progress(len(points), unit="cells", label="finding neighbours")
     with limit_threads(1), ThreadPoolExecutor(threads) as pool:
-        for n_done in pool.map(search, range(len(lists.near))):
+        for n_done in pool.map(search, *zip(*blocks, strict=True)):
             progress.advance(n_done)
     progress.close()
     return found
 
 
 @numba.njit(cache=True, nogil=True)
-def _keep_nearest_inplace(distance: np.ndarray, columns: np.ndarray, best: np.ndarray, which: np.ndarray) -> None:
-    """Insert each row's new distances among its best so far (ascending), with the points that they lead to."""
+def _keep_nearest_inplace(
+    distance: np.ndarray, rows: np.ndarray, columns: np.ndarray, best: np.ndarray, which: np.ndarray
+) -> None:
+    """Insert distances (rows x columns) among the best so far of each row (ascending), with what they lead to."""
     last = best.shape[1] - 1
     for i in range(distance.shape[0]):
+        row = rows[i]
         for j in range(distance.shape[1]):
             new = distance[i, j]
-            if new >= best[i, last]:
+            if new >= best[row, last]:
                 continue
             place = last
-            while place > 0 and best[i, place - 1] > new:
-                best[i, place], which[i, place] = best[i, place - 1], which[i, place - 1]
+            while place > 0 and best[row, place - 1] > new:
+                best[row, place], which[row, place] = best[row, place - 1], which[row, place - 1]
                 place -= 1
-            best[i, place], which[i, place] = new, columns[j]
+            best[row, place], which[row, place] = new, columns[j]
 
 
 def nearest(points: np.ndarray, rows: np.ndarray, found: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +214,7 @@ def find_neighbors(
         sample = np.sort(np.random.default_rng(seed).choice(n_points, min(RECALL_SAMPLE, n_points), replace=False))
         truth, _ = nearest(points, sample, exact_candidates(points, sample, n_candidates), k)
         lists = divided(points, seed=seed)
-        width = width_for(lists, truth, min_recall)
+        width = width_for(points, lists, truth, min_recall)
         found = listed_candidates(points, lists, width=width, n=n_candidates, threads=threads)
     indices, distances = np.empty((n_points, k), dtype=np.int32), np.empty((n_points, k), dtype=np.float32)
     for start in range(0, n_points, BLOCK):
@@ -210,7 +227,7 @@ def find_neighbors(
     if exact:
         return indices, distances, {"method": "exact", "recall": 1.0}
     about = {"method": "lists", "recall": recall_of(indices[sample], truth)}
-    return indices, distances, about | {"n_lists": len(lists.near), "n_searched": width}
+    return indices, distances, about | {"n_lists": len(lists.centres), "n_searched": width}
 
 
 def distance_matrix(indices: np.ndarray, distances: np.ndarray) -> sparse.csr_matrix:

@@ -1,4 +1,4 @@
-"""Small cohorts that tests make for themselves: a few donors, cell types and genes, every part adjustable."""
+"""Small cohorts and points that tests make for themselves, every part adjustable."""
 
 from pathlib import Path
 
@@ -48,3 +48,10 @@ def write_cohort(cohort: anndata.AnnData, path: Path, **kwargs: object) -> Path:
     """Write a cohort as h5ad and return its path."""
     cohort.write_h5ad(path, **kwargs)
     return path
+
+
+def clouds(cells: int = 1500, dimensions: int = 12, seed: int = 0) -> np.ndarray:
+    """Points around six centres, cells x dimensions, 32 bits, as components of six cell types."""
+    random = np.random.default_rng(seed)
+    centres = random.normal(0, 4, (6, dimensions))
+    return (centres[random.integers(0, 6, cells)] + random.normal(0, 1, (cells, dimensions))).astype(np.float32)

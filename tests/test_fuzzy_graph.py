@@ -11,17 +11,12 @@ from scipy import sparse
 
 from fuzzy_graph import connectivities, memberships
 from neighbors import distance_matrix, find_neighbors
+from small_cohorts import clouds
 
 
 def neighbors_of(points, k):
     indices, distances, _ = find_neighbors(points, k, exact_cells=10**9, min_recall=0.98, seed=0)
     return indices, distances
-
-
-def clouds(cells=1500, dimensions=12, seed=0):
-    random = np.random.default_rng(seed)
-    centres = random.normal(0, 4, (6, dimensions))
-    return (centres[random.integers(0, 6, cells)] + random.normal(0, 1, (cells, dimensions))).astype(np.float32)
 
 
 POINTS = clouds()

@@ -12,13 +12,7 @@ from checkpoints import read_json, write_parquet
 from command_line import BadInput
 from fuzzy_graph import connectivities
 from graph_file import Graph, read_graph, write_graph
-
-
-def clouds(cells=1500, dimensions=12, seed=0):
-    random = np.random.default_rng(seed)
-    centres = random.normal(0, 4, (6, dimensions))
-    return (centres[random.integers(0, 6, cells)] + random.normal(0, 1, (cells, dimensions))).astype(np.float32)
-
+from small_cohorts import clouds
 
 POINTS = clouds()
 EXACT = {"exact_cells": 10**9, "min_recall": 0.98, "seed": 0}
@@ -89,9 +83,11 @@ def test_the_width_is_the_least_that_holds_the_wanted_share_of_the_true_neighbou
     sample = np.arange(0, 3000, 10)
     truth, _ = neighbors.nearest(points, sample, neighbors.exact_candidates(points, sample, 30), 20)
     lists = neighbors.divided(points, seed=0)
-    assert sorted(lists.order) == list(range(3000)) and (lists.near[:, 0] == np.arange(len(lists.near))).all()
+    assert sorted(lists.order) == list(range(3000)) and lists.starts[-1] == 3000
+    of_point = np.repeat(np.arange(len(lists.centres)), np.diff(lists.starts))
+    assert (cdist(points[lists.order], lists.centres).argmin(axis=1) == of_point).all()
     for target in (0.7, 0.95, 1.0):
-        width = neighbors.width_for(lists, truth, target)
+        width = neighbors.width_for(points, lists, truth, target)
         recalls = []
         for one in (width - 1, width):
             found = neighbors.listed_candidates(points, lists, width=one, n=30, threads=1)[sample]
@@ -108,6 +104,16 @@ def test_cells_whose_lists_are_too_short_are_searched_exactly():
     expected, expected_distances = true_neighbors(points, 100)
     np.testing.assert_allclose(distances, expected_distances, rtol=1e-5)
     assert (indices == expected).mean() > 0.999
+
+
+def test_lists_longer_than_a_product_are_searched_in_pieces_to_the_same_neighbours(monkeypatch):
+    points = clouds(cells=5000)
+    assert np.diff(neighbors.divided(points, seed=0).starts).max() > 60
+    whole = neighbors.find_neighbors(points, 15, exact_cells=100, min_recall=0.985, seed=0)
+    monkeypatch.setattr(neighbors, "PRODUCT", 60)
+    in_pieces = neighbors.find_neighbors(points, 15, exact_cells=100, min_recall=0.985, seed=0, threads=2)
+    np.testing.assert_array_equal(whole[0], in_pieces[0])
+    np.testing.assert_array_equal(whole[1], in_pieces[1])
 
 
 def write_embedding(folder, points=POINTS):
