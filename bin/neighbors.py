@@ -6,7 +6,8 @@ Up to `--exact-cells` cells the search is exact; above, cells are divided into l
 lists whose centres are nearest to it, as many as hold the wanted share of the true neighbours of a sample of cells. A
 list's cells search together, so that distances are products of matrices: a fraction of the cost of an inverted-file
 index, which looks up one cell at a time. Distances are computed again from the coordinates and ties broken by the order
-of cells, so that the result does not depend on threads or on the products' rounding.
+of cells, so that the result does not depend on threads. On the products' rounding it depends only where two centres are
+as near to a cell as rounding can tell.
 """
 
 import argparse
@@ -67,15 +68,16 @@ def divided(points: np.ndarray, *, seed: int) -> Lists:
 
 
 def queries(points: np.ndarray) -> np.ndarray:
-    """What `targets` is multiplied with."""
+    """Points (n x dimensions, 32 bits) with a last column of ones: what `targets` is multiplied with."""
     return np.column_stack([points, np.ones(len(points), dtype=np.float32)])
 
 
 def targets(points: np.ndarray) -> np.ndarray:
-    """What has, multiplied with `queries`, half of their squared distances, less the queries' own squares.
+    """Points (n x dimensions) negated, with half of their squares as last column.
 
-    The order of each query's distances is the same. Subtracting squares afterwards took as long as the product, since a
-    block's distances do not fit the processor's cache.
+    `queries(a) @ targets(b).T` is half of what the squared distances exceed the squares of `a` by: for each query, the
+    same order. Subtracting squares afterwards took as long as the product, since a block's distances do not fit the
+    processor's cache.
     """
     return np.column_stack([-points, np.einsum("ij,ij->i", points, points) / 2])
 
