@@ -1,7 +1,7 @@
 #!/usr/bin/env nextflow
 // How gene expression changes with age in each immune cell type of a large single-cell cohort.
 
-include { after; checkedParameters; designsOf; gmtFile; helpText; inOrder; missingImage; publishedFolder; readSchema; reaches; runDescription; runGraph; taskCosts } from './subworkflows/local/parameters'
+include { after; checkedCode; checkedParameters; designsOf; gmtFile; helpText; inOrder; missingImage; publishedFolder; readSchema; reaches; runDescription; runGraph; taskCosts } from './subworkflows/local/parameters'
 include { claimOutdir; publish } from './subworkflows/local/publish'
 include { COHORT          } from './subworkflows/local/cohort'
 include { CELLS           } from './subworkflows/local/cells'
@@ -25,6 +25,7 @@ workflow {
         return
     }
     checkedParameters(params)
+    checkedCode(workflow.session.config.process.ext.project.missing)
     def run = workflow // which the handler does not see
     workflow.onError {
         def image = missingImage(run.errorMessage)

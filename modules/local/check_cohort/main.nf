@@ -24,9 +24,9 @@ process CHECK_COHORT {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py hostile_names.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec check_cohort.py \\
+    exec 'check_cohort.py' \\
         --cohort cohort.h5ad \\
         --sha256 '${meta.sha256 ?: ''}' \\
         --counts-layer ${quote(params.counts_layer)} \\

@@ -22,9 +22,9 @@ process CHECK_PSEUDOBULK {
 
     script:
     """
-    # uses: check_cohort.py checkpoints.py cohort_file.py command_line.py hostile_names.py pseudobulk_table.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec check_pseudobulk.py \\
+    exec 'check_pseudobulk.py' \\
         --table ${quote(table)} \\
         --counts-layer ${quote(params.counts_layer)} \\
         --donor-column ${quote(params.donor_column)} \\

@@ -14,9 +14,9 @@ process CLUSTER {
 
     script:
     """
-    # uses: checkpoints.py command_line.py graph_file.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec cluster.py \\
+    exec 'cluster.py' \\
         --graph '${graph}' \\
         --resolution ${meta.resolution} \\
         --seed ${params.seed} \\

@@ -16,9 +16,9 @@ process COMPARE_CELL_TYPES {
 
     script:
     """
-    # uses: checkpoints.py command_line.py meta_analysis.py published_tree.py skipped.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec compare_cell_types.py \\
+    exec 'compare_cell_types.py' \\
         --published ${results} ${params.strict ? '--strict' : ''} \\
         --output published/comparison
     """

@@ -20,9 +20,9 @@ process COMPOSITION {
 
     script:
     """
-    # uses: checkpoints.py command_line.py designs.py skipped.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec composition.py \\
+    exec 'composition.py' \\
         --pseudobulk '${pseudobulk}' \\
         --cell-types '${cell_types}' \\
         --design ${quote(params.design)} \\

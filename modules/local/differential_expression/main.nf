@@ -20,9 +20,9 @@ process DIFFERENTIAL_EXPRESSION {
 
     script:
     """
-    # uses: batches.py cell_type_samples.py checkpoints.py command_line.py count_tests.py designs.py skipped.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec differential_expression.py \\
+    exec 'differential_expression.py' \\
         --pseudobulk '${counts}' \\
         --design ${quote(meta.design ?: params.design)} \\
         --test-term ${quote(params.test_term)} \\

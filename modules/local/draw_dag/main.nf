@@ -12,9 +12,9 @@ process DRAW_DAG {
 
     script:
     """
-    # uses: checkpoints.py command_line.py plotting.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec draw_dag.py \\
+    exec 'draw_dag.py' \\
         --graph graph.tsv \\
         --output published/pipeline_info/dag
     """

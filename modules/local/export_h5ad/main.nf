@@ -15,9 +15,9 @@ process EXPORT_H5AD {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py spool.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec export_h5ad.py \\
+    exec 'export_h5ad.py' \\
         --cohort cohort.h5ad \\
         --sha256 '${meta.sha256 ?: ''}' \\
         --check '${check}' \\

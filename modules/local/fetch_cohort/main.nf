@@ -15,9 +15,9 @@ process FETCH_COHORT {
     script:
     def quoted = (local_file ? 'cohort.h5ad' : "${source}").replace("'", "'\\''")
     """
-    # uses: checkpoints.py command_line.py web.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec fetch_cohort.py \\
+    exec 'fetch_cohort.py' \\
         --source '${quoted}' \\
         --sha256 '${params.sha256 ?: ''}' ${params.allow_http ? '--allow-http' : ''} \\
         --download-dir "\$(dirname "\$(readlink -f marker)")" \\

@@ -16,9 +16,9 @@ process FETCH_GENE_SETS {
     def named = library.replace("'", "'\\''")
     def source = gmt ? '--gmt gene_sets/*' : "--library '${named}' --cache-dir \"\$(dirname \"\$(readlink -f marker)\")\" --enrichr-url '${params.enrichr_url}' ${params.allow_http ? '--allow-http' : ''}"
     """
-    # uses: checkpoints.py command_line.py gene_sets.py web.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec fetch_gene_sets.py \\
+    exec 'fetch_gene_sets.py' \\
         ${source} \\
         --output 'dataset-${params.dataset}_gene-sets.gmt' \\
         --summary gene_sets.json

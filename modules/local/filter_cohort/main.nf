@@ -18,9 +18,9 @@ process FILTER_COHORT {
 
     script:
     """
-    # uses: checkpoints.py command_line.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec filter_cohort.py \\
+    exec 'filter_cohort.py' \\
         --cells '${cells}' \\
         --donors '${donors}' \\
         --donor-percentile ${params.donor_percentile} \\

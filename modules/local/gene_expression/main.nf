@@ -14,9 +14,9 @@ process GENE_EXPRESSION {
     script:
     def genes = (params.report_genes instanceof List ? params.report_genes.join(',') : "${params.report_genes ?: ''}").replace("'", "'\\''")
     """
-    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py normalize.py shard_file.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec gene_expression.py \\
+    exec 'gene_expression.py' \\
         --shard '${shard}' \\
         --cells '${cells}' \\
         --genes '${genes}' \\

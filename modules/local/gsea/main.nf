@@ -14,9 +14,9 @@ process GSEA {
 
     script:
     """
-    # uses: checkpoints.py command_line.py gene_sets.py skipped.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec gsea.py \\
+    exec 'gsea.py' \\
         --de '${de}' \\
         --gene-sets '${gene_sets}' \\
         --min-size ${params.gene_set_min_size} \\

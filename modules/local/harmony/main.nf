@@ -14,9 +14,9 @@ process HARMONY {
 
     script:
     """
-    # uses: checkpoints.py command_line.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec harmony.py \\
+    exec 'harmony.py' \\
         --pca '${pca}' \\
         --cells '${cells}' \\
         --donors '${donors}' \\

@@ -16,9 +16,9 @@ process IMMUNE_AGE {
     script:
     def columns = params.acceleration_columns instanceof List ? params.acceleration_columns.join(',') : params.acceleration_columns
     """
-    # uses: age_metrics.py age_models.py checkpoints.py command_line.py plotting.py skipped.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec immune_age.py \\
+    exec 'immune_age.py' \\
         --fits ${fits} \\
         --tables ${tables} \\
         --columns '${columns}' \\

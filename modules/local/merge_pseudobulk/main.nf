@@ -16,9 +16,9 @@ process MERGE_PSEUDOBULK {
 
     script:
     """
-    # uses: checkpoints.py command_line.py pseudobulk_table.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec merge_pseudobulk.py \\
+    exec 'merge_pseudobulk.py' \\
         --parts ${parts} \\
         --donors '${donors}' \\
         --cell-types '${cell_types}' \\

@@ -15,9 +15,9 @@ process MERGE_QC {
 
     script:
     """
-    # uses: checkpoints.py command_line.py qc_rules.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec merge_qc.py \\
+    exec 'merge_qc.py' \\
         --cells ${cells} \\
         --summaries ${summaries} \\
         --cell-types '${cell_types}' \\

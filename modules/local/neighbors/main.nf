@@ -14,9 +14,9 @@ process NEIGHBORS {
 
     script:
     """
-    # uses: checkpoints.py command_line.py fuzzy_graph.py graph_file.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec neighbors.py \\
+    exec 'neighbors.py' \\
         --embedding '${harmony}' \\
         --n-neighbors ${params.n_neighbors} \\
         --n-components ${params.n_neighbors_components} \\

@@ -13,9 +13,9 @@ process NORMALIZE {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py shard_file.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec normalize.py \\
+    exec 'normalize.py' \\
         --shard '${shard}' \\
         --cells '${cells}' \\
         --genes '${genes}' \\

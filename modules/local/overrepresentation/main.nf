@@ -17,9 +17,9 @@ process OVERREPRESENTATION {
     def enrichr = params.ora_backend == 'enrichr' ? "--enrichr-url '${params.enrichr_url}'" : ''
     def named = enrichr && params.gene_sets ==~ /[A-Za-z0-9_.-]+/ ? "--enrichr-library '${params.gene_sets}'" : ''
     """
-    # uses: checkpoints.py command_line.py gene_sets.py skipped.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec overrepresentation.py \\
+    exec 'overrepresentation.py' \\
         --de '${de}' \\
         --gene-sets '${gene_sets}' \\
         --backend '${params.ora_backend}' ${enrichr} ${named} \\

@@ -15,9 +15,9 @@ process PCA {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py shard_file.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec pca.py \\
+    exec 'pca.py' \\
         --counts ${counts} \\
         --n-pcs ${params.n_pcs} \\
         --seed ${params.seed} \\

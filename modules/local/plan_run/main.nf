@@ -21,9 +21,9 @@ process PLAN_RUN {
 
     script:
     """
-    # uses: batches.py check_cohort.py checkpoints.py cohort_file.py command_line.py designs.py filter_cohort.py gene_sets.py hostile_names.py skipped.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec plan_run.py \\
+    exec 'plan_run.py' \\
         --${kind} cohort.h5ad \\
         --counts-layer ${quote(params.counts_layer)} \\
         --donor-column ${quote(params.donor_column)} \\

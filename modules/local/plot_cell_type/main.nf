@@ -13,9 +13,9 @@ process PLOT_CELL_TYPE {
     script:
     def genes = (params.report_genes instanceof List ? params.report_genes.join(',') : "${params.report_genes ?: ''}").replace("'", "'\\''")
     """
-    # uses: age_models.py cell_type_samples.py checkpoints.py command_line.py gene_set_curves.py gene_sets.py gsea.py plotting.py published_tree.py skipped.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec plot_cell_type.py \\
+    exec 'plot_cell_type.py' \\
         --published ${results} \\
         --id '${meta.id}' \\
         --counts '${counts}' \\

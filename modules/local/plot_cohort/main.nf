@@ -12,9 +12,9 @@ process PLOT_COHORT {
 
     script:
     """
-    # uses: checkpoints.py command_line.py plotting.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec plot_cohort.py \\
+    exec 'plot_cohort.py' \\
         --donors '${donors}' \\
         --cell-types '${cell_types}' \\
         --filtering '${filtering}' \\

@@ -12,9 +12,9 @@ process PLOT_COMPARISON {
 
     script:
     """
-    # uses: checkpoints.py command_line.py plotting.py published_tree.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec plot_comparison.py \\
+    exec 'plot_comparison.py' \\
         --published ${results} \\
         --output published
     """

@@ -12,9 +12,9 @@ process PLOT_EMBEDDING {
 
     script:
     """
-    # uses: checkpoints.py command_line.py harmony.py mixing.py plotting.py umap_sample.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec plot_embedding.py \\
+    exec 'plot_embedding.py' \\
         --cells '${cells}' \\
         --donors '${donors}' \\
         --pca '${pca}' \\

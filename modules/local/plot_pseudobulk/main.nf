@@ -12,9 +12,9 @@ process PLOT_PSEUDOBULK {
 
     script:
     """
-    # uses: checkpoints.py command_line.py plotting.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec plot_pseudobulk.py \\
+    exec 'plot_pseudobulk.py' \\
         --samples '${samples}' \\
         --min-cells-per-sample ${params.min_cells_per_sample} \\
         --output published/pseudobulk/figures

@@ -13,9 +13,9 @@ process PLOT_QC {
 
     script:
     """
-    # uses: checkpoints.py command_line.py plotting.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec plot_qc.py \\
+    exec 'plot_qc.py' \\
         --cells '${cells}' ${thresholds ? "--thresholds '${thresholds}'" : ''} \\
         --min-genes ${params.min_genes} \\
         --max-genes ${params.max_genes} \\

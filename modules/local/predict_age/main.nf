@@ -20,9 +20,9 @@ process PREDICT_AGE {
     script:
     def folder = "published/cell_types/${meta.id}/prediction/model-${meta.model}_alpha-${meta.alpha}"
     """
-    # uses: age_metrics.py age_model_file.py age_models.py cell_type_samples.py checkpoints.py command_line.py skipped.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec predict_age.py train \\
+    exec 'predict_age.py' train \\
         --pseudobulk '${counts}' \\
         --samples '${samples}' \\
         --id '${meta.id}' \\

@@ -13,9 +13,9 @@ process PSEUDOBULK {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py shard_file.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec pseudobulk.py \\
+    exec 'pseudobulk.py' \\
         --shard '${shard}' \\
         --cells '${cells}' \\
         --output 'dataset-${params.dataset}_${meta.id}_step-pseudobulk_sums.h5ad'

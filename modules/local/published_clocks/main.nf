@@ -15,9 +15,9 @@ process PUBLISHED_CLOCKS {
 
     script:
     """
-    # uses: checkpoints.py command_line.py estimator_file.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec published_clocks.py \\
+    exec 'published_clocks.py' \\
         --shards ${shards} \\
         --cells ${cells} \\
         --donors '${donors}' \\

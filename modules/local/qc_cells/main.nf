@@ -14,9 +14,9 @@ process QC_CELLS {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py doublets.py gene_lists.py h5ad_stream.py qc_rules.py shard_file.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec qc_cells.py \\
+    exec 'qc_cells.py' \\
         --shard '${shard}' ${thresholds ? "--thresholds '${thresholds}'" : ''} \\
         --min-genes ${params.min_genes} \\
         --max-genes ${params.max_genes} \\

@@ -14,9 +14,9 @@ process QC_THRESHOLDS {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py doublets.py gene_lists.py h5ad_stream.py qc_cells.py qc_rules.py shard_file.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec qc_thresholds.py \\
+    exec 'qc_thresholds.py' \\
         --shards ${shards} \\
         --donors '${donors}' \\
         --donors-table '${donors_table}' \\

@@ -14,11 +14,11 @@ process RANK_GENES {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py loess.py seurat_v3.py shard_file.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
     # scanpy leaves genes of the same variance in the order that NumPy's sorting has them on this processor
     unset NPY_DISABLE_CPU_FEATURES
-    exec rank_genes.py \\
+    exec 'rank_genes.py' \\
         --shard '${shard}' \\
         --cells '${cells}' \\
         --span ${params.hvg_span} \\

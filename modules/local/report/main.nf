@@ -18,9 +18,9 @@ process REPORT {
 
     script:
     """
-    # uses: checkpoints.py command_line.py plotting.py published_tree.py report_comparison.py report_figures.py report_funnel.py report_immune_age.py report_interactive.py report_methods.py report_qc.py report_resources.py report_sensitivity.py umap_sample.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec report.py \\
+    exec 'report.py' \\
         --published ${results} \\
         --parameters params.json \\
         --step-versions ${step_versions} \\

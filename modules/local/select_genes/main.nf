@@ -14,11 +14,11 @@ process SELECT_GENES {
 
     script:
     """
-    # uses: checkpoints.py command_line.py gene_lists.py loess.py seurat_v3.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
     # scanpy leaves genes of the same variance in the order that NumPy's sorting has them on this processor
     unset NPY_DISABLE_CPU_FEATURES
-    exec select_genes.py \\
+    exec 'select_genes.py' \\
         --ranks ${ranks} \\
         --summaries ${summaries} \\
         --n-top-genes ${params.n_top_genes} \\

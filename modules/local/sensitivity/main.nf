@@ -14,9 +14,9 @@ process SENSITIVITY {
 
     script:
     """
-    # uses: checkpoints.py command_line.py plotting.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec sensitivity.py \\
+    exec 'sensitivity.py' \\
         --labels ${labels.join(' ')} \\
         --tables ${tables} \\
         --summaries ${summaries} \\

@@ -14,9 +14,9 @@ process SIMULATE_COHORT {
 
     script:
     """
-    # uses: checkpoints.py command_line.py gene_lists.py h5ad_stream.py simulation_genes.py simulation_model.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec simulate_cohort.py \\
+    exec 'simulate_cohort.py' \\
         --preset '${params.simulate}' \\
         --seed ${params.seed} \\
         --gene-sets '${gene_sets}' \\

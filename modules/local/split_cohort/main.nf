@@ -18,9 +18,9 @@ process SPLIT_COHORT {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py h5ad_stream.py shard_file.py spool.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec split_cohort.py \\
+    exec 'split_cohort.py' \\
         --cohort cohort.h5ad \\
         --sha256 '${meta.sha256 ?: ''}' \\
         --check '${check}' \\

@@ -14,9 +14,9 @@ process SUMMARIZE_PREDICTIONS {
 
     script:
     """
-    # uses: checkpoints.py command_line.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec summarize_predictions.py \\
+    exec 'summarize_predictions.py' \\
         --summaries summaries \\
         --output published/prediction_summary.tsv
     """

@@ -15,9 +15,9 @@ process UMAP {
 
     script:
     """
-    # uses: checkpoints.py command_line.py graph_file.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec umap_layout.py \\
+    exec 'umap_layout.py' \\
         --graph '${graph}' \\
         --embedding '${harmony}' \\
         --epochs ${params.umap_epochs} \\

@@ -15,9 +15,9 @@ process VARY_QC {
 
     script:
     """
-    # uses: checkpoints.py cohort_file.py command_line.py doublets.py gene_lists.py h5ad_stream.py merge_qc.py qc_cells.py qc_rules.py qc_thresholds.py shard_file.py
+    # code: ${task.ext.code}
     # environment: ${task.ext.environment}
-    exec vary_qc.py \\
+    exec 'vary_qc.py' \\
         --variant '${meta.id}' \\
         --changes ${meta.changes.collect { change -> "'${change}'" }.join(' ')} \\
         --cells ${cells} \\

@@ -268,6 +268,13 @@ def checkedParameters(given) {
     }
 }
 
+// Refuse the run where a script of the project imports what is not there: its tasks' identity would miss that code.
+def checkedCode(missing) {
+    if (missing) {
+        refuse("${missing.collect { where -> "bin/${where}" }.join(', ')}: is imported, but is no file of the project; restore it or correct the import")
+    }
+}
+
 // Whether the run goes as far as a part of the analysis.
 def reaches(given, part) {
     def parts = ['qc', 'embedding', 'clusters', 'pseudobulk', 'statistics']
