@@ -10,8 +10,8 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "bin"))
-from simulate_cohort import donor_rates, draw_composition  # noqa: E402  bin/ is on the path only now
-from simulation_model import (  # noqa: E402
+from immune_aging.simulation.cohort import donor_rates, draw_composition  # noqa: E402  bin/ is on the path only now
+from immune_aging.simulation.model import (  # noqa: E402
     DONOR,
     NAMES,
     PRESETS,

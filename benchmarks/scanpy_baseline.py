@@ -19,7 +19,7 @@ import scanpy as sc
 from stopwatch import Stopwatch, parser_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bin"))
-from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal, nuisance_reason
+from immune_aging.cells.gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal, nuisance_reason
 
 
 def cohort_filter(obs: pd.DataFrame) -> np.ndarray:

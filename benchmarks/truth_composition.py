@@ -21,8 +21,8 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "benchmarks")]
 
-from composition import compare_types  # noqa: E402
-from designs import build_design  # noqa: E402
+from immune_aging.statistics.composition import compare_types  # noqa: E402
+from immune_aging.statistics.designs import build_design  # noqa: E402
 from verdict import Verdict  # noqa: E402
 
 SEED = 20261125

@@ -32,10 +32,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "benchmarks")]
 
 import differential_expression  # noqa: E402
-from checkpoints import read_json, read_tsv, write_h5ad  # noqa: E402
-from count_tests import DeseqOptions, expressed_genes, fit_pydeseq2, fit_voom, size_factor_method  # noqa: E402
 from de_cohorts import Cohort, Samples, draw_cohort  # noqa: E402
-from designs import Design, build_design  # noqa: E402
+from immune_aging.statistics.count_tests import (  # noqa: E402
+    DeseqOptions,
+    expressed_genes,
+    fit_pydeseq2,
+    fit_voom,
+    size_factor_method,
+)
+from immune_aging.statistics.designs import Design, build_design  # noqa: E402
+from immune_aging.task.checkpoints import read_json, read_tsv, write_h5ad  # noqa: E402
 from verdict import Verdict  # noqa: E402
 
 FOLDER = ROOT / "build/bench/truth_de"

@@ -29,8 +29,10 @@ import compare_cell_types  # noqa: E402
 import differential_expression  # noqa: E402
 import gsea  # noqa: E402
 import overrepresentation  # noqa: E402
-from checkpoints import read_tsv, write_h5ad  # noqa: E402
-from gene_sets import GeneSets, measured_sets, read_gmt, write_gmt  # noqa: E402
+from immune_aging.statistics import power as statistics_power  # noqa: E402
+from immune_aging.statistics import preranked  # noqa: E402
+from immune_aging.statistics.gene_sets import GeneSets, measured_sets, read_gmt, write_gmt  # noqa: E402
+from immune_aging.task.checkpoints import read_tsv, write_h5ad  # noqa: E402
 from verdict import Verdict  # noqa: E402
 
 SEED = 20261125
@@ -153,8 +155,8 @@ def null_enrichment(n_seeds: int) -> tuple[int, int, int]:
     genes = sorted({gene for members in sets.values() for gene in members})
     called = low = tested = 0
     for seed in range(n_seeds):
-        ranking = gsea.rank_symbols(pd.Series(np.random.default_rng([SEED, seed]).normal(size=len(genes)), genes))
-        table = gsea.prerank(ranking, measured_sets(sets, genes), permutations=1000, seed=seed)
+        ranking = preranked.rank_symbols(pd.Series(np.random.default_rng([SEED, seed]).normal(size=len(genes)), genes))
+        table = preranked.prerank(ranking, measured_sets(sets, genes), permutations=1000, seed=seed)
         called += int((table["q_value"] < ALPHA).any())
         low += int((table["p_value"] < ALPHA).sum())
         tested += len(table)
@@ -173,7 +175,7 @@ def coexpressed(correlation: float, n_seeds: int = 20) -> float:
         sets = {f"SET{i}": tuple(genes[50 * i : 50 * i + 50]) for i in range(40)}
         common = np.repeat(rng.normal(size=60), 50)
         z = np.sqrt(correlation) * common + np.sqrt(1 - correlation) * rng.normal(size=3000)
-        table = gsea.prerank(gsea.rank_symbols(pd.Series(z, genes)), sets, permutations=1000, seed=seed)
+        table = preranked.prerank(preranked.rank_symbols(pd.Series(z, genes)), sets, permutations=1000, seed=seed)
         low.append(float((table["p_value"] < ALPHA).mean()))
     return float(np.mean(low))
 
@@ -224,13 +226,13 @@ def score_genes(tables: dict[str, pd.DataFrame], truth: Truth) -> dict[str, floa
 
 def score_power(tables: dict[str, pd.DataFrame], truth: Truth) -> list[tuple[float, bool]]:
     """For every gene that ages: its true effect over the smallest that its standard error shows, and whether called."""
-    threshold = compare_cell_types.p_threshold()
+    threshold = statistics_power.p_threshold()
     rows = []
     for name in TYPES:
         table = tables[f"cell_types/{name}/de.tsv"].set_index("gene_id")
         effect = truth.effect[name].reindex(table.index).abs()
         ageing = table.index[effect > 0]
-        smallest = compare_cell_types.detectable(table.loc[ageing, "lfc_se"].to_numpy(), threshold=threshold)
+        smallest = statistics_power.detectable(table.loc[ageing, "lfc_se"].to_numpy(), threshold=threshold)
         ratio = effect[ageing].to_numpy() / smallest
         rows += list(zip(ratio, (table.loc[ageing, "padj"] < ALPHA).tolist(), strict=True))
     return rows
@@ -283,7 +285,7 @@ def verdicts(quick: bool = False) -> Iterator[Verdict]:
     yield Verdict(
         "power table: genes within 10 % of the smallest effect are found in .80 ± .07",
         f"{rate:.2f} ± {error:.2f} of {len(near)}",
-        abs(rate - compare_cell_types.POWER_AIM) <= 0.07,
+        abs(rate - statistics_power.POWER_AIM) <= 0.07,
     )
 
 

@@ -22,10 +22,11 @@ from verdict import Verdict
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bin"))
 import predict_age
-from age_metrics import metric_values
-from age_models import INNER_FOLDS, fold_table, predict_held_out, sex_indicators
-from checkpoints import read_json, write_h5ad
-from immune_age import acceleration_of, acceleration_tests, cross_stack, feature_table
+from immune_aging.prediction import tables
+from immune_aging.prediction.age_metrics import metric_values
+from immune_aging.prediction.age_models import INNER_FOLDS, fold_table, predict_held_out, sex_indicators
+from immune_aging.prediction.immune_age import acceleration_of, acceleration_tests, cross_stack, feature_table
+from immune_aging.task.checkpoints import read_json, write_h5ad
 
 CELL_TYPES = [
     "CD14-positive monocyte",
@@ -61,7 +62,7 @@ class Predictions:
         for (cell_type, model), held_out in self.held_out.items():
             if model in models:
                 facts = {"id": cell_type, "model": model}
-                rows.append(predict_age.inner_table(held_out, self.donors.index.tolist(), self.folds, facts=facts))
+                rows.append(tables.inner_table(held_out, self.donors.index.tolist(), self.folds, facts=facts))
         return cross_stack(feature_table(pd.concat(rows)), self.donors)[0]["model"]
 
 

@@ -13,9 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from check_cohort import donor_table, plain, repeated
-from checkpoints import unique_slugs, write_tsv, write_versions
-from cohort_file import (
+from immune_aging.cohort.cohort_file import (
     column_names,
     find_counts,
     nearest,
@@ -25,36 +23,12 @@ from cohort_file import (
     read_table,
     symbols_of,
 )
-from command_line import BadInput, run
-from hostile_names import clean_genes, clean_labels
-from pseudobulk_table import sample_table, write_pseudobulk
-
-
-def cell_type_table(samples: pd.DataFrame, *, min_cells: int, min_samples: int) -> pd.DataFrame:
-    """The table of cell types of a pseudobulk table; kept are those with at least `min_samples` usable samples.
-
-    Parameters
-    ----------
-    samples
-        donor_id, cell_type, n_cells (NaN where unknown: such a sample is usable).
-    """
-    rows = []
-    for name, identifier in sorted(unique_slugs(samples["cell_type"]).items(), key=lambda item: item[1]):
-        own = samples[samples["cell_type"] == name]
-        n_samples = int((~(own["n_cells"] < min_cells)).sum())
-        kept = n_samples >= min_samples
-        rows.append(
-            {
-                "id": identifier,
-                "cell_type": name,
-                "n_cells": own["n_cells"].sum(min_count=1),
-                "n_donors": own["donor_id"].nunique(),
-                "n_samples": n_samples,
-                "kept": kept,
-                "reason": "" if kept else f"{n_samples} samples, fewer than {min_samples}",
-            }
-        )
-    return pd.DataFrame(rows)
+from immune_aging.cohort.donors import donor_table, plain, repeated
+from immune_aging.cohort.hostile_names import clean_genes, clean_labels
+from immune_aging.samples.given_table import cell_type_table
+from immune_aging.samples.pseudobulk_table import sample_table, write_pseudobulk
+from immune_aging.task.checkpoints import write_tsv, write_versions
+from immune_aging.task.command_line import BadInput, run
 
 
 def main(argv: list[str]) -> None:

@@ -11,21 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from checkpoints import write_parquet, write_versions
-from command_line import run
-from normalize import log_normalize
-from shard_file import donor_counts, read_kept, read_shard
-
-
-def asked(gene_ids: np.ndarray, symbols: np.ndarray, genes: list[str]) -> dict[str, int]:
-    """Place of each gene asked for, by symbol or id, under the name that it is shown by.
-
-    Its symbol, or its id where it has none or another gene asked for has the same.
-    """
-    places = np.flatnonzero(np.isin(gene_ids, genes) | np.isin(symbols, genes))
-    names = pd.Series(symbols[places], dtype=object)
-    unclear = names.duplicated(keep=False) | (names == "")
-    return dict(zip(names.where(~unclear, gene_ids[places]), places.tolist(), strict=True))
+from immune_aging.cohort.shard_file import donor_counts, read_kept, read_shard
+from immune_aging.embedding.gene_expression import asked
+from immune_aging.embedding.normalization import log_normalize
+from immune_aging.task.checkpoints import write_parquet, write_versions
+from immune_aging.task.command_line import run
 
 
 def main(argv: list[str]) -> None:

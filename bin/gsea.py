@@ -5,96 +5,20 @@ In: `de.tsv` and a GMT file. Out: `gsea.tsv`, one row a set, and `gsea_summary.j
 """
 
 import argparse
-import contextlib
-import logging
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
-from checkpoints import read_tsv, require_columns, write_json, write_tsv, write_versions
-from command_line import BadInput, limit_threads, run
-from gene_sets import MAX_SIZE, MIN_SIZE, GeneSets, by_symbol, measured_sets, read_gmt, why_no_sets
-from skipped import write_skipped
-
-COLUMNS = ("gene_set", "es", "nes", "p_value", "q_value", "size", "leading_edge")
-FDR = 0.05
-
-
-@contextlib.contextmanager
-def no_warnings() -> Iterator[None]:
-    """Silence gseapy's log: it warns of ties, whose order is fixed here and which the summary counts."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def rank_symbols(statistics: Mapping[str, float] | pd.Series) -> pd.Series:
-    """Symbols from the most increasing to the most decreasing; equal statistics in alphabetical order."""
-    ranking = pd.Series(statistics, dtype=float)
-    return ranking.iloc[np.lexsort((ranking.index.astype(str), -ranking.to_numpy()))]
-
-
-def prerank(
-    ranking: pd.Series, sets: GeneSets, *, permutations: int = 1000, seed: int = 0, threads: int = 1
-) -> pd.DataFrame:
-    """Preranked GSEA with weight 1, gene permutations from `seed`; the same for any number of threads.
-
-    Genes go into gseapy under codes: it would change the case of symbols where most of them are not
-    upper-case, and joins genes with a character that a symbol may hold.
-
-    Parameters
-    ----------
-    ranking
-        Statistic of each symbol, in order of rank (`rank_symbols`).
-    sets
-        Symbols of each set, all of them in `ranking`.
-
-    Returns
-    -------
-    The columns of gsea.tsv. `p_value` is at least 1 / (permutations + 1): a permutation test knows no smaller
-    one. `leading_edge`: symbols, most extreme first, joined by semicolons.
-
-    References
-    ----------
-    Subramanian et al. (2005), PNAS 102:15545; Fang, Liu, Peltz (2023), Bioinformatics 39:btac757.
-    """
-    import gseapy
-
-    codes = {symbol: f"G{i}" for i, symbol in enumerate(ranking.index)}
-    symbols = {code: symbol for symbol, code in codes.items()}
-    result = gseapy.prerank(
-        rnk=pd.DataFrame({"gene": list(symbols), "stat": ranking.to_numpy()}),
-        gene_sets={name: [codes[gene] for gene in genes] for name, genes in sorted(sets.items())},
-        min_size=1,
-        max_size=len(ranking),
-        permutation_num=permutations,
-        ascending=None,
-        threads=threads,
-        outdir=None,
-        no_plot=True,
-        seed=seed,
-    ).res2d
-    table = pd.DataFrame(
-        {
-            "gene_set": result["Term"].astype(str),
-            "es": result["ES"].astype(float),
-            "nes": result["NES"].astype(float),
-            "p_value": result["NOM p-val"].astype(float).clip(lower=1 / (permutations + 1)),
-            "q_value": result["FDR q-val"].astype(float),
-            "size": [len(sets[name]) for name in result["Term"]],
-            "leading_edge": [
-                ";".join(symbols[code] for code in genes.split(";") if code) for genes in result["Lead_genes"]
-            ],
-        }
-    )
-    order = table.assign(extreme=-table["nes"].abs()).sort_values(
-        ["q_value", "p_value", "extreme", "gene_set"], kind="stable"
-    )
-    return order[list(COLUMNS)].reset_index(drop=True)
+from immune_aging.statistics.gene_sets import (
+    MAX_SIZE,
+    MIN_SIZE,
+    by_symbol,
+    measured_sets,
+    read_gmt,
+    why_no_sets,
+)
+from immune_aging.statistics.preranked import COLUMNS, FDR, no_warnings, prerank, rank_symbols
+from immune_aging.task.checkpoints import read_tsv, require_columns, write_json, write_tsv, write_versions
+from immune_aging.task.command_line import BadInput, limit_threads, run
+from immune_aging.task.skipped import write_skipped
 
 
 def main(argv: list[str]) -> None:

@@ -7,13 +7,13 @@ one batch there is nothing to take out: the components pass through, and the sum
 """
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from checkpoints import (
+from immune_aging.embedding.harmony import batches_of, harmonize
+from immune_aging.task.checkpoints import (
     check_same_cells,
     read_parquet,
     require_columns,
@@ -21,78 +21,7 @@ from checkpoints import (
     write_parquet,
     write_versions,
 )
-from command_line import BadInput, limit_threads, run
-
-CELLS_PER_CLUSTER, MAX_CLUSTERS, MIN_CLUSTERS = (
-    30,
-    100,
-    2,
-)  # harmonypy's defaults, but never below two clusters
-TOLERANCE = 1e-2  # harmonypy's epsilon_harmony: relative gain of the objective below which it has converged
-
-
-@dataclass(frozen=True)
-class Harmonized:
-    """Corrected components (cells x components); the objective before and after each iteration."""
-
-    embedding: np.ndarray
-    objective: list[float]
-    converged: bool
-
-
-def batches_of(
-    cells: pd.DataFrame, donors: pd.DataFrame, column: str, *, cells_path: Path, donors_path: Path
-) -> np.ndarray:
-    """Batch of each cell, as text: a column of the cells, or of their donors.
-
-    Raises
-    ------
-    BadInput
-        If neither table has the column, or a donor of the cells has no value in it.
-    """
-    if column in ("donor_id", "cell_type"):
-        return cells[column].astype(str).to_numpy(dtype=object)
-    if column not in donors.columns:
-        raise BadInput(f"{donors_path}: no column '{column}' for --batch_column; it has: {', '.join(donors.columns)}")
-    values = donors.set_index("donor_id")[column]
-    missing = sorted(set(cells["donor_id"]) - set(values.dropna().index))
-    if missing:
-        raise BadInput(
-            f"{donors_path}: column '{column}': no value for donor '{missing[0]}' ({len(missing)} such "
-            f"donors in {cells_path}); fill it in or choose another --batch_column"
-        )
-    return cells["donor_id"].map(values.astype(str)).to_numpy(dtype=object)
-
-
-def harmonize(
-    embedding: np.ndarray, batches: np.ndarray, *, max_iterations: int, seed: int, threads: int
-) -> Harmonized:
-    """Run Harmony.
-
-    Parameters
-    ----------
-    embedding
-        Cells x components.
-    batches
-        Batch of each cell; at least two different ones.
-    max_iterations, seed
-        Harmony stops earlier where it converges; the seed starts its clustering.
-    threads
-        The result is the same for any number.
-    """
-    import harmonypy
-
-    n_clusters = max(MIN_CLUSTERS, min(round(len(embedding) / CELLS_PER_CLUSTER), MAX_CLUSTERS))
-    fit = harmonypy.run_harmony(
-        np.ascontiguousarray(embedding.T), pd.DataFrame({"batch": batches}), "batch", nclust=n_clusters,
-        max_iter_harmony=max_iterations, epsilon_harmony=TOLERANCE, random_state=seed, ncores=threads,
-        verbose=False,
-    )  # fmt: skip
-    corrected = np.asarray(fit.Z_corr)  # cells x components since harmonypy 2
-    objective = [float(value) for value in fit.objective_harmony]
-    before, after = objective[-2:]
-    converged = len(objective) - 1 < max_iterations or abs(before - after) < TOLERANCE * abs(before)
-    return Harmonized(corrected.astype(np.float32), objective, converged)
+from immune_aging.task.command_line import limit_threads, run
 
 
 def main(argv: list[str]) -> None:

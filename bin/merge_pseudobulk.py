@@ -8,31 +8,10 @@ In: the sums of PSEUDOBULK, the donors, the table of cell types. Out: `pseudobul
 import argparse
 from pathlib import Path
 
-import anndata
-import pandas as pd
-from scipy import sparse
-
-from checkpoints import read_h5ad, read_parquet, read_tsv, write_versions
-from command_line import run
-from pseudobulk_table import sample_table, write_pseudobulk
-
-
-def merge(parts: list[anndata.AnnData], donors: pd.DataFrame, types: pd.DataFrame) -> anndata.AnnData:
-    """One table of samples from those of the shards, sorted by cell type and donor, with the donors' columns.
-
-    Parameters
-    ----------
-    parts
-        Samples x genes of each shard, the same genes in each; obs donor_id, cell_type, n_cells.
-    donors
-        One row a donor: donor_id, age_years, sex and more.
-    types
-        id, cell_type.
-    """
-    samples = pd.concat([part.obs for part in parts], ignore_index=True)
-    samples = samples.astype({"donor_id": str, "cell_type": str})
-    counts = sparse.vstack([part.X for part in parts], format="csr")
-    return sample_table(counts, samples, donors, types, parts[0].var)
+from immune_aging.samples.pseudobulk_table import write_pseudobulk
+from immune_aging.samples.sums import merge
+from immune_aging.task.checkpoints import read_h5ad, read_parquet, read_tsv, write_versions
+from immune_aging.task.command_line import run
 
 
 def main(argv: list[str]) -> None:

@@ -13,30 +13,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from checkpoints import read_tsv, require_columns, write_versions
-from command_line import BadInput, run
-from shard_file import donor_counts, read_kept, read_shard, write_shard
-
-
-def log_normalize(counts: sparse.csr_matrix, selected: np.ndarray, *, target_sum: float) -> sparse.csr_matrix:
-    """log(1 + count / total of the cell * `target_sum`), selected genes only.
-
-    Parameters
-    ----------
-    counts
-        Cells x genes, raw counts.
-    selected
-        Boolean, one value a gene.
-    target_sum
-        Total of every cell after scaling. A cell without counts stays empty.
-    """
-    totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-    kept = sparse.csr_matrix(counts[:, selected])
-    kept.sort_indices()
-    scale = np.repeat(target_sum / np.maximum(totals, 1), np.diff(kept.indptr))
-    return sparse.csr_matrix(
-        (np.log1p(kept.data * scale).astype(np.float32), kept.indices, kept.indptr), shape=kept.shape
-    )
+from immune_aging.cohort.shard_file import donor_counts, read_kept, read_shard, write_shard
+from immune_aging.embedding.normalization import log_normalize
+from immune_aging.task.checkpoints import read_tsv, require_columns, write_versions
+from immune_aging.task.command_line import BadInput, run
 
 
 def main(argv: list[str]) -> None:

@@ -7,69 +7,10 @@ In: `samples.tsv`. Out: a figure.
 import argparse
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
-
-from checkpoints import read_tsv, require_columns, write_versions
-from command_line import run
-from plotting import CUT, NEUTRAL, OKABE_ITO, log_ticks, new_figure, no_data, save_figure, shorten
-
-
-def plot_sample_sizes(samples: pd.DataFrame, *, min_cells: int) -> Figure:
-    """Cells of each sample, one row a cell type in order of the median; samples left out are crosses.
-
-    Parameters
-    ----------
-    samples
-        cell_type, n_cells (NaN where unknown), kept.
-    min_cells
-        Samples with fewer cells were left out.
-    """
-    known = samples[samples["n_cells"].notna()]
-    medians = known.groupby("cell_type")["n_cells"].median().sort_index(ascending=False).sort_values(kind="stable")
-    figure = new_figure(7.5, 1.4 + 0.3 * max(len(medians), 2))
-    ax = figure.subplots()
-    if known.empty:
-        no_data(ax, "The table of samples does not say how many cells each sample was summed from.")
-        return figure
-    names = []
-    spread = np.random.default_rng(0)
-    for place, name in enumerate(medians.index):
-        own = known[known["cell_type"] == name].sort_values("sample_id")
-        jitter = spread.uniform(-0.3, 0.3, len(own))
-        kept = own["kept"].to_numpy(dtype=bool)
-        size = float(np.clip(2000 / len(own), 3, 20))
-        ax.scatter(
-            own["n_cells"][kept],
-            place + jitter[kept],
-            s=size,
-            color=OKABE_ITO[0],
-            alpha=0.6,
-            linewidth=0,
-            rasterized=True,
-        )
-        ax.scatter(
-            own["n_cells"][~kept],
-            place + jitter[~kept],
-            s=size,
-            color=CUT,
-            marker="x",
-            linewidth=0.8,
-            rasterized=True,
-        )
-        ax.plot([medians[name]] * 2, [place - 0.38, place + 0.38], color="black", linewidth=1.6)
-        names.append(f"{shorten(name, 40)} ({kept.sum()} of {len(own)})")
-    ax.axvline(min_cells, color=CUT, linestyle="--", linewidth=1)
-    ax.annotate(f"at least {min_cells:,}", (min_cells, 1), xycoords=("data", "axes fraction"), xytext=(3, 2),
-                textcoords="offset points", fontsize=7, color=CUT)  # fmt: skip
-    ax.set_yticks(np.arange(len(names)), names)
-    ax.set_ylim(-0.6, len(names) - 0.4)
-    ax.set_xscale("log")
-    log_ticks(ax.xaxis)
-    ax.set_xlabel("Cells in the sample (log scale)")
-    ax.grid(axis="x", color=NEUTRAL, alpha=0.25, linewidth=0.5)
-    return figure
+from immune_aging.figures.samples import plot_sample_sizes
+from immune_aging.figures.style import save_figure
+from immune_aging.task.checkpoints import read_tsv, require_columns, write_versions
+from immune_aging.task.command_line import run
 
 
 def main(argv: list[str]) -> None:

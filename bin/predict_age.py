@@ -12,30 +12,37 @@ The models and what they learn from which donors are in age_models.py.
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from age_metrics import METRICS, age_line, corrected_for_age, metric_table
-from age_model_file import PortableModel, apply_model, portable, read_model, write_model
-from age_models import (
+from immune_aging.prediction.age_metrics import METRICS, metric_table
+from immune_aging.prediction.age_model_file import PortableModel, apply_model, portable, read_model, write_model
+from immune_aging.prediction.age_models import (
     INNER_FOLDS,
     MODELS,
     NESTED,
-    AgeModel,
-    HeldOut,
     fit_age_model,
     fit_nested,
     fold_table,
     log_cpm,
     predict_held_out,
     sex_indicators,
-    sex_labels,
 )
-from cell_type_samples import CellTypeSamples, read_samples
-from checkpoints import (
+from immune_aging.prediction.tables import coefficient_table, inner_table, prediction_table
+from immune_aging.prediction.training import (
+    APPLIED,
+    COEFFICIENTS,
+    PACKAGES,
+    PREDICTIONS,
+    alpha_of,
+    cells_by_donor,
+    model_facts,
+    usable_donors,
+)
+from immune_aging.samples.cell_type_samples import read_samples
+from immune_aging.task.checkpoints import (
     read_h5ad,
     read_tsv,
     require_columns,
@@ -44,124 +51,8 @@ from checkpoints import (
     write_tsv,
     write_versions,
 )
-from command_line import BadInput, limit_threads, run
-from skipped import CannotFit, write_skipped
-
-PREDICTIONS = ("donor_id", "age_years", "predicted", "fold", "repeat", "corrected")
-COEFFICIENTS = ("gene_id", "symbol", "coefficient", "mean", "sd")
-APPLIED = ("sample_id", "donor_id", "age_years", "predicted", "corrected")
-PACKAGES = ("numpy", "pandas", "scikit-learn")
-
-
-def prediction_table(table: CellTypeSamples, predicted: np.ndarray, folds: np.ndarray) -> pd.DataFrame:
-    """predictions.tsv: one row a donor and repeat, sorted by them; repeats and folds count from 1."""
-    n_repeats = len(folds)
-    ages = table.samples["age_years"].to_numpy(dtype=float)
-    rows = pd.DataFrame(
-        {
-            "donor_id": np.tile(table.samples["donor_id"].to_numpy(), n_repeats),
-            "age_years": np.tile(ages, n_repeats),
-            "predicted": predicted.ravel(),
-            "fold": folds.ravel() + 1,
-            "repeat": np.repeat(np.arange(n_repeats) + 1, folds.shape[1]),
-            "corrected": corrected_for_age(predicted, ages, folds).ravel(),
-        }
-    )
-    return rows.sort_values(["repeat", "donor_id"], ignore_index=True)
-
-
-def coefficient_table(fitted: AgeModel, table: CellTypeSamples) -> pd.DataFrame:
-    """coefficients.tsv: genes by |years per SD|, with the mean and SD of log2 CPM that the model needs."""
-    gene = fitted.features < len(table.symbols)
-    columns = fitted.features[gene]
-    rows = pd.DataFrame(
-        {
-            "gene_id": table.gene_ids[columns],
-            "symbol": table.symbols.to_numpy()[columns],
-            "coefficient": fitted.coefficients[gene],
-            "mean": fitted.mean[gene],
-            "sd": fitted.sd[gene],
-        }
-    )
-    return rows.iloc[np.lexsort((rows["gene_id"], -rows["coefficient"].abs()))].reset_index(drop=True)
-
-
-def inner_table(held_out: HeldOut, donors: Sequence[str], folds: np.ndarray, *, facts: dict) -> pd.DataFrame:
-    """What a model of models needs: for each repeat and fold, predictions of its training and its held-out donors.
-
-    Those of the training donors come from fits that saw neither the donor nor anyone of the fold.
-
-    Returns
-    -------
-    id, model, repeat, fold (from 1), donor_id, held (whether the fold holds the donor out), predicted.
-    """
-    parts = []
-    for repeat, fold_of_donor in enumerate(folds):
-        for fold in np.unique(fold_of_donor):
-            held = fold_of_donor == fold
-            predicted = np.where(held, held_out.model[repeat], held_out.inner[repeat, fold])
-            parts.append(
-                pd.DataFrame(
-                    {"repeat": repeat + 1, "fold": fold + 1, "donor_id": donors, "held": held, "predicted": predicted}
-                )
-            )
-    table = pd.concat(parts, ignore_index=True)
-    table.insert(0, "model", facts["model"])
-    table.insert(0, "id", facts["id"])
-    return table
-
-
-def usable_donors(table: CellTypeSamples, *, min_donors: int) -> CellTypeSamples:
-    """The samples whose age is known and that have any counts; `CannotFit` where these are too few."""
-    known = (table.samples["age_years"].notna() & (table.counts.sum(axis=1) > 0)).to_numpy()
-    if known.sum() < min_donors:
-        raise CannotFit(f"{int(known.sum())} donors; at least {min_donors} are needed")
-    return CellTypeSamples(table.counts[known], table.samples[known], table.symbols)
-
-
-def cells_by_donor(samples: pd.DataFrame, donors: Sequence[str]) -> np.ndarray | None:
-    """Numbers of cells, donors x cell types (sorted by name), of all samples; None where they are not known.
-
-    Parameters
-    ----------
-    samples
-        donor_id, cell_type, n_cells of every sample, those left out of the statistics too.
-    """
-    if samples["n_cells"].isna().any() or samples["cell_type"].nunique() < 2:
-        return None
-    wide = samples.pivot_table(index="donor_id", columns="cell_type", values="n_cells", aggfunc="sum", fill_value=0)
-    return wide.reindex(list(donors), fill_value=0).to_numpy(dtype=float)
-
-
-def alpha_of(text: str) -> float | None:
-    """A penalty over 0, or None for the nested choice."""
-    if text == NESTED:
-        return None
-    try:
-        alpha = float(text)
-    except ValueError as error:
-        raise BadInput(f"--alpha {text}: must be a number over 0 or {NESTED}") from error
-    if not 0 < alpha < np.inf:
-        raise BadInput(f"--alpha {text}: a penalty must be over 0")
-    return alpha
-
-
-def model_facts(facts: dict, fitted: AgeModel, held_out: HeldOut, table: CellTypeSamples) -> dict:
-    """What a model file says of itself beside its numbers."""
-    ages = table.samples["age_years"].to_numpy(dtype=float)
-    intercept, slope = age_line(held_out.model.mean(axis=0), ages)
-    return {
-        **facts,
-        "alpha_used": fitted.alpha,
-        "training": {
-            "n_donors": len(ages),
-            "age_low": ages.min(),
-            "age_mean": ages.mean(),
-            "age_high": ages.max(),
-        },
-        "sex_levels": sorted(set(sex_labels(table.samples["sex"]))),
-        "regression_to_mean": {"intercept": intercept, "slope": slope},
-    }
+from immune_aging.task.command_line import BadInput, limit_threads, run
+from immune_aging.task.skipped import CannotFit, write_skipped
 
 
 def train(args: argparse.Namespace) -> None:

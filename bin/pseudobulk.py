@@ -12,42 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from checkpoints import write_versions
-from command_line import run
-from shard_file import donor_counts, read_kept, read_shard, write_shard
-
-
-def sum_by_sample(
-    counts: sparse.csr_matrix, donors: np.ndarray, cell_types: np.ndarray
-) -> tuple[pd.DataFrame, sparse.csr_matrix]:
-    """Sum counts over the cells of each donor and cell type.
-
-    Parameters
-    ----------
-    counts
-        Cells x genes, raw counts.
-    donors, cell_types
-        Labels of the cells.
-
-    Returns
-    -------
-    donor_id, cell_type, n_cells, sorted by cell type and donor; and the sums, samples x genes, 64-bit integers.
-    """
-    groups = (
-        pd.DataFrame({"cell_type": cell_types, "donor_id": donors})
-        .astype(str)
-        .groupby(["cell_type", "donor_id"], sort=True)
-    )
-    code = groups.ngroup().to_numpy()
-    sizes = groups.size()
-    # Products of integer matrices are exact; the indicator has one 1 a cell.
-    indicator = sparse.csr_matrix(
-        (np.ones(len(code), dtype=np.int64), (code, np.arange(len(code)))), shape=(len(sizes), len(code))
-    )
-    sums = sparse.csr_matrix(indicator @ counts.astype(np.int64))
-    sums.sort_indices()
-    samples = sizes.rename("n_cells").reset_index()[["donor_id", "cell_type", "n_cells"]]
-    return samples, sums
+from immune_aging.cohort.shard_file import donor_counts, read_kept, read_shard, write_shard
+from immune_aging.samples.sums import sum_by_sample
+from immune_aging.task.checkpoints import write_versions
+from immune_aging.task.command_line import run
 
 
 def main(argv: list[str]) -> None:

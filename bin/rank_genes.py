@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from checkpoints import write_json, write_parquet, write_versions
-from command_line import Progress, limit_threads, run
-from seurat_v3 import rank_donor
-from shard_file import donor_counts, read_kept, read_shard
+from immune_aging.cohort.shard_file import donor_counts, read_kept, read_shard
+from immune_aging.embedding.seurat_v3 import rank_donor
+from immune_aging.task.checkpoints import write_json, write_parquet, write_versions
+from immune_aging.task.command_line import Progress, limit_threads, run
 
 
 def main(argv: list[str]) -> None:

@@ -13,19 +13,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from checkpoints import read_json, read_parquet, write_json, write_versions
-from cohort_file import Counts, open_cohort, unchanged
-from command_line import BadInput, run
-from shard_file import write_shard
-from spool import spool_counts
-
-
-def canonical_order(cells: pd.DataFrame) -> pd.DataFrame:
-    """Kept cells sorted by shard, donor and barcode, with their place in the shard as `position`."""
-    ordered = cells.sort_values(["shard", "donor_id", "cell_id"], kind="stable", ignore_index=True)
-    return ordered.assign(position=ordered.groupby("shard").cumcount())
+from immune_aging.cohort.cohort_file import Counts, open_cohort, unchanged
+from immune_aging.cohort.shard_file import canonical_order, write_shard
+from immune_aging.cohort.spool import spool_counts
+from immune_aging.task.checkpoints import read_json, read_parquet, write_json, write_versions
+from immune_aging.task.command_line import BadInput, run
 
 
 def main(argv: list[str]) -> None:

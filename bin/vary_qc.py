@@ -12,111 +12,14 @@ has none and is never called a doublet; the summary counts such cells.
 import argparse
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from checkpoints import read_parquet, write_json, write_parquet, write_tsv, write_versions
-from command_line import BadInput, run
-from merge_qc import final_cell_types
-from qc_rules import BOUNDS, Thresholds, broken_rules, reasons_of, thresholds_by_group
-from qc_thresholds import group_of_donors
-
-DOUBLETS = ("drop", "keep")
-CHANGES = (*BOUNDS, "mad_cutoff", "max_doublet_score", "doublets")
-
-
-def parse_changes(texts: list[str]) -> dict[str, float | str]:
-    """Changes from NAME=VALUE texts.
-
-    Raises
-    ------
-    BadInput
-        No such change, or no such value.
-    """
-    changes: dict[str, float | str] = {}
-    for text in texts:
-        name, _, value = (part.strip() for part in text.partition("="))
-        if name not in CHANGES:
-            raise BadInput(f"--changes {text}: '{name}' cannot be varied; there are: {', '.join(CHANGES)}")
-        if name == "doublets":
-            if value not in DOUBLETS:
-                raise BadInput(f"--changes {text}: give one of {', '.join(DOUBLETS)}")
-            changes[name] = value
-            continue
-        try:
-            changes[name] = float(value)
-        except ValueError:
-            raise BadInput(f"--changes {text}: '{value}' is no number") from None
-    return changes
-
-
-def varied_bounds(
-    cells: pd.DataFrame,
-    changes: dict[str, float | str],
-    *,
-    fixed: Thresholds,
-    table: pd.DataFrame | None,
-    groups: pd.Series | None,
-) -> pd.DataFrame:
-    """The bounds of each cell under a variant: those of the run, but for what it changes.
-
-    A changed bound is the same for all donors. With `mad_cutoff` every bound is anew by deviations, within the fixed
-    ones with the variant's changes.
-
-    Parameters
-    ----------
-    cells
-        donor_id and metrics of all cells.
-    table
-        The donors' own bounds, where they have some.
-    groups
-        Group by donor_id, for `mad_cutoff`.
-    """
-    own = {name: float(changes[name]) for name in BOUNDS if name in changes}
-    if "mad_cutoff" in changes:
-        limits = Thresholds(**(vars(fixed) | own))
-        group_of_cell = cells["donor_id"].map(groups)
-        found = thresholds_by_group(cells, group_of_cell, limits, cutoff=float(changes["mad_cutoff"]))
-        rows = {group: vars(bounds) for group, bounds in found.items()}
-        by_group = pd.DataFrame.from_dict(rows, orient="index", columns=list(BOUNDS))
-        return by_group.reindex(group_of_cell).fillna(vars(limits)).reset_index(drop=True)
-    if table is None:
-        bounds = pd.DataFrame({name: np.full(len(cells), float(value)) for name, value in vars(fixed).items()})
-    else:
-        bounds = table.set_index("donor_id").loc[cells["donor_id"], list(BOUNDS)].astype(float).reset_index(drop=True)
-    return bounds.assign(**own)
-
-
-def varied_doublets(cells: pd.DataFrame, changes: dict[str, float | str]) -> np.ndarray:
-    """Which cells are dropped as doublets under a variant."""
-    if changes.get("doublets") == "keep":
-        return np.zeros(len(cells), dtype=bool)
-    if "max_doublet_score" in changes:
-        return (cells["doublet_score"] > changes["max_doublet_score"]).to_numpy()
-    return cells["is_doublet"].to_numpy(dtype=bool)
-
-
-def vary(cells: pd.DataFrame, bounds: pd.DataFrame, doublets: np.ndarray) -> pd.DataFrame:
-    """The cells with other `kept`, `reason` and `is_doublet`; all other columns as they are."""
-    rules = broken_rules(cells, bounds) | {"doublet": doublets}
-    reason = reasons_of(rules)
-    return cells.assign(is_doublet=doublets, kept=reason == "", reason=reason)
-
-
-def sizes_by_type(cells: pd.DataFrame, types: pd.DataFrame, *, min_cells: int) -> dict[str, dict]:
-    """Of each cell type of the variant: whether it is analysed, why not, its samples and their cells."""
-    sizes = cells[cells["kept"]].groupby(["cell_type", "donor_id"], observed=True).size()
-    n_cells = sizes[sizes >= min_cells].groupby("cell_type", observed=True).sum()
-    return {
-        row.id: {
-            "cell_type": row.cell_type,
-            "kept": bool(row.kept),
-            "reason": row.reason,
-            "n_samples": int(row.n_samples),
-            "n_cells": int(n_cells.get(row.cell_type, 0)),
-        }
-        for row in types.itertuples()
-    }
+from immune_aging.cells.losses import final_cell_types
+from immune_aging.cells.qc_rules import BOUNDS, Thresholds
+from immune_aging.cells.thresholds import group_of_donors
+from immune_aging.cells.variants import parse_changes, sizes_by_type, varied_bounds, varied_doublets, vary
+from immune_aging.task.checkpoints import read_parquet, write_json, write_parquet, write_tsv, write_versions
+from immune_aging.task.command_line import run
 
 
 def main(argv: list[str]) -> None:

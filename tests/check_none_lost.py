@@ -62,9 +62,9 @@ def lost(root: Path, junit: Path) -> list[str]:
         if not nf_test.is_file() or not re.search(r"^\s*test\(", nf_test.read_text(), re.MULTILINE):
             found.append(f"modules/local/{module.name}: no test in tests/main.nf.test")
     tests = "\n".join(path.read_text() for path in files)
-    for script in sorted((root / "bin").glob("*.py")):
-        if not re.search(rf"\b{script.stem}\b", tests):
-            found.append(f"bin/{script.name}: no test names it")
+    for script in sorted((root / "bin").rglob("*.py")):
+        if script.stem != "__init__" and not re.search(rf"\b{script.stem}\b", tests):
+            found.append(f"{script.relative_to(root)}: no test names it")
     return found
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from checkpoints import read_tsv
 from engine import MEASURED, copy_project, engine_call, nextflow, tree
-from published_tree import TEXT
+from immune_aging.results import TEXT
+from immune_aging.task.checkpoints import read_tsv
 from small_cohorts import small_cohort, write_cohort
 
 ATTACK = "; touch pwned & $(touch pwned) `touch pwned` '\"| ../../../pwned"

@@ -75,12 +75,14 @@ def guarded(function: types.FunctionType) -> types.FunctionType:
 def public_functions() -> dict[str, types.FunctionType]:
     """Every public function of the modules of bin/ by its full name; those that say `_inplace` are free to."""
     found = {}
-    for path in sorted(BIN.glob("*.py")):
-        module = importlib.import_module(path.stem)
+    for path in sorted(BIN.rglob("*.py")):
+        module = importlib.import_module(
+            ".".join(path.relative_to(BIN).with_suffix("").parts).removesuffix(".__init__")
+        )
         for name, value in vars(module).items():
-            own = inspect.isfunction(value) and value.__module__ == path.stem
+            own = inspect.isfunction(value) and value.__module__ == module.__name__
             if own and not name.startswith("_") and not name.endswith("_inplace"):
-                found[f"{path.stem}.{name}"] = value
+                found[f"{module.__name__}.{name}"] = value
     return found
 
 

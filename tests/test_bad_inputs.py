@@ -21,9 +21,9 @@ import filter_cohort
 import merge_qc
 import plan_run
 import split_cohort
-from checkpoints import read_h5ad, read_json, read_parquet, write_json, write_parquet
-from cohort_file import candidates, open_cohort, read_blocks
-from command_line import run
+from immune_aging.cohort.cohort_file import candidates, open_cohort, read_blocks
+from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet, write_json, write_parquet
+from immune_aging.task.command_line import run
 from small_cohorts import small_cohort, write_cohort
 
 SECONDS = 30

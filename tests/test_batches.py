@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from batches import choose_batches
-from command_line import BadInput
-from designs import build_design
-from skipped import CannotFit
+from immune_aging.statistics.batches import choose_batches
+from immune_aging.statistics.designs import build_design
+from immune_aging.task.command_line import BadInput
+from immune_aging.task.skipped import CannotFit
 
 DEFAULT = {"formula": "~ sex + age", "test_term": "age"}
 
@@ -81,7 +81,7 @@ def test_a_pool_that_varies_within_donors_stays_out_or_skips_where_it_was_asked_
 
 
 def test_a_pool_unrelated_to_age_leaves_the_information_on_age():
-    from batches import information_kept
+    from immune_aging.statistics.batches import information_kept
 
     table = samples(400, 8)
     kept = information_kept(build_design(table), build_design(table, batch="pool"))

@@ -8,7 +8,7 @@ import pandas as pd
 
 import export_h5ad
 import split_cohort
-from checkpoints import read_json, read_parquet, write_json, write_parquet
+from immune_aging.task.checkpoints import read_json, read_parquet, write_json, write_parquet
 from small_cohorts import small_cohort, write_cohort
 from test_bad_inputs import prepared
 

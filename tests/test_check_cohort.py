@@ -9,8 +9,9 @@ import pytest
 from scipy import sparse
 
 import check_cohort
-from checkpoints import read_json, read_parquet
-from command_line import BadInput
+from immune_aging.cohort import ages, donors
+from immune_aging.task.checkpoints import read_json, read_parquet
+from immune_aging.task.command_line import BadInput
 from small_cohorts import small_cohort, write_cohort
 
 
@@ -41,14 +42,14 @@ def check(path, folder, *options):
     ],
 )  # fmt: skip
 def test_ages_are_read_from_numbers_and_text(value, years):
-    assert check_cohort.age_in_years(value) == years
+    assert ages.age_in_years(value) == years
 
 
 @pytest.mark.parametrize(
     "value", ["unknown", "adult stage", "sixth decade stage", "", None, np.nan, -3, 400, "60-79 year-old stage"]
 )
 def test_what_is_no_age_is_unknown(value):
-    assert np.isnan(check_cohort.age_in_years(value))
+    assert np.isnan(ages.age_in_years(value))
 
 
 def test_a_good_cohort_is_described(tmp_path):
@@ -183,7 +184,7 @@ def test_a_column_is_said_to_vary_only_in_the_donors_in_which_it_does():
     obs = pd.DataFrame(
         {"donor": list("bbaa"), "age": 50, "sex": "f", "visit": ["v1", "v1", "v1", None], "site": ["x", "x", "y", "y"]}
     )
-    table, problems = check_cohort.donor_table(obs, donor="donor", age="age", sex="sex")
+    table, problems = donors.donor_table(obs, donor="donor", age="age", sex="sex")
     assert problems == []
     assert table["donor_id"].tolist() == ["a", "b"]
     assert table["varies_within_donor"].tolist() == ['["visit"]', "[]"]
@@ -193,5 +194,5 @@ def test_a_column_is_said_to_vary_only_in_the_donors_in_which_it_does():
 def test_donor_table_does_not_change_its_argument():
     obs = small_cohort(donors=3).obs
     before = obs.copy(deep=True)
-    check_cohort.donor_table(obs, donor="donor_id", age="development_stage", sex="sex")
+    donors.donor_table(obs, donor="donor_id", age="development_stage", sex="sex")
     pd.testing.assert_frame_equal(obs, before)

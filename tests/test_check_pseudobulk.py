@@ -7,8 +7,8 @@ import pytest
 from scipy import sparse
 
 import check_pseudobulk
-from checkpoints import read_h5ad, read_tsv
-from command_line import BadInput
+from immune_aging.task.checkpoints import read_h5ad, read_tsv
+from immune_aging.task.command_line import BadInput
 
 
 def table_of(*, donors=12, types=("T cell", "B/NK, odd"), seed=0):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from checkpoints import (
+from immune_aging.task.checkpoints import (  # fmt: skip
     atomic_path,
     check_same_cells,
     read_h5ad,
@@ -24,8 +24,8 @@ from checkpoints import (
     write_parquet,
     write_tsv,
     write_versions,
-)  # fmt: skip
-from command_line import BadInput
+)
+from immune_aging.task.command_line import BadInput
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_scrap(tmp_path):

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import cluster
-from checkpoints import read_json, read_parquet
-from fuzzy_graph import connectivities
-from graph_file import Graph, write_graph
-from neighbors import distance_matrix, find_neighbors
+from immune_aging.embedding import leiden
+from immune_aging.embedding.fuzzy_graph import connectivities
+from immune_aging.embedding.graph_file import Graph, write_graph
+from immune_aging.embedding.neighbors import distance_matrix, find_neighbors
+from immune_aging.task.checkpoints import read_json, read_parquet
 
 
 def clouds(sizes, seed=0):
@@ -39,7 +40,7 @@ def same_partition(one, other):
 @pytest.mark.parametrize("seed", [0, 11])
 @pytest.mark.parametrize("resolution", [0.2, 1.0, 3.0])
 def test_partition_is_scanpys(resolution, seed):
-    ours, modularity = cluster.leiden(GRAPH, resolution=resolution, n_iterations=2, seed=seed)
+    ours, modularity = leiden.leiden(GRAPH, resolution=resolution, n_iterations=2, seed=seed)
     cohort = anndata.AnnData(np.zeros((len(POINTS), 1), dtype=np.float32), obsp={"connectivities": GRAPH})
     scanpy.tl.leiden(
         cohort,
@@ -57,21 +58,21 @@ def test_partition_is_scanpys(resolution, seed):
 
 
 def test_planted_groups_are_found_and_numbered_by_size():
-    clusters, modularity = cluster.leiden(GRAPH, resolution=0.1, n_iterations=2, seed=0)
+    clusters, modularity = leiden.leiden(GRAPH, resolution=0.1, n_iterations=2, seed=0)
     assert same_partition(clusters, KIND)
     np.testing.assert_array_equal(np.bincount(clusters), sorted(SIZES, reverse=True))
     assert modularity > 0.5
 
 
 def test_a_higher_resolution_gives_more_clusters():
-    numbers = [cluster.leiden(GRAPH, resolution=r, n_iterations=2, seed=0)[0].max() for r in (0.1, 1.0, 4.0)]
+    numbers = [leiden.leiden(GRAPH, resolution=r, n_iterations=2, seed=0)[0].max() for r in (0.1, 1.0, 4.0)]
     assert numbers[0] < numbers[1] < numbers[2]
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=60))
 def test_numbering_keeps_the_partition_and_falls_with_size(labels):
-    numbers = cluster.by_size(np.array(labels))
+    numbers = leiden.by_size(np.array(labels))
     assert same_partition(numbers, np.array(labels))
     sizes = np.bincount(numbers)
     assert (np.diff(sizes) <= 0).all()
@@ -81,7 +82,7 @@ def test_numbering_keeps_the_partition_and_falls_with_size(labels):
 
 def test_each_edge_is_handed_over_once_with_the_weight_of_both_directions():
     graph = sparse.csr_matrix(np.array([[0, 0.5, 0], [0.5, 0, 0.25], [0, 0.25, 0]], dtype=np.float32))
-    edges, weights = cluster.edges_of(graph)
+    edges, weights = leiden.edges_of(graph)
     assert edges.tolist() == [[0, 1], [1, 2]] and weights.tolist() == [1.0, 0.5]
 
 
@@ -89,7 +90,7 @@ def test_pythons_own_random_numbers_are_left_alone():
     random.seed(1)
     expected = random.random()
     random.seed(1)
-    cluster.leiden(GRAPH, resolution=1.0, n_iterations=2, seed=0)
+    leiden.leiden(GRAPH, resolution=1.0, n_iterations=2, seed=0)
     assert random.random() == expected
 
 
@@ -110,7 +111,7 @@ def test_each_resolution_has_its_folder_named_as_a_decimal(tmp_path, given, name
     folder = tmp_path / "clusters" / f"resolution-{name}"
     table, summary = read_parquet(folder / "clusters.parquet"), read_json(folder / "summary.json")
     assert list(table.columns) == ["cell_id", "cluster"]
-    expected, modularity = cluster.leiden(GRAPH, resolution=float(given), n_iterations=2, seed=0)
+    expected, modularity = leiden.leiden(GRAPH, resolution=float(given), n_iterations=2, seed=0)
     assert list(table["cluster"]) == [str(number) for number in expected]
     assert list(table["cell_id"]) == [f"CELL{i}" for i in range(len(POINTS))]
     assert summary == {
@@ -124,6 +125,6 @@ def test_each_resolution_has_its_folder_named_as_a_decimal(tmp_path, given, name
 
 def test_arguments_stay_as_they_are():
     graph = GRAPH.copy()
-    cluster.leiden(graph, resolution=1.0, n_iterations=2, seed=0)
+    leiden.leiden(graph, resolution=1.0, n_iterations=2, seed=0)
     for part in ("data", "indices", "indptr"):
         np.testing.assert_array_equal(getattr(graph, part), getattr(GRAPH, part))

@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-import cohort_file
-from command_line import BadInput
+from immune_aging.cohort import cohort_file
+from immune_aging.task.command_line import BadInput
 
 VALUES = np.random.default_rng(0).integers(0, 50, 10_007)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import POOL_VARIABLES, limit_threads
+from immune_aging.task.command_line import POOL_VARIABLES, limit_threads
 
 BIN = Path(__file__).resolve().parent.parent / "bin"
 
@@ -18,7 +18,7 @@ def test_pools_are_pinned_whenever_their_library_is_loaded(when):
     script = f"""
 import sys
 sys.path.insert(0, {str(BIN)!r})
-from command_line import limit_threads
+from immune_aging.task.command_line import limit_threads
 {load if when == "before" else "pass"}
 with limit_threads(1):
     {load}
@@ -36,7 +36,7 @@ def test_a_script_collects_garbage_rarely_but_does():
     script = f"""
 import gc, sys, weakref
 sys.path.insert(0, {str(BIN)!r})
-from command_line import run
+from immune_aging.task.command_line import run
 class Node: pass
 def main(_):
     assert gc.get_freeze_count() > 1000 and gc.isenabled()
@@ -64,7 +64,7 @@ def test_numba_compiles_under_one_limit_after_another():
     script = f"""
 import sys
 sys.path.insert(0, {str(BIN)!r})
-from command_line import limit_threads
+from immune_aging.task.command_line import limit_threads
 for threads in (1, 2, 1):
     with limit_threads(threads):
         import numba, numpy
@@ -77,7 +77,7 @@ for threads in (1, 2, 1):
 COUNT = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import command_line
+from immune_aging.task import command_line
 now = 0.0
 command_line.time.monotonic = lambda: now
 total = int(sys.argv[2])

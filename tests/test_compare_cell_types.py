@@ -4,19 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from checkpoints import read_json, read_tsv, write_json, write_tsv
-from command_line import BadInput
-from compare_cell_types import (
-    POWER,
-    SETS,
-    SHARED,
-    detectable,
-    main,
-    p_threshold,
-    patterns,
-    power_rows,
-    shared_ageing,
-)
+from compare_cell_types import main
+from immune_aging.statistics.comparison import SETS, SHARED, patterns, shared_ageing
+from immune_aging.statistics.power import POWER, detectable, p_threshold, power_rows
+from immune_aging.task.checkpoints import read_json, read_tsv, write_json, write_tsv
+from immune_aging.task.command_line import BadInput
 from inputs.statistics_inputs import statistics_table
 
 N = 400

@@ -6,20 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from checkpoints import VARYING, read_json, read_tsv, write_h5ad, write_tsv
-from command_line import BadInput
-from composition import (
+from composition import main
+from immune_aging.statistics.composition import (
     COLUMNS,
     PROPORTIONS,
     compare_types,
     count_table,
     log_abundances,
-    main,
     plausible_references,
     read_cells,
 )
-from designs import build_design
-from skipped import CannotFit
+from immune_aging.statistics.designs import build_design
+from immune_aging.task.checkpoints import VARYING, read_json, read_tsv, write_h5ad, write_tsv
+from immune_aging.task.command_line import BadInput
+from immune_aging.task.skipped import CannotFit
 
 TYPES = ["B", "DC", "Mono", "NK", "T/x"]
 SHARES = np.array([0.15, 0.05, 0.2, 0.2, 0.4])

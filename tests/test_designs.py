@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from command_line import BadInput
-from designs import build_design
-from skipped import CannotFit
+from immune_aging.statistics.designs import build_design
+from immune_aging.task.command_line import BadInput
+from immune_aging.task.skipped import CannotFit
 
 
 def samples(n: int = 20) -> pd.DataFrame:

@@ -10,11 +10,10 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from cell_type_samples import read_samples
-from checkpoints import read_json, read_tsv, write_h5ad
-from command_line import BadInput, limit_threads
 from conftest import ROOT
-from count_tests import (
+from differential_expression import main
+from immune_aging.samples.cell_type_samples import read_samples
+from immune_aging.statistics.count_tests import (
     DeseqOptions,
     are_outliers,
     expressed_genes,
@@ -26,10 +25,12 @@ from count_tests import (
     weighted_fits,
     whitening,
 )
-from designs import build_design
-from differential_expression import COLUMNS, compare_genes, main
+from immune_aging.statistics.designs import build_design
+from immune_aging.statistics.expression_tests import COLUMNS, compare_genes
+from immune_aging.task.checkpoints import read_json, read_tsv, write_h5ad
+from immune_aging.task.command_line import BadInput, limit_threads
+from immune_aging.task.skipped import CannotFit
 from inputs.statistics_inputs import CELL_TYPE, SET_SIZE, simulate_samples
-from skipped import CannotFit
 
 AGE = np.array([0.0, 0.0, 1.0])  # the tested coefficient of ~ sex + age
 

@@ -84,7 +84,7 @@ def test_the_script_runs_on_results_of_ours(command, folder):
 def test_the_python_of_the_tutorial_runs_on_a_table_of_ours(tmp_path, monkeypatch):
     """PyDESeq2 takes pseudobulk.h5ad as the pipeline writes it."""
     import split_cohort
-    from checkpoints import read_h5ad, write_parquet
+    from immune_aging.task.checkpoints import read_h5ad, write_parquet
     from merge_pseudobulk import main as merge
     from pseudobulk import main as sums
     from test_bad_inputs import prepared

@@ -12,22 +12,20 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-import age_metrics
-import compare_cell_types
-import composition
-import differential_expression
-import gsea
-import immune_age
 import merge_pseudobulk
-import mixing
-import overrepresentation
-import plot_cell_type
-import predict_age
-import published_clocks
-import sensitivity
 import simulate_cohort
-import summarize_predictions
-import umap_sample
+from immune_aging.embedding import map_sample, mixing
+from immune_aging.figures import genes_by_age
+from immune_aging.prediction import age_metrics, clocks, immune_age, summary, training
+from immune_aging.statistics import (
+    comparison,
+    composition,
+    expression_tests,
+    overrepresentation,
+    power,
+    preranked,
+    sensitivity,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -222,7 +220,7 @@ def test_every_file_that_a_module_publishes_is_documented():
 
 @pytest.mark.parametrize("path", sorted(documented_files()))
 def test_every_documented_file_is_written_by_the_code(path):
-    sources = [*ROOT.glob("bin/*.py"), *ROOT.glob("modules/local/*/main.nf"), ROOT / "nextflow.config"]
+    sources = [*ROOT.glob("bin/**/*.py"), *ROOT.glob("modules/local/*/main.nf"), ROOT / "nextflow.config"]
     text = "\n".join(source.read_text() for source in sources)
     name = Path(path).name
     if path == "DATASET.h5ad":
@@ -294,28 +292,28 @@ def written(tmp_path_factory) -> dict[str, Path]:
 
 
 CONSTANTS = {
-    "cell_types/ID/de.tsv": differential_expression.COLUMNS,
-    "cell_types/ID/de_contrasts.tsv": ("contrast", *differential_expression.COLUMNS),
-    "cell_types/ID/expression_by_age.tsv": (*plot_cell_type.DONOR_COLUMNS, "GENE_ID"),
-    "cell_types/ID/gsea.tsv": gsea.COLUMNS,
+    "cell_types/ID/de.tsv": expression_tests.COLUMNS,
+    "cell_types/ID/de_contrasts.tsv": ("contrast", *expression_tests.COLUMNS),
+    "cell_types/ID/expression_by_age.tsv": (*genes_by_age.DONOR_COLUMNS, "GENE_ID"),
+    "cell_types/ID/gsea.tsv": preranked.COLUMNS,
     "embedding/mixing.tsv": mixing.TABLE,
-    "embedding/umap_sample.tsv": (*umap_sample.COLUMNS, f"{umap_sample.CLUSTER}R", f"{umap_sample.GENE}GENE"),
+    "embedding/umap_sample.tsv": (*map_sample.COLUMNS, f"{map_sample.CLUSTER}R", f"{map_sample.GENE}GENE"),
     "cell_types/ID/ora_up.tsv": overrepresentation.COLUMNS,
     "cell_types/ID/ora_down.tsv": overrepresentation.COLUMNS,
-    f"{PREDICTION}/predictions.tsv": predict_age.PREDICTIONS,
+    f"{PREDICTION}/predictions.tsv": training.PREDICTIONS,
     f"{PREDICTION}/metrics.tsv": age_metrics.METRICS,
-    f"{PREDICTION}/coefficients.tsv": predict_age.COEFFICIENTS,
+    f"{PREDICTION}/coefficients.tsv": training.COEFFICIENTS,
     "sensitivity/sensitivity.tsv": sensitivity.COLUMNS,
     "sensitivity/cells.tsv": sensitivity.CELL_COLUMNS,
     "sensitivity/genes.parquet": ("variant", "id", *sensitivity.GENE_COLUMNS),
-    "prediction_summary.tsv": summarize_predictions.COLUMNS,
+    "prediction_summary.tsv": summary.COLUMNS,
     "composition/composition.tsv": composition.COLUMNS,
     "composition/proportions.tsv": composition.PROPORTIONS,
-    "comparison/shared_ageing.tsv": (*compare_cell_types.SHARED, "lfc_ID"),
-    "comparison/gsea_nes.tsv": (*compare_cell_types.SETS, "nes_ID", "q_ID"),
-    "comparison/power.tsv": compare_cell_types.POWER,
-    "published_clocks/clock_ages.tsv": published_clocks.AGES,
-    "published_clocks/clock_metrics.tsv": published_clocks.METRICS,
+    "comparison/shared_ageing.tsv": (*comparison.SHARED, "lfc_ID"),
+    "comparison/gsea_nes.tsv": (*comparison.SETS, "nes_ID", "q_ID"),
+    "comparison/power.tsv": power.POWER,
+    "published_clocks/clock_ages.tsv": clocks.AGES,
+    "published_clocks/clock_metrics.tsv": clocks.METRICS,
     "immune_age/immune_age.tsv": immune_age.COLUMNS,
     "immune_age/immune_age_metrics.tsv": age_metrics.METRICS,
     "immune_age/immune_age_weights.tsv": immune_age.WEIGHTS,

@@ -8,8 +8,8 @@ import scrublet
 from scipy import sparse
 from skimage.filters import threshold_minimum
 
-import doublets
-from command_line import limit_threads
+from immune_aging.cells import doublets
+from immune_aging.task.command_line import limit_threads
 
 
 def donor(seed, *, cells=150, genes=900, types=3):

@@ -1,6 +1,7 @@
 """The picture of the run shows its processes and what feeds what, not the operators between."""
 
 import draw_dag
+from immune_aging.figures import dag
 
 
 def line(source, target):
@@ -13,20 +14,20 @@ GRAPH = [line(NONE, A), line(A, MAP), line(MAP, JOIN), line(JOIN, B), line(B, C)
 
 
 def test_operators_are_left_out():
-    names, edges = draw_dag.process_edges(GRAPH)
+    names, edges = dag.process_edges(GRAPH)
     assert names == ["C", "X:A", "X:B"]
     assert edges == [("X:A", "C"), ("X:A", "X:B"), ("X:B", "C")]
 
 
 def test_shortcuts_are_left_out_and_nothing_else():
-    names, edges = draw_dag.process_edges(GRAPH)
+    names, edges = dag.process_edges(GRAPH)
     before = list(edges)
-    assert draw_dag.without_shortcuts(names, edges) == [("X:A", "X:B"), ("X:B", "C")]
+    assert dag.without_shortcuts(names, edges) == [("X:A", "X:B"), ("X:B", "C")]
     assert edges == before
 
 
 def test_the_text_holds_each_process_in_its_subworkflow_and_each_arrow():
-    assert draw_dag.mermaid(*draw_dag.process_edges(GRAPH)).splitlines() == [
+    assert dag.mermaid(*dag.process_edges(GRAPH)).splitlines() == [
         "flowchart TB", "    C[C]", "  subgraph X", "    X_A[A]", "    X_B[B]", "  end", "  X_A --> C", "  X_A --> X_B", "  X_B --> C",
     ]  # fmt: skip
 

@@ -18,8 +18,8 @@ from sklearn.linear_model import Lasso, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from command_line import BadInput
-from estimator_file import read_scaled_ridge
+from immune_aging.prediction.estimator_file import read_scaled_ridge
+from immune_aging.task.command_line import BadInput
 from inputs.statistics_inputs import fit_scaled_ridge
 
 

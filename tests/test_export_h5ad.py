@@ -12,8 +12,9 @@ from scipy import sparse
 import export_h5ad
 import plan_run
 import split_cohort
-from checkpoints import read_json, read_parquet, sha256_of, write_json, write_parquet
-from command_line import BadInput
+from immune_aging.cohort import export as cohort_export
+from immune_aging.task.checkpoints import read_json, read_parquet, sha256_of, write_json, write_parquet
+from immune_aging.task.command_line import BadInput
 from small_cohorts import small_cohort, write_cohort
 from test_bad_inputs import SMALL, prepared
 
@@ -101,7 +102,7 @@ def test_cells_that_the_cohort_filter_dropped_are_read_from_every_layout(parts, 
     cohort.raw = None
     write_cohort(cohort, tmp_path / "cohort.h5ad")
     prepared(tmp_path / "cohort.h5ad", tmp_path)  # says where the counts are now
-    monkeypatch.setattr(export_h5ad, "SPOOLED_CELLS", 4)
+    monkeypatch.setattr(cohort_export, "SPOOLED_CELLS", 4)
     back = anndata.read_h5ad(export(shards, tmp_path))
     assert (sparse.csr_matrix(cohort[back.obs_names].X) != back.X).nnz == 0
     assert not list(tmp_path.glob("spool-*"))

@@ -18,9 +18,6 @@ import pytest
 from scipy import sparse
 
 import check_cohort
-from checkpoints import read_json, read_parquet, read_tsv, sha256_of, write_json, write_parquet, write_tsv
-from cohort_file import unchanged
-from command_line import BadInput
 from engine import ROOT, trace, tree
 from fault_runs import (
     grow,
@@ -30,7 +27,18 @@ from fault_runs import (
     small_disk,
     wait_until,
 )
-from shard_file import donor_counts, read_shard, write_shard
+from immune_aging.cohort.cohort_file import unchanged
+from immune_aging.cohort.shard_file import donor_counts, read_shard, write_shard
+from immune_aging.task.checkpoints import (
+    read_json,
+    read_parquet,
+    read_tsv,
+    sha256_of,
+    write_json,
+    write_parquet,
+    write_tsv,
+)
+from immune_aging.task.command_line import BadInput
 from small_cohorts import small_cohort, write_cohort
 
 PER_CELL_TYPE = ("DIFFERENTIAL_EXPRESSION", "GSEA", "OVERREPRESENTATION", "PREDICT_AGE", "PLOT_CELL_TYPE")
@@ -180,7 +188,9 @@ WRITERS = {
 SCRIPT = """
 import sys
 sys.path.insert(0, {bin!r})
-import anndata, checkpoints, numpy, pandas, shard_file
+import anndata, numpy, pandas
+from immune_aging.cohort import shard_file
+from immune_aging.task import checkpoints
 from scipy import sparse
 path = {path!r}
 numbers = sparse.random(500, 400, density=0.5, format="csr", random_state=0)

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 import fetch_cohort
-import web
-from checkpoints import read_json
-from command_line import BadInput
+from immune_aging.task import downloads, web
+from immune_aging.task.checkpoints import read_json
+from immune_aging.task.command_line import BadInput
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -76,82 +76,82 @@ def server():
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(fetch_cohort.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(downloads.time, "sleep", lambda seconds: None)
 
 
 def test_a_url_is_downloaded_once(server, tmp_path):
-    path, digest = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
+    path, digest = downloads.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
     assert path.read_bytes() == CONTENT and digest == SHA256
-    again, _ = fetch_cohort.download(server.url(), tmp_path, sha256="", allow_http=True)
+    again, _ = downloads.download(server.url(), tmp_path, sha256="", allow_http=True)
     assert again == path and len(server.requests) == 1
 
 
 def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
     server.break_after = [300_000, 200_000]
-    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
+    path, _ = downloads.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
     assert path.read_bytes() == CONTENT
     assert server.requests == [None, "bytes=300000-", "bytes=500000-"]
 
 
 def test_a_killed_run_resumes_the_download(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch_cohort, "TRIES", 1)
+    monkeypatch.setattr(downloads, "TRIES", 1)
     server.break_after = [300_000]
     with pytest.raises(ConnectionError, match=r"run again with -resume to go on from 300,000 bytes"):
-        fetch_cohort.download(server.url(), tmp_path, sha256="", allow_http=True)
-    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256="", allow_http=True)
+        downloads.download(server.url(), tmp_path, sha256="", allow_http=True)
+    path, _ = downloads.download(server.url(), tmp_path, sha256="", allow_http=True)
     assert path.read_bytes() == CONTENT and server.requests[-1] == "bytes=300000-"
 
 
 def test_a_file_that_changed_on_the_server_is_fetched_anew(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch_cohort, "TRIES", 1)
+    monkeypatch.setattr(downloads, "TRIES", 1)
     server.break_after = [300_000]
     with pytest.raises(ConnectionError):
-        fetch_cohort.download(server.url(), tmp_path, sha256="", allow_http=True)
+        downloads.download(server.url(), tmp_path, sha256="", allow_http=True)
     server.content, server.etag = CONTENT[::-1], '"v2"'
-    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256="", allow_http=True)
+    path, _ = downloads.download(server.url(), tmp_path, sha256="", allow_http=True)
     assert path.read_bytes() == CONTENT[::-1]
 
 
 def test_server_errors_are_tried_again(server, tmp_path):
     server.fail = [500, 503]
-    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
+    path, _ = downloads.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
     assert path.read_bytes() == CONTENT
 
 
 def test_a_wrong_address_is_bad_input_and_not_tried_again(server, tmp_path):
     server.fail = [404]
     with pytest.raises(BadInput, match="the server answers 404"):
-        fetch_cohort.download(server.url(), tmp_path, sha256="", allow_http=True)
+        downloads.download(server.url(), tmp_path, sha256="", allow_http=True)
     assert len(server.requests) == 1
 
 
 def test_a_wrong_checksum_leaves_nothing_behind(server, tmp_path):
     with pytest.raises(BadInput, match=f"sha256 is {SHA256}"):
-        fetch_cohort.download(server.url(), tmp_path, sha256="0" * 64, allow_http=True)
+        downloads.download(server.url(), tmp_path, sha256="0" * 64, allow_http=True)
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
 
 def test_a_damaged_cached_file_is_fetched_again(server, tmp_path):
-    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256="", allow_http=True)
+    path, _ = downloads.download(server.url(), tmp_path, sha256="", allow_http=True)
     path.write_bytes(b"short")
-    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
+    path, _ = downloads.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
     assert path.read_bytes() == CONTENT
 
 
 def test_redirects_are_followed_but_not_to_another_scheme(server, tmp_path):
     server.redirect = server.url()
-    path, _ = fetch_cohort.download(server.url("/redirect"), tmp_path, sha256=SHA256, allow_http=True)
+    path, _ = downloads.download(server.url("/redirect"), tmp_path, sha256=SHA256, allow_http=True)
     assert path.read_bytes() == CONTENT
     server.redirect = "file:///etc/passwd"
     with pytest.raises(BadInput, match="redirects to file:///etc/passwd"):
-        fetch_cohort.download(server.url("/redirect?again"), tmp_path, sha256="", allow_http=True)
+        downloads.download(server.url("/redirect?again"), tmp_path, sha256="", allow_http=True)
 
 
 @pytest.mark.parametrize(
     "url", ["https://x/a b/../../../etc/passwd", "https://x/", "https://x/.hidden", "https://x/%2e%2e%2fz"]
 )
 def test_names_of_downloads_stay_in_their_folder(url, tmp_path):
-    name = fetch_cohort.cached_name(url)
+    name = downloads.cached_name(url)
     assert (tmp_path / name).resolve().parent == tmp_path.resolve() and not name.startswith(".")
 
 
@@ -186,12 +186,12 @@ def test_a_server_that_stops_in_the_middle_is_left_and_asked_for_the_rest(server
     """It keeps the connection open and says nothing more; nothing but the time between two bytes tells."""
     monkeypatch.setattr(web, "TIMEOUT_SECONDS", (5, 0.3))
     server.stall_after = [300_000]
-    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
+    path, _ = downloads.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
     assert path.read_bytes() == CONTENT and server.requests == [None, "bytes=300000-"]
 
 
 def test_a_slow_server_is_waited_for(server, tmp_path, monkeypatch):
     monkeypatch.setattr(web, "TIMEOUT_SECONDS", (5, 0.5))
     server.pause_seconds = 0.1
-    path, _ = fetch_cohort.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
+    path, _ = downloads.download(server.url(), tmp_path, sha256=SHA256, allow_http=True)
     assert path.read_bytes() == CONTENT and server.requests == [None]

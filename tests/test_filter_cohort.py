@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import filter_cohort
-from checkpoints import read_json, read_parquet, read_tsv, write_parquet
-from command_line import BadInput
+from immune_aging.cohort import filtering
+from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, write_parquet
+from immune_aging.task.command_line import BadInput
 
 
 def cohort(counts: dict[tuple[str, str], int], ages: dict[str, float]):
@@ -82,7 +83,7 @@ def test_the_funnel_adds_up(mixed, tmp_path):
 
 def test_ninety_five_percent_of_twenty_donors_is_nineteen():
     table = pd.DataFrame({"a": [10] * 19 + [9], "b": [10] * 18 + [9] * 2})
-    assert filter_cohort.choose_cell_types(table, min_cells=10, min_fraction=0.95).to_dict() == {"a": True, "b": False}
+    assert filtering.choose_cell_types(table, min_cells=10, min_fraction=0.95).to_dict() == {"a": True, "b": False}
 
 
 def test_no_surviving_cell_type_names_the_nearest_and_the_remedy(mixed, tmp_path):
@@ -93,7 +94,7 @@ def test_no_surviving_cell_type_names_the_nearest_and_the_remedy(mixed, tmp_path
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=60), st.integers(50, 2000))
 def test_shards_hold_whole_consecutive_donors_and_none_is_empty(sizes, cells_per_shard):
     n_cells = pd.Series(sizes, index=[f"D{i:03d}" for i in range(len(sizes))]).sample(frac=1, random_state=0)
-    shards = filter_cohort.plan_shards(n_cells, cells_per_shard=cells_per_shard)
+    shards = filtering.plan_shards(n_cells, cells_per_shard=cells_per_shard)
     assert shards.index.tolist() == sorted(n_cells.index)
     assert (np.diff(shards) >= 0).all() and sorted(set(shards)) == list(range(shards.max() + 1))
     assert n_cells.groupby(shards).sum().max() <= 2 * cells_per_shard + max(sizes)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from fuzzy_graph import connectivities, memberships
-from neighbors import distance_matrix, find_neighbors
+from immune_aging.embedding.fuzzy_graph import connectivities, memberships
+from immune_aging.embedding.neighbors import distance_matrix, find_neighbors
 from small_cohorts import clouds
 
 

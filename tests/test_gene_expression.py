@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import scanpy as sc
 
-from checkpoints import read_h5ad, read_parquet
-from gene_expression import asked, main
+from gene_expression import main
+from immune_aging.embedding.gene_expression import asked
+from immune_aging.task.checkpoints import read_h5ad, read_parquet
 from inputs.embedding_inputs import write_shards
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal, nuisance_reason
+from immune_aging.cells.gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal, nuisance_reason
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gene_set_curves import plot_running_sums, running_sum, top_sets
-from gsea import prerank, rank_symbols
+from immune_aging.figures.running_sums import plot_running_sums
+from immune_aging.statistics.preranked import prerank, rank_symbols
+from immune_aging.statistics.running_sums import running_sum, top_sets
 
 
 @pytest.fixture(scope="module")

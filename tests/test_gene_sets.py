@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from checkpoints import read_json
-from command_line import BadInput
-from fetch_gene_sets import download_library, main
-from gene_sets import by_symbol, measured_sets, parse_gmt, read_gmt, why_no_sets, write_gmt
+from fetch_gene_sets import main
 from http_stand_in import served
+from immune_aging.statistics.enrichr import download_library
+from immune_aging.statistics.gene_sets import by_symbol, measured_sets, parse_gmt, read_gmt, why_no_sets, write_gmt
+from immune_aging.task.checkpoints import read_json
+from immune_aging.task.command_line import BadInput
 
 GMT = "SET_A\thttp://a\tCD3E\tLYZ\tCD3E\n\nSET_B\t\tMS4A1,1.0\t\tCD79A,0.5\r\n"
 

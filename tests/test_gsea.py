@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from checkpoints import read_json, read_tsv, write_tsv
-from command_line import BadInput
-from gene_sets import measured_sets, write_gmt
-from gsea import COLUMNS, main, prerank, rank_symbols
+from gsea import main
+from immune_aging.statistics.gene_sets import measured_sets, write_gmt
+from immune_aging.statistics.preranked import COLUMNS, prerank, rank_symbols
+from immune_aging.task.checkpoints import read_json, read_tsv, write_tsv
+from immune_aging.task.command_line import BadInput
 from inputs.statistics_inputs import SET_SIZE, planted_sets, statistics_table
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from h5ad_stream import CohortWriter
+from immune_aging.task.h5ad_stream import CohortWriter
 
 COUNTS = sparse.random(30, 12, density=0.4, format="csr", random_state=0, dtype=np.float32)
 VAR = pd.DataFrame(

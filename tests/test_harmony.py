@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 import harmony
-from checkpoints import read_json, read_parquet, write_parquet
-from command_line import BadInput
+from immune_aging.embedding import harmony as embedding_harmony
+from immune_aging.task.checkpoints import read_json, read_parquet, write_parquet
+from immune_aging.task.command_line import BadInput
 
 
 def shifted_batches(cells=900, batches=3, seed=0):
@@ -34,7 +35,7 @@ def gap(points, labels, within):
 
 
 def test_batches_come_together_and_types_stay_apart():
-    fit = harmony.harmonize(POINTS, DONOR, max_iterations=10, seed=0, threads=1)
+    fit = embedding_harmony.harmonize(POINTS, DONOR, max_iterations=10, seed=0, threads=1)
     assert fit.embedding.shape == POINTS.shape and fit.embedding.dtype == np.float32
     assert gap(POINTS, DONOR, KIND) > 4
     assert gap(fit.embedding, DONOR, KIND) < 1
@@ -44,21 +45,21 @@ def test_batches_come_together_and_types_stay_apart():
 
 def test_values_are_harmonypys():
     expected = harmonypy.run_harmony(POINTS, pd.DataFrame({"d": DONOR}), "d", random_state=5, verbose=False).Z_corr
-    fit = harmony.harmonize(POINTS, DONOR, max_iterations=10, seed=5, threads=1)
+    fit = embedding_harmony.harmonize(POINTS, DONOR, max_iterations=10, seed=5, threads=1)
     np.testing.assert_array_equal(fit.embedding, np.asarray(expected).astype(np.float32))
 
 
 def test_as_many_cells_as_components_are_not_taken_for_their_transpose():
     points, batch = POINTS[:8], np.array(["a", "b"] * 4, dtype=object)
-    fit = harmony.harmonize(points, batch, max_iterations=3, seed=0, threads=1)
-    swapped = harmony.harmonize(points[::-1], batch[::-1], max_iterations=3, seed=0, threads=1)
+    fit = embedding_harmony.harmonize(points, batch, max_iterations=3, seed=0, threads=1)
+    swapped = embedding_harmony.harmonize(points[::-1], batch[::-1], max_iterations=3, seed=0, threads=1)
     assert fit.embedding.shape == (8, 8)
     assert np.corrcoef(fit.embedding[:, 0], points[:, 0])[0, 1] > 0.5
     assert np.corrcoef(swapped.embedding[:, 0], points[::-1, 0])[0, 1] > 0.5
 
 
 def test_too_few_iterations_are_reported_as_not_converged():
-    fit = harmony.harmonize(POINTS, DONOR, max_iterations=1, seed=0, threads=1)
+    fit = embedding_harmony.harmonize(POINTS, DONOR, max_iterations=1, seed=0, threads=1)
     assert not fit.converged and len(fit.objective) == 2
 
 
@@ -91,7 +92,7 @@ def test_cells_that_were_not_kept_are_left_aside(tmp_path):
     table, summary = run(tmp_path)
     assert list(table.columns) == ["cell_id", *(f"H{i}" for i in range(1, 9))]
     assert list(table["cell_id"]) == [f"CELL{i}" for i in range(len(POINTS))]
-    fit = harmony.harmonize(POINTS, DONOR, max_iterations=10, seed=0, threads=1)
+    fit = embedding_harmony.harmonize(POINTS, DONOR, max_iterations=10, seed=0, threads=1)
     np.testing.assert_array_equal(table.drop(columns="cell_id").to_numpy(), fit.embedding)
     assert (summary["batch_column"], summary["n_batches"], summary["converged"], summary["notes"]) == (
         "donor_id",
@@ -106,7 +107,7 @@ def test_another_batch_column_comes_from_the_donors(tmp_path):
     table, summary = run(tmp_path, batch_column="pool")
     assert summary["n_batches"] == 2
     pool = np.where(DONOR == "D0", "p", "q").astype(object)
-    fit = harmony.harmonize(POINTS, pool, max_iterations=10, seed=0, threads=1)
+    fit = embedding_harmony.harmonize(POINTS, pool, max_iterations=10, seed=0, threads=1)
     np.testing.assert_array_equal(table.drop(columns="cell_id").to_numpy(), fit.embedding)
 
 
@@ -147,6 +148,6 @@ def test_components_of_other_cells_are_refused(tmp_path):
 
 def test_arguments_stay_as_they_are():
     points, donor = POINTS.copy(), DONOR.copy()
-    harmony.harmonize(points, donor, max_iterations=3, seed=0, threads=1)
+    embedding_harmony.harmonize(points, donor, max_iterations=3, seed=0, threads=1)
     np.testing.assert_array_equal(points, POINTS)
     np.testing.assert_array_equal(donor, DONOR)

@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import kstest
 
-from checkpoints import read_json, read_tsv, write_h5ad, write_parquet
-from command_line import BadInput
-from immune_age import (
+from immune_age import main
+from immune_aging.prediction.immune_age import (
     COLUMNS,
     TESTS,
     WEIGHTS,
@@ -15,10 +14,11 @@ from immune_age import (
     acceleration_tests,
     cross_stack,
     feature_table,
-    main,
     stack,
     standardise,
 )
+from immune_aging.task.checkpoints import read_json, read_tsv, write_h5ad, write_parquet
+from immune_aging.task.command_line import BadInput
 from inputs.statistics_inputs import nested_fit, simulate_samples
 
 

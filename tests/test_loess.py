@@ -11,8 +11,8 @@ import skmisc.loess
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-import loess as loess_module
-from loess import SingularFit, Values, cell_corners, loess
+from immune_aging.embedding import loess as loess_module
+from immune_aging.embedding.loess import SingularFit, Values, cell_corners, loess
 
 
 def librarys(x, y, span):

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import merge_qc
-from checkpoints import read_json, read_parquet, read_tsv, write_json, write_parquet
-from command_line import BadInput
-from qc_rules import RULES, Thresholds
+from immune_aging.cells.qc_rules import RULES, Thresholds
+from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, write_json, write_parquet
+from immune_aging.task.command_line import BadInput
 
 
 def cells_of(rows):

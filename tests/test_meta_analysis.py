@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from meta_analysis import (
+from immune_aging.statistics.meta_analysis import (
     adjusted,
     by_expression,
     combine_cell_types,

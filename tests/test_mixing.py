@@ -7,7 +7,8 @@ from scipy.optimize import brentq
 from scipy.spatial.distance import cdist
 from scipy.special import entr
 
-from mixing import AFTER, BEFORE, lisi, measure, plot_mixing, sampled, summarize
+from immune_aging.embedding.mixing import lisi, measure, sampled, summarize
+from immune_aging.figures.mixing import AFTER, BEFORE, plot_mixing
 
 
 def groups(shift, n=150):

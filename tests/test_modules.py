@@ -100,10 +100,11 @@ def test_raw_names_never_reach_the_shell(module):
     assert not re.search(r"\$\{?meta\.(cell_type|donor)", script)
 
 
-@pytest.mark.parametrize("path", sorted(BIN.glob("*.py")), ids=lambda path: path.name)
-def test_scripts_are_executable_so_that_the_engine_hashes_them(path):
-    assert os.access(path, os.X_OK)
-    assert path.read_text().startswith("#!/usr/bin/env python3\n")
+@pytest.mark.parametrize("path", sorted(BIN.rglob("*.py")), ids=lambda path: str(path.relative_to(BIN)))
+def test_steps_and_nothing_else_can_be_executed(path):
+    is_step = path.parent == BIN
+    assert os.access(path, os.X_OK) == is_step
+    assert path.read_text().startswith("#!/usr/bin/env python3\n") == is_step
 
 
 @pytest.mark.parametrize("path", sorted(BIN.glob("*.py")), ids=lambda path: path.name)

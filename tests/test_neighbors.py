@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 import neighbors
-from checkpoints import read_json, write_parquet
-from command_line import BadInput
-from fuzzy_graph import connectivities
-from graph_file import Graph, read_graph, write_graph
+from immune_aging.embedding import neighbors as embedding_neighbors
+from immune_aging.embedding.fuzzy_graph import connectivities
+from immune_aging.embedding.graph_file import Graph, read_graph, write_graph
+from immune_aging.task.checkpoints import read_json, write_parquet
+from immune_aging.task.command_line import BadInput
 from small_cohorts import clouds
 
 POINTS = clouds()
@@ -28,7 +29,7 @@ def true_neighbors(points, k):
 
 @pytest.fixture(scope="module")
 def graph_of_points():
-    indices, distances, _ = neighbors.find_neighbors(POINTS, 15, **EXACT)
+    indices, distances, _ = embedding_neighbors.find_neighbors(POINTS, 15, **EXACT)
     return indices, distances, connectivities(indices, distances)
 
 
@@ -41,7 +42,7 @@ def test_exact_neighbours_and_distances_are_those_of_brute_force(graph_of_points
 
 
 def test_distances_are_not_computed_with_what_only_newer_processors_have(graph_of_points):
-    level = neighbors.faiss_for_every_processor().SIMDConfig.get_level_name()
+    level = embedding_neighbors.faiss_for_every_processor().SIMDConfig.get_level_name()
     assert level and not level.startswith("AVX512")
 
 
@@ -51,7 +52,7 @@ def test_a_cell_is_its_own_first_neighbour_even_among_duplicates(seed, cells, k)
     random = np.random.default_rng(seed)
     points = random.integers(0, 3, (cells, 2)).astype(np.float32)
     k = min(k, cells)
-    indices, distances, about = neighbors.find_neighbors(points, k, **EXACT)
+    indices, distances, about = embedding_neighbors.find_neighbors(points, k, **EXACT)
     _, expected_distances = true_neighbors(points, k)
     np.testing.assert_array_equal(indices[:, 0], np.arange(cells))
     np.testing.assert_allclose(distances, expected_distances, rtol=1e-6)
@@ -64,9 +65,9 @@ def test_the_approximate_search_is_as_wide_as_its_measured_recall_needs():
     truth, _ = true_neighbors(points, 20)
     widths = []
     for target in (0.5, 0.98, 0.9999):
-        indices, _, about = neighbors.find_neighbors(points, 20, exact_cells=1000, min_recall=target, seed=0)
+        indices, _, about = embedding_neighbors.find_neighbors(points, 20, exact_cells=1000, min_recall=target, seed=0)
         assert about["method"] == "lists" and about["recall"] >= target
-        actual = neighbors.recall_of(indices, truth)
+        actual = embedding_neighbors.recall_of(indices, truth)
         assert actual == pytest.approx(about["recall"], abs=0.01)
         widths.append(about["n_searched"])
     assert widths[0] < widths[2] <= about["n_lists"]
@@ -75,31 +76,33 @@ def test_the_approximate_search_is_as_wide_as_its_measured_recall_needs():
 def test_recall_counts_the_true_neighbours_found_without_the_cell_itself():
     truth = np.array([[0, 1, 2, 3], [1, 0, 2, 3]])
     found = np.array([[0, 3, 2, 9], [1, 0, 2, 3]])
-    assert neighbors.recall_of(found, truth) == 5 / 6
+    assert embedding_neighbors.recall_of(found, truth) == 5 / 6
 
 
 def test_the_width_is_the_least_that_holds_the_wanted_share_of_the_true_neighbours():
     points = clouds(cells=3000, dimensions=10)
     sample = np.arange(0, 3000, 10)
-    truth, _ = neighbors.nearest(points, sample, neighbors.exact_candidates(points, sample, 30), 20)
-    lists = neighbors.divided(points, seed=0)
+    truth, _ = embedding_neighbors.nearest(points, sample, embedding_neighbors.exact_candidates(points, sample, 30), 20)
+    lists = embedding_neighbors.divided(points, seed=0)
     assert sorted(lists.order) == list(range(3000)) and lists.starts[-1] == 3000
     of_point = np.repeat(np.arange(len(lists.centres)), np.diff(lists.starts))
     assert (cdist(points[lists.order], lists.centres).argmin(axis=1) == of_point).all()
     for target in (0.7, 0.95, 1.0):
-        width = neighbors.width_for(points, lists, truth, target)
+        width = embedding_neighbors.width_for(points, lists, truth, target)
         recalls = []
         for one in (width - 1, width):
-            found = neighbors.listed_candidates(points, lists, width=one, n=30, threads=1)[sample]
-            recalls.append(neighbors.recall_of(neighbors.nearest(points, sample, found, 20)[0], truth))
+            found = embedding_neighbors.listed_candidates(points, lists, width=one, n=30, threads=1)[sample]
+            recalls.append(
+                embedding_neighbors.recall_of(embedding_neighbors.nearest(points, sample, found, 20)[0], truth)
+            )
         assert recalls[0] < target <= recalls[1]
 
 
 def test_cells_whose_lists_are_too_short_are_searched_exactly():
     """One list searched: those of a few cells hold fewer than the neighbours asked for."""
     points = clouds(cells=600)
-    assert np.diff(neighbors.divided(points, seed=0).starts).max() < 100
-    indices, distances, about = neighbors.find_neighbors(points, 100, exact_cells=100, min_recall=0.0, seed=0)
+    assert np.diff(embedding_neighbors.divided(points, seed=0).starts).max() < 100
+    indices, distances, about = embedding_neighbors.find_neighbors(points, 100, exact_cells=100, min_recall=0.0, seed=0)
     assert about["n_searched"] == 1 and about["recall"] > 0.9999
     expected, expected_distances = true_neighbors(points, 100)
     np.testing.assert_allclose(distances, expected_distances, rtol=1e-5)
@@ -108,10 +111,10 @@ def test_cells_whose_lists_are_too_short_are_searched_exactly():
 
 def test_lists_longer_than_a_product_are_searched_in_pieces_to_the_same_neighbours(monkeypatch):
     points = clouds(cells=5000)
-    assert np.diff(neighbors.divided(points, seed=0).starts).max() > 60
-    whole = neighbors.find_neighbors(points, 15, exact_cells=100, min_recall=0.985, seed=0)
-    monkeypatch.setattr(neighbors, "PRODUCT", 60)
-    in_pieces = neighbors.find_neighbors(points, 15, exact_cells=100, min_recall=0.985, seed=0, threads=2)
+    assert np.diff(embedding_neighbors.divided(points, seed=0).starts).max() > 60
+    whole = embedding_neighbors.find_neighbors(points, 15, exact_cells=100, min_recall=0.985, seed=0)
+    monkeypatch.setattr(embedding_neighbors, "PRODUCT", 60)
+    in_pieces = embedding_neighbors.find_neighbors(points, 15, exact_cells=100, min_recall=0.985, seed=0, threads=2)
     np.testing.assert_array_equal(whole[0], in_pieces[0])
     np.testing.assert_array_equal(whole[1], in_pieces[1])
 
@@ -135,7 +138,7 @@ def run(folder, name="out", **options):
 def test_the_graph_file_holds_what_was_computed_from_the_first_components(tmp_path):
     write_embedding(tmp_path)
     graph, summary = run(tmp_path, n_neighbors=15, n_components=5)
-    indices, distances, _ = neighbors.find_neighbors(np.ascontiguousarray(POINTS[:, :5]), 15, **EXACT)
+    indices, distances, _ = embedding_neighbors.find_neighbors(np.ascontiguousarray(POINTS[:, :5]), 15, **EXACT)
     np.testing.assert_array_equal(graph.distances.indices.reshape(-1, 14), indices[:, 1:])
     np.testing.assert_array_equal(graph.distances.data.reshape(-1, 14), distances[:, 1:])
     assert list(graph.cell_ids[:2]) == ["ZELLE-ä0", "ZELLE-ä1"]
@@ -173,9 +176,9 @@ def test_a_file_that_is_no_graph_is_bad_input(tmp_path):
 def test_arguments_stay_as_they_are(tmp_path, graph_of_points):
     indices, distances, weights = graph_of_points
     points, copies = POINTS.copy(), [indices.copy(), distances.copy()]
-    neighbors.find_neighbors(points, 15, **EXACT)
+    embedding_neighbors.find_neighbors(points, 15, **EXACT)
     write_graph(
-        Graph(np.arange(len(points)).astype(str), neighbors.distance_matrix(indices, distances), weights, {}),
+        Graph(np.arange(len(points)).astype(str), embedding_neighbors.distance_matrix(indices, distances), weights, {}),
         tmp_path / "g.h5",
     )
     np.testing.assert_array_equal(points, POINTS)

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from checkpoints import read_json, read_tsv, write_tsv
-from command_line import BadInput
-from gene_sets import by_symbol, measured_sets, write_gmt
 from http_stand_in import served
+from immune_aging.statistics.gene_sets import by_symbol, measured_sets, write_gmt
+from immune_aging.statistics.overrepresentation import COLUMNS, called_genes, enrich, enrich_by_service
+from immune_aging.task.checkpoints import read_json, read_tsv, write_tsv
+from immune_aging.task.command_line import BadInput
 from inputs.statistics_inputs import SET_SIZE, planted_sets, statistics_table
-from overrepresentation import COLUMNS, called_genes, enrich, enrich_by_service, main
+from overrepresentation import main
 
 
 def run_step(folder, table, *options):

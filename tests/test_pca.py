@@ -9,11 +9,12 @@ import scanpy
 from scipy import sparse
 
 import pca
-from checkpoints import read_json, read_parquet, read_tsv
-from command_line import BadInput, limit_threads
+from immune_aging.cohort.shard_file import write_shard
+from immune_aging.embedding import components
+from immune_aging.embedding.normalization import log_normalize
+from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv
+from immune_aging.task.command_line import BadInput, limit_threads
 from inputs.embedding_inputs import embedding_cohort
-from normalize import log_normalize
-from shard_file import write_shard
 
 COUNTS, OBS, VAR = embedding_cohort()
 NORMALIZED = log_normalize(COUNTS, np.ones(COUNTS.shape[1], dtype=bool), target_sum=1e4)
@@ -22,8 +23,8 @@ NORMALIZED = log_normalize(COUNTS, np.ones(COUNTS.shape[1], dtype=bool), target_
 def components_of(matrix, n_components, seed=0):
     """Components and scores of a matrix that is one block."""
     matrix = matrix.astype(np.float64)
-    fit = pca.principal_components(pca.moments([matrix]), n_components, seed=seed)
-    return fit, pca.scores(matrix, fit)
+    fit = components.principal_components(components.moments([matrix]), n_components, seed=seed)
+    return fit, components.scores(matrix, fit)
 
 
 def write_parts(folder, bounds, matrix=NORMALIZED):
@@ -76,7 +77,7 @@ def test_the_largest_loading_is_positive_and_near_ties_are_settled_by_order():
     largest = np.abs(fit.loadings).argmax(axis=0)
     assert (fit.loadings[largest, np.arange(20)] > 0).all()
     tied = np.array([[0.1, -0.7], [-0.7, 0.1], [0.7 + 1e-12, 0.7 + 1e-12]])
-    np.testing.assert_array_equal(pca.fix_signs(tied), [-1, -1])
+    np.testing.assert_array_equal(components.fix_signs(tied), [-1, -1])
 
 
 def test_another_start_vector_gives_the_same_components():
@@ -137,16 +138,16 @@ def test_too_little_to_embed_is_bad_input(tmp_path):
 def test_shards_with_other_genes_are_refused(tmp_path):
     paths = [*write_parts(tmp_path / "a", []), *write_parts(tmp_path / "b", [], NORMALIZED[:, :200])]
     with pytest.raises(BadInput, match="its genes differ"):
-        list(pca.read_shards(paths))
+        list(components.read_shards(paths))
 
 
 def test_moments_are_those_of_the_dense_matrix_for_any_blocks_to_the_last_bit():
     dense = NORMALIZED.toarray().astype(np.float64)
     matrix = sparse.csr_matrix(dense)
-    whole = pca.moments([matrix])
+    whole = components.moments([matrix])
     np.testing.assert_allclose(whole.sums, dense.sum(axis=0), rtol=1e-12)
     np.testing.assert_allclose(np.triu(whole.products), np.triu(dense.T @ dense), rtol=1e-12, atol=1e-12)
-    parts = pca.moments([matrix[:1], matrix[1:1], matrix[1:200], matrix[200:]])
+    parts = components.moments([matrix[:1], matrix[1:1], matrix[1:200], matrix[200:]])
     assert parts.n_cells == whole.n_cells == len(dense)
     np.testing.assert_array_equal(parts.sums, whole.sums)
     np.testing.assert_array_equal(parts.products, whole.products)
@@ -155,9 +156,9 @@ def test_moments_are_those_of_the_dense_matrix_for_any_blocks_to_the_last_bit():
 def test_arguments_stay_as_they_are():
     matrix = NORMALIZED.astype(np.float64)
     before = matrix.copy()
-    found = pca.moments([matrix])
+    found = components.moments([matrix])
     products = found.products.copy()
-    pca.scores(matrix, pca.principal_components(found, 5, seed=0))
+    components.scores(matrix, components.principal_components(found, 5, seed=0))
     for part in ("data", "indices", "indptr"):
         np.testing.assert_array_equal(getattr(matrix, part), getattr(before, part))
     np.testing.assert_array_equal(found.products, products)

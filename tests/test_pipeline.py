@@ -14,9 +14,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import containers
-from checkpoints import read_h5ad, read_json, read_parquet, read_tsv
 from engine import ROOT, copy_project, executed, nextflow, parameters, results, succeed, trace, tree
-from gene_lists import nuisance_reason
+from immune_aging.cells.gene_lists import nuisance_reason
+from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet, read_tsv
 
 SMALL = {
     "dataset": "small", "cells_per_shard": 600, "n_top_genes": 400, "n_pcs": 15, "n_neighbors_components": 10, "min_donor_fraction": 0.8,
@@ -268,7 +268,7 @@ def test_a_touched_but_equal_input_is_only_read_for_its_checksum(run):
         ("gsea.py", {"GSEA", "PLOT_CELL_TYPE", *COMPARISON, *FIGURES_AND_REPORT}),
         ("plot_qc.py", {"PLOT_QC", *FIGURES_AND_REPORT}),
         ("summarize_predictions.py", {"SUMMARIZE_PREDICTIONS", *FIGURES_AND_REPORT}),
-        ("graph_file.py", {"NEIGHBORS", "UMAP", "CLUSTER", "PLOT_EMBEDDING", *FIGURES_AND_REPORT}),
+        ("immune_aging/embedding/graph_file.py", {"NEIGHBORS", "UMAP", "CLUSTER", "PLOT_EMBEDDING", *FIGURES_AND_REPORT}),
     ],
 )
 def test_an_edited_script_or_module_re_runs_what_depends_on_it_and_nothing_else(run, script, steps):
@@ -278,7 +278,7 @@ def test_an_edited_script_or_module_re_runs_what_depends_on_it_and_nothing_else(
 
 
 def test_an_edited_module_re_runs_each_step_that_shares_it(run):
-    edited(run.project / "bin/skipped.py")
+    edited(run.project / "bin/immune_aging/task/skipped.py")
     steps = {"DIFFERENTIAL_EXPRESSION", "GSEA", "OVERREPRESENTATION", "PREDICT_AGE", "COMPOSITION", *AFTER_CELL_TYPES}
     steps |= {"IMMUNE_AGE", "PLAN_RUN", *COMPARISON}
     assert run.resume() == steps

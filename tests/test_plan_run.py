@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import plan_run
+from immune_aging.plan import costs as plan_costs
+from immune_aging.plan import text
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())
@@ -20,7 +21,7 @@ LARGE = {"n_cells_kept": 1_270_000, "n_counts": 1_500_000_000, "n_samples": 6 * 
 
 def costs(plan=LARGE, stop_after="", cores=2, **changes):
     parameters = DEFAULTS | {name: {"value": value} for name, value in changes.items()}
-    return plan_run.costs(plan, parameters, stop_after=stop_after, cores=cores)
+    return plan_costs.costs(plan, parameters, stop_after=stop_after, cores=cores)
 
 
 @pytest.mark.parametrize(("cores", "minutes"), [(1, 22.2), (2, 13.2), (4, 9.7)])
@@ -74,4 +75,4 @@ def test_the_text_counts_minutes_and_cores(minutes, cores, said):
         "n_types": 2, "n_samples": 6, "n_cells_kept": 9, "n_donors_kept": 3, "n_shards": 1,
         "costs": costs() | {"minutes": minutes, "cores": cores, "free_disk_gb": 9.0},
     }  # fmt: skip
-    assert f"Time: {said} Memory" in "\n".join(plan_run.text_of(plan))
+    assert f"Time: {said} Memory" in "\n".join(text.text_of(plan))

@@ -7,24 +7,17 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from checkpoints import read_tsv
-from command_line import BadInput
+from immune_aging.figures.cell_type import draw as draw_all
+from immune_aging.figures.gene_sets import plot_gsea, plot_ora
+from immune_aging.figures.genes_by_age import plot_genes_by_age
+from immune_aging.figures.predictions import donor_means, plot_sweep, read_predictions
+from immune_aging.figures.style import DOWN, UP
+from immune_aging.figures.volcano import most_striking, plot_volcano
+from immune_aging.results import merge_trees
+from immune_aging.task.checkpoints import read_tsv
+from immune_aging.task.command_line import BadInput
 from inputs.report_inputs import SCRIPT_NAME, SLUGS, UNFITTED, write_inputs
-from plot_cell_type import (
-    DOWN,
-    UP,
-    donor_means,
-    main,
-    most_striking,
-    plot_genes_by_age,
-    plot_gsea,
-    plot_ora,
-    plot_sweep,
-    plot_volcano,
-    read_predictions,
-)
-from plot_cell_type import draw as draw_all
-from published_tree import merge_trees
+from plot_cell_type import main
 
 ALL = {"volcano", "ma", "genes", "gsea", "running_sums", "ora", "prediction", "sweep"}
 

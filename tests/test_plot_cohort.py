@@ -4,9 +4,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from checkpoints import read_json, read_tsv
+from immune_aging.figures.cohort import plot_age_and_sex, plot_cell_types, plot_cells_per_donor
+from immune_aging.task.checkpoints import read_json, read_tsv
 from inputs.report_inputs import write_inputs
-from plot_cohort import main, plot_age_and_sex, plot_cell_types, plot_cells_per_donor
+from plot_cohort import main
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,18 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from checkpoints import read_tsv
+from immune_aging.figures.comparison import (
+    by_similarity,
+    plot_effects,
+    plot_genes,
+    plot_nes,
+    plot_power,
+    striking_genes,
+)
+from immune_aging.figures.style import DOWN, UP
+from immune_aging.task.checkpoints import read_tsv
 from inputs.report_inputs import SCRIPT_NAME, write_inputs
-from plot_comparison import by_similarity, main, plot_effects, plot_genes, plot_nes, plot_power, striking_genes
-from plotting import DOWN, UP
+from plot_comparison import main
 
 
 @pytest.fixture(scope="module")

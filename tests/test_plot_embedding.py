@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from checkpoints import read_parquet, read_tsv, write_parquet
-from command_line import BadInput
+from immune_aging.embedding.map_sample import COLUMNS, N_CELLS
+from immune_aging.figures.embedding import cluster_tables, frame_of, inside, plot_categories, plot_values
+from immune_aging.task.checkpoints import read_parquet, read_tsv, write_parquet
+from immune_aging.task.command_line import BadInput
 from inputs.report_inputs import write_inputs
-from plot_embedding import cluster_tables, frame_of, inside, main, plot_categories, plot_values
-from umap_sample import COLUMNS, N_CELLS
+from plot_embedding import main
 
 AXES = ("UMAP 1", "UMAP 2")
 

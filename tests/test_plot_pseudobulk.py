@@ -3,7 +3,8 @@
 import pandas as pd
 from PIL import Image
 
-from plot_pseudobulk import main, plot_sample_sizes
+from immune_aging.figures.samples import plot_sample_sizes
+from plot_pseudobulk import main
 
 SAMPLES = pd.DataFrame(
     {

@@ -6,9 +6,17 @@ import pytest
 from PIL import Image
 from scipy.stats import gaussian_kde
 
-from checkpoints import read_parquet
+from immune_aging.figures.quality_control import (
+    bounds_text,
+    metrics_of,
+    plot_counts_and_genes,
+    plot_losses,
+    plot_violins,
+    violin,
+)
+from immune_aging.task.checkpoints import read_parquet
 from inputs.report_inputs import write_inputs
-from plot_qc import bounds_text, main, metrics_of, plot_counts_and_genes, plot_losses, plot_violins, violin
+from plot_qc import main
 
 THRESHOLDS = {
     "min_genes": 200,

@@ -9,18 +9,8 @@ from matplotlib.colors import Normalize, to_rgb
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from plotting import (
-    OKABE_ITO,
-    PALETTE,
-    colours_for,
-    crowded_place,
-    dot_radius,
-    log_ticks,
-    new_figure,
-    save_figure,
-    scatter,
-    shorten,
-)
+from immune_aging.figures.dots import crowded_place, dot_radius, scatter
+from immune_aging.figures.style import OKABE_ITO, PALETTE, colours_for, log_ticks, new_figure, save_figure, shorten
 
 # Machado, Oliveira, Fernandes (2009), severity 1, on linear RGB.
 VISION = {

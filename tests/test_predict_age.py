@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from scipy.stats import kstest
 
-from age_metrics import METRICS, corrected_for_age, metric_table, metric_values
-from age_model_file import PortableModel, apply_model, read_model
-from age_models import (
+from immune_aging.prediction.age_metrics import METRICS, corrected_for_age, metric_table, metric_values
+from immune_aging.prediction.age_model_file import PortableModel, apply_model, read_model
+from immune_aging.prediction.age_models import (
     CALIBRATED,
     MODELS,
     NESTED_ALPHAS,
@@ -23,13 +23,14 @@ from age_models import (
     ridge_left_out,
     sex_indicators,
 )
-from cell_type_samples import CellTypeSamples
-from checkpoints import read_json, read_parquet, read_tsv, write_h5ad, write_tsv
-from command_line import BadInput
+from immune_aging.prediction.summary import COLUMNS, summarize
+from immune_aging.prediction.training import APPLIED, COEFFICIENTS, PREDICTIONS, cells_by_donor, usable_donors
+from immune_aging.samples.cell_type_samples import CellTypeSamples
+from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, write_h5ad, write_tsv
+from immune_aging.task.command_line import BadInput
+from immune_aging.task.skipped import CannotFit
 from inputs.statistics_inputs import CELL_TYPE, prediction_summary, sample_list, simulate_samples
-from predict_age import APPLIED, COEFFICIENTS, PREDICTIONS, cells_by_donor, main, usable_donors
-from skipped import CannotFit
-from summarize_predictions import COLUMNS, summarize
+from predict_age import main
 from summarize_predictions import main as summarize_main
 
 

@@ -11,9 +11,10 @@ from scipy import sparse
 
 import merge_pseudobulk
 import pseudobulk
-import pseudobulk_table
-from checkpoints import read_h5ad, read_tsv, write_h5ad, write_parquet, write_tsv
-from command_line import BadInput
+from immune_aging.samples import pseudobulk_table
+from immune_aging.samples import sums as samples_sums
+from immune_aging.task.checkpoints import read_h5ad, read_tsv, write_h5ad, write_parquet, write_tsv
+from immune_aging.task.command_line import BadInput
 from small_cohorts import small_cohort
 from test_qc_cells import shard_of
 
@@ -24,7 +25,7 @@ def test_sums_equal_adding_up_cell_by_cell(seed, n_cells, n_groups):
     rng = np.random.default_rng(seed)
     counts = rng.poisson(0.7, size=(n_cells, 6)).astype(np.uint16)
     donors, types = rng.integers(0, n_groups, n_cells).astype(str), rng.integers(0, 2, n_cells).astype(str)
-    samples, sums = pseudobulk.sum_by_sample(sparse.csr_matrix(counts), donors, types)
+    samples, sums = samples_sums.sum_by_sample(sparse.csr_matrix(counts), donors, types)
     assert sums.dtype == np.int64
     for row, total in zip(samples.itertuples(), sums.toarray(), strict=True):
         mask = (donors == row.donor_id) & (types == row.cell_type)
@@ -34,7 +35,7 @@ def test_sums_equal_adding_up_cell_by_cell(seed, n_cells, n_groups):
 
 def test_sums_equal_scanpys_aggregate():
     shard = shard_of(small_cohort())
-    samples, sums = pseudobulk.sum_by_sample(
+    samples, sums = samples_sums.sum_by_sample(
         shard.X, shard.obs["donor_id"].astype(str).to_numpy(), shard.obs["cell_type"].astype(str).to_numpy()
     )
     reference = scanpy.get.aggregate(
@@ -49,7 +50,7 @@ def test_sums_equal_scanpys_aggregate():
 
 def test_sums_beyond_16_and_32_bits_do_not_wrap():
     counts = sparse.csr_matrix(np.full((3, 1), np.iinfo(np.uint32).max, dtype=np.uint32))
-    _, sums = pseudobulk.sum_by_sample(counts, np.array(["d"] * 3), np.array(["t"] * 3))
+    _, sums = samples_sums.sum_by_sample(counts, np.array(["d"] * 3), np.array(["t"] * 3))
     assert sums[0, 0] == 3 * (2**32 - 1)
 
 

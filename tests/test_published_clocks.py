@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from checkpoints import read_json, read_tsv, write_h5ad, write_parquet
-from command_line import BadInput
 from conftest import ROOT
+from immune_aging.prediction.clock_files import Clock, read_clocks, weight_matrix
+from immune_aging.prediction.clocks import AGES, METRICS, predict_donors
+from immune_aging.task.checkpoints import read_json, read_tsv, write_h5ad, write_parquet
+from immune_aging.task.command_line import BadInput
 from inputs.statistics_inputs import CD4_T_CELL, clock_cells, fit_scaled_ridge, write_clocks, write_grn_wheel
-from published_clocks import AGES, METRICS, Clock, main, predict_donors, read_clocks, weight_matrix
+from published_clocks import main
 
 
 def run_step(folder, shards, *options, clocks=None, name="out"):

@@ -10,9 +10,11 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 import qc_cells
-from checkpoints import read_json, read_parquet, write_h5ad
-from command_line import limit_threads
-from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal
+from immune_aging.cells import doublet_calls
+from immune_aging.cells import metrics as cells_metrics
+from immune_aging.cells.gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal
+from immune_aging.task.checkpoints import read_json, read_parquet, write_h5ad
+from immune_aging.task.command_line import limit_threads
 from small_cohorts import SYMBOLS, small_cohort
 
 
@@ -45,7 +47,7 @@ def run(shard, folder, *options):
 
 def test_metrics_equal_scanpys(shard):
     symbols = shard.var["symbol"].to_numpy()
-    metrics = qc_cells.qc_metrics(shard.X, qc_cells.gene_classes(symbols))
+    metrics = cells_metrics.qc_metrics(shard.X, cells_metrics.gene_classes(symbols))
     reference = anndata.AnnData(X=shard.X.astype(np.float64), var=pd.DataFrame(index=shard.var_names))
     reference.var["mito"], reference.var["ribo"], reference.var["hb"] = (
         is_mitochondrial(symbols), is_ribosomal(symbols), is_hemoglobin(symbols),
@@ -59,15 +61,15 @@ def test_metrics_equal_scanpys(shard):
 
 def test_look_alikes_do_not_count_as_mitochondrial_hemoglobin_or_ribosomal():
     counts = sparse.csr_matrix(np.eye(len(SYMBOLS), dtype=np.uint16))
-    metrics = qc_cells.qc_metrics(counts, qc_cells.gene_classes(np.array(SYMBOLS, dtype=object)))
+    metrics = cells_metrics.qc_metrics(counts, cells_metrics.gene_classes(np.array(SYMBOLS, dtype=object)))
     share = dict(zip(SYMBOLS, metrics[["pct_mito", "pct_hb", "pct_ribo"]].to_numpy().tolist(), strict=True))
     assert share["MT-ND1"] == [100, 0, 0] and share["HBB"] == [0, 100, 0] and share["RPS6"] == [0, 0, 100]
     assert share["HBEGF"] == share["RPS6KA1"] == [0, 0, 0]
 
 
 def test_an_empty_cell_has_shares_of_zero():
-    classes = qc_cells.gene_classes(np.array(["MT-ND1", "HBB"], dtype=object))
-    metrics = qc_cells.qc_metrics(sparse.csr_matrix((1, 2), dtype=np.uint16), classes)
+    classes = cells_metrics.gene_classes(np.array(["MT-ND1", "HBB"], dtype=object))
+    metrics = cells_metrics.qc_metrics(sparse.csr_matrix((1, 2), dtype=np.uint16), classes)
     assert metrics.iloc[0].tolist() == [0, 0, 0, 0, 0]
 
 
@@ -80,7 +82,7 @@ def test_thresholds_are_inclusive_and_every_broken_rule_is_named():
             "pct_hb": [5, 5.1, 0, np.nan],
         }
     )
-    reasons = qc_cells.reasons_of(qc_cells.broken_rules(metrics, qc_cells.Thresholds()))
+    reasons = doublet_calls.reasons_of(doublet_calls.broken_rules(metrics, doublet_calls.Thresholds()))
     assert reasons.tolist() == [
         "", "too few genes; too few counts; high mitochondrial share; high hemoglobin share", "", "too many genes; too many counts",
     ]  # fmt: skip
@@ -141,5 +143,5 @@ def test_kept_is_exactly_no_reason(shard, tmp_path):
     ],
 )
 def test_implausible_thresholds_are_replaced_by_the_stated_rule(found, how, calls):
-    called, by = qc_cells.call_doublets(np.arange(100) / 100, found, expected_rate=0.06)
+    called, by = doublet_calls.call_doublets(np.arange(100) / 100, found, expected_rate=0.06)
     assert (by, called.sum()) == (how, calls) and called[-1]

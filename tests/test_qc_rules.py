@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import median_abs_deviation
 
-from qc_rules import (
+from immune_aging.cells.qc_rules import (  # fmt: skip
     BOUNDS,
     MIN_CELLS_FOR_MAD,
     RULES,
@@ -15,7 +15,7 @@ from qc_rules import (
     mad_thresholds,
     reasons_of,
     thresholds_by_group,
-)  # fmt: skip
+)
 
 
 def cells(n, *, counts=3000.0, mito=4.0, seed=0):

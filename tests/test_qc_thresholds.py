@@ -6,9 +6,11 @@ import pytest
 
 import qc_cells
 import qc_thresholds
-from checkpoints import read_json, read_parquet, read_tsv, write_h5ad, write_parquet, write_tsv
-from command_line import BadInput
-from qc_rules import Thresholds, mad_thresholds
+from immune_aging.cells import metrics as cells_metrics
+from immune_aging.cells import thresholds
+from immune_aging.cells.qc_rules import Thresholds, mad_thresholds
+from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, write_h5ad, write_parquet, write_tsv
+from immune_aging.task.command_line import BadInput
 from small_cohorts import small_cohort
 from test_qc_cells import shard_of
 
@@ -70,7 +72,7 @@ def test_a_pool_that_lies_in_two_shards_has_one_threshold(shard, tmp_path):
 def test_thresholds_of_a_group_are_those_of_its_cells(shard, tmp_path):
     table = run([shard], tmp_path, "--mad-cutoff", "2.5").set_index("donor_id")
     own = shard[shard.obs["donor_id"] == "D03"]
-    metrics = qc_cells.qc_metrics(own.X, qc_cells.gene_classes(own.var["symbol"].to_numpy(dtype=object)))
+    metrics = cells_metrics.qc_metrics(own.X, cells_metrics.gene_classes(own.var["symbol"].to_numpy(dtype=object)))
     fixed = Thresholds(min_genes=1, min_counts=1, max_pct_mito=90)
     expected = vars(mad_thresholds(metrics, fixed, cutoff=2.5))
     assert table.loc["D03", list(expected)].astype(float).to_dict() == pytest.approx(expected, rel=1e-5)
@@ -130,7 +132,7 @@ def test_a_donors_doublets_are_those_of_its_rate_alone(shard, tmp_path):
 )
 def test_doublet_rates_follow_the_column_then_the_cells_then_the_fixed_rate(options, rates, rules):
     donors = pd.DataFrame({"donor_id": list("abc"), "n_cells": [1000, 20, 2400], "rate": [0.1, None, None]})
-    found = qc_thresholds.doublet_rates(donors, **({"fixed": 0.06, "per_1000_cells": None, "column": None} | options))
+    found = thresholds.doublet_rates(donors, **({"fixed": 0.06, "per_1000_cells": None, "column": None} | options))
     assert found["expected_doublet_rate"].tolist() == pytest.approx(rates)
     assert found["doublet_rate_rule"].tolist() == rules
 
@@ -143,7 +145,7 @@ def test_the_doublets_that_stay_in_a_pool_follow_the_donors_own_cells():
     pairs = rng.choice(owners, (200_000, 2))
     of_one = pairs[:, 0] == pairs[:, 1]
     donors = pd.DataFrame({"donor_id": list("abc"), "n_cells": n_cells})
-    rates = qc_thresholds.doublet_rates(donors, fixed=0.06, per_1000_cells=0.008, column=None)["expected_doublet_rate"]
+    rates = thresholds.doublet_rates(donors, fixed=0.06, per_1000_cells=0.008, column=None)["expected_doublet_rate"]
     pool_rate = 0.008 * n_cells.sum() / 1000
     for donor in range(3):
         left = (pairs[of_one][:, 0] == donor).mean() * of_one.mean() * pool_rate / (n_cells[donor] / n_cells.sum())
@@ -154,7 +156,7 @@ def test_the_doublets_that_stay_in_a_pool_follow_the_donors_own_cells():
 def test_a_rate_that_is_no_share_is_refused(value, shown):
     donors = pd.DataFrame({"donor_id": ["a"], "n_cells": [1], "rate": [value]})
     with pytest.raises(BadInput, match=f"doublet_rate_column rate: donor 'a' {shown}; give a share"):
-        qc_thresholds.doublet_rates(donors, fixed=0.06, per_1000_cells=None, column="rate")
+        thresholds.doublet_rates(donors, fixed=0.06, per_1000_cells=None, column="rate")
 
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(shard, tmp_path):

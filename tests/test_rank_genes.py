@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import rank_genes
-import seurat_v3
-from checkpoints import read_json, read_parquet, write_parquet
-from command_line import BadInput
+from immune_aging.embedding import seurat_v3
+from immune_aging.task.checkpoints import read_json, read_parquet, write_parquet
+from immune_aging.task.command_line import BadInput
 from inputs.embedding_inputs import embedding_cohort, write_shard, write_shards
 
 

@@ -12,18 +12,27 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import report_immune_age
-from checkpoints import read_json, read_parquet, read_tsv, write_json, write_tsv
-from command_line import BadInput
 from conftest import ROOT
+from immune_aging.figures.style import new_figure, save_figure
+from immune_aging.report import immune_age
+from immune_aging.report.comparison import comparison_part, composition_part
+from immune_aging.report.content import (
+    best_prediction,
+    changed,
+    failed_steps,
+    number,
+    top_sets,
+    unknown_genes,
+    version_rows,
+)
+from immune_aging.report.funnel import breaks, funnel
+from immune_aging.report.methods import methods, shown
+from immune_aging.report.pictures import embed, in_folder
+from immune_aging.results import merge_trees, table_of
+from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, write_json, write_tsv
+from immune_aging.task.command_line import BadInput
 from inputs.report_inputs import SCRIPT_NAME, SLUGS, UNFITTED, write_inputs
-from plotting import new_figure, save_figure
-from published_tree import merge_trees, table_of
-from report import best_prediction, changed, failed_steps, main, number, top_sets, unknown_genes, version_rows
-from report_comparison import comparison_part, composition_part
-from report_figures import embed, in_folder
-from report_funnel import breaks, funnel
-from report_methods import methods, shown
+from report import main
 
 TEMPLATE = ROOT / "assets/report"
 
@@ -592,11 +601,11 @@ def test_the_immune_age_lists_the_largest_weights_that_are_any(tmp_path):
     write_immune_age(tmp_path)
     weights = pd.DataFrame({"id": "b_cell", "model": "ridge", "weight": [*np.linspace(0.2, 0.01, 14), 0.0], "mae": 5.5})
     write_tsv(weights, tmp_path / "immune_age_weights.tsv")
-    said = report_immune_age.immune_age({f"immune_age/{path.name}": path for path in tmp_path.iterdir()})
+    said = immune_age.immune_age({f"immune_age/{path.name}": path for path in tmp_path.iterdir()})
     assert said["metrics"]["mae"] == {"value": 4.5, "low": 4.0, "high": 5.0}
     assert [row["weight"] for row in said["weights"]] == pytest.approx(np.linspace(0.2, 0.01, 14)[:12], abs=1e-6)
     assert [row["column"] for row in said["tests"]] == ["sex", SCRIPT_NAME]
-    assert report_immune_age.immune_age({}) == {"reason": ""}
+    assert immune_age.immune_age({}) == {"reason": ""}
 
 
 def test_the_command_holds_every_changed_parameter_quoted_for_a_shell(inputs, tmp_path):

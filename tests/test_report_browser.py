@@ -12,9 +12,9 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-from checkpoints import read_tsv, write_tsv
+from immune_aging.figures.style import colours_for, shorten
+from immune_aging.task.checkpoints import read_tsv, write_tsv
 from inputs.report_inputs import GENES, KEPT, SCRIPT_NAME, SLUGS, write_inputs
-from plotting import colours_for, shorten
 from test_report import add_figure, trees_of, write
 
 WIDTHS = (1280, 390)

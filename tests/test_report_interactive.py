@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from checkpoints import write_json, write_tsv
-from inputs.report_inputs import GENES, KEPT
-from plotting import PALETTE, colours_for
-from report_interactive import (
+from immune_aging.embedding.map_sample import FEWEST, N_CELLS
+from immune_aging.figures.style import PALETTE, colours_for
+from immune_aging.report.interactive import (
     COLUMNS,
     LONGEST,
     MAP_VALUES,
@@ -24,8 +23,9 @@ from report_interactive import (
     rounded,
     thinned,
 )
+from immune_aging.task.checkpoints import write_json, write_tsv
+from inputs.report_inputs import GENES, KEPT
 from test_report import inputs, trees_of, write  # noqa: F401  (inputs: a fixture)
-from umap_sample import FEWEST, N_CELLS
 
 
 def unpacked(text):

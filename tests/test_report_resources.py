@@ -2,8 +2,8 @@
 
 import pytest
 
-from command_line import BadInput
-from report_resources import resource_rows
+from immune_aging.report.resources import resource_rows
+from immune_aging.task.command_line import BadInput
 
 HEADER = "process\ttag\tcpus\tasked_bytes\tpeak_kib\tmilliseconds\tcpu_percent\n"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import sensitivity
-from checkpoints import write_tsv
-from report_qc import qc_content
-from report_sensitivity import sensitivity_content
+from immune_aging.report.quality_control import qc_content
+from immune_aging.report.sensitivity import sensitivity_content
+from immune_aging.statistics import sensitivity
+from immune_aging.task.checkpoints import write_tsv
 
 ROWS = [
     ("base", "a", "done", "", 100, 100, 100, 1.0, 1.0, 1.0), ("base", "b", "done", "", 20, 20, 20, 1.0, 1.0, 1.0),

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import check_cohort
-import fetch_gene_sets
-from checkpoints import read_h5ad, read_json, read_parquet, read_tsv, write_tsv
-from cohort_file import open_cohort
-from command_line import BadInput
 from engine import ROOT, nextflow
 from fault_runs import CELL_TYPES, DONORS
-from hostile_names import clean_genes, clean_labels, visible, visible_names
+from immune_aging.cohort import examination
+from immune_aging.cohort.cohort_file import open_cohort
+from immune_aging.cohort.hostile_names import clean_genes, clean_labels, visible, visible_names
+from immune_aging.statistics import enrichr
+from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet, read_tsv, write_tsv
+from immune_aging.task.command_line import BadInput
+from immune_aging.task.web import open_url
 from small_cohorts import small_cohort, write_cohort
-from web import open_url
 
 # --- names, in the results of the undisturbed run ------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ def test_old_files_whose_columns_refer_to_their_own_categories_are_read(tmp_path
         obs["sex"].attrs["categories"] = obs["__categories/sex"].ref
         obs.attrs["encoding-version"] = "0.1.0"
     with open_cohort(path) as file:
-        assert set(check_cohort.read_table(file, "obs")["sex"]) == {"female", "male"}
+        assert set(examination.read_table(file, "obs")["sex"]) == {"female", "male"}
     with h5py.File(path, "a") as file:
         file["obs/sex"].attrs["categories"] = file["var"].ref
     with pytest.raises(BadInput, match="holds object references"):
@@ -214,7 +214,7 @@ def test_a_file_that_contains_itself_is_read_once(tmp_path):
 def test_no_script_can_load_a_pickle():
     """No call in bin/ reads pickled data, nor turns numpy's protection off."""
     forbidden = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
-    for path in sorted((ROOT / "bin").glob("*.py")):
+    for path in sorted((ROOT / "bin").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
@@ -240,7 +240,7 @@ def test_only_https_is_downloaded_unless_asked_for():
     with pytest.raises(BadInput, match="only https:// is protected"):
         open_url("ftp://example.org/x", named="--input", allow_http=True)
     with pytest.raises(BadInput, match="only https:// is protected"):
-        fetch_gene_sets.download_library("H", url="http://example.org")
+        enrichr.download_library("H", url="http://example.org")
 
 
 def test_a_run_sends_nothing_and_needs_no_network(reference):

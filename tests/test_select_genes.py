@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import select_genes
-import seurat_v3
-from checkpoints import read_json, read_tsv, write_json, write_parquet
-from command_line import BadInput
+from immune_aging.embedding import seurat_v3, variable_genes
+from immune_aging.task.checkpoints import read_json, read_tsv, write_json, write_parquet
+from immune_aging.task.command_line import BadInput
 from inputs.embedding_inputs import NUISANCE, embedding_cohort
 from test_rank_genes import rank_donors
 
@@ -150,7 +150,7 @@ def test_arguments_stay_as_they_are():
     genes = VAR.assign(n_counts=1)
     ranked = seurat_v3.merge_donors(list(RANKINGS.values()), n_top_genes=50)
     copies = genes.copy(), ranked.copy()
-    select_genes.select(genes, ranked)
-    select_genes.notes_on(genes, n_top_genes=50)
+    variable_genes.select(genes, ranked)
+    variable_genes.notes_on(genes, n_top_genes=50)
     pd.testing.assert_frame_equal(genes, copies[0])
     pd.testing.assert_frame_equal(ranked, copies[1])

@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 import sensitivity
-from checkpoints import read_parquet, read_tsv
-from command_line import BadInput
+from immune_aging.figures import sensitivity as figures_sensitivity
+from immune_aging.statistics import sensitivity as statistics_sensitivity
+from immune_aging.task.checkpoints import read_parquet, read_tsv
+from immune_aging.task.command_line import BadInput
 from inputs.sensitivity_inputs import genes_of, write_inputs
 
 
@@ -35,7 +37,7 @@ def test_calls_overlaps_signs_and_effects_are_compared_gene_by_gene():
         [("a", 1.0, 0.01, True), ("b", -1.0, 0.01, True), ("c", 0.5, 0.9, False), ("d", 0.2, np.nan, False)]
     )
     other = genes_of([("a", 0.8, 0.01, True), ("b", 0.1, 0.30, False), ("c", 0.6, 0.01, True), ("e", 9.0, 0.01, True)])
-    found = sensitivity.compare(other, base)
+    found = statistics_sensitivity.compare(other, base)
     assert (found["n_tested"], found["n_called"], found["n_called_base"], found["n_shared"]) == (4, 3, 2, 1)
     assert found["jaccard"] == 1 / 4 and found["jaccard_robust"] == 1 / 4
     assert found["sign_agreement"] == pytest.approx(2 / 3), "of a, b and c; e was not tested in the run"
@@ -44,13 +46,13 @@ def test_calls_overlaps_signs_and_effects_are_compared_gene_by_gene():
 
 def test_the_run_agrees_with_itself():
     base = genes_of([("a", 1.0, 0.01, True), ("b", -1.0, 0.2, False), ("c", 0.5, 0.9, False)])
-    found = sensitivity.compare(base, base)
+    found = statistics_sensitivity.compare(base, base)
     assert [found[name] for name in ("jaccard", "sign_agreement", "correlation")] == pytest.approx([1, 1, 1])
 
 
 def test_where_nothing_is_called_there_is_no_overlap_to_speak_of():
     quiet = genes_of([("a", 1.0, 0.5, False), ("b", -1.0, 0.2, False)])
-    found = sensitivity.compare(quiet, quiet)
+    found = statistics_sensitivity.compare(quiet, quiet)
     assert found["n_called"] == 0 and np.isnan([found["jaccard"], found["sign_agreement"], found["correlation"]]).all()
 
 
@@ -87,7 +89,7 @@ def test_the_order_of_the_tables_does_not_matter(inputs, tmp_path):
 
 def test_the_figure_shows_the_numbers_of_the_table(inputs, tmp_path):
     table = run(inputs, tmp_path / "out").reset_index()
-    axes = sensitivity.plot_sensitivity(table).axes
+    axes = figures_sensitivity.plot_sensitivity(table).axes
     shown = [[text.get_text() for text in ax.texts] for ax in axes]
     assert shown[0] == [f"{n:,.0f}" if n == n else "–" for n in table["n_called"]]
     assert shown[1] == [f"{n:.2f}" if n == n else "–" for n in table["jaccard"]]
@@ -115,4 +117,4 @@ def test_labels_that_do_not_fit_the_tables_are_refused(inputs, tmp_path):
 
 def test_base_sizes_count_used_samples():
     samples = pd.DataFrame({"cell_type": ["B", "B", "T"], "n_cells": [20, 30, 5], "kept": [True, True, False]})
-    assert sensitivity.base_sizes(samples) == {"B": {"n_samples": 2, "n_cells": 50}}
+    assert statistics_sensitivity.base_sizes(samples) == {"B": {"n_samples": 2, "n_cells": 50}}

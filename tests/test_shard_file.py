@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from checkpoints import read_h5ad, write_parquet
-from command_line import BadInput
-from shard_file import donor_counts, read_kept, read_shard, write_shard
+from immune_aging.cohort.shard_file import donor_counts, read_kept, read_shard, write_shard
+from immune_aging.task.checkpoints import read_h5ad, write_parquet
+from immune_aging.task.command_line import BadInput
 
 COUNTS = sparse.random(30, 12, density=0.3, random_state=0, format="csr")
 COUNTS = sparse.csr_matrix((np.arange(1, COUNTS.nnz + 1, dtype=np.uint16), COUNTS.indices, COUNTS.indptr), COUNTS.shape)

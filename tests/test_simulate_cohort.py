@@ -12,12 +12,13 @@ import pytest
 from scipy import sparse
 
 import simulate_cohort
-import simulation_genes
-from checkpoints import read_tsv
-from command_line import BadInput
 from conftest import ROOT
-from gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal, nuisance_reason
-from simulation_model import PRESETS, Settings, build_model, choose_genes, draw_donors, read_gene_sets
+from immune_aging.cells.gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal, nuisance_reason
+from immune_aging.simulation import cohort as simulation_cohort
+from immune_aging.simulation import genes as simulation_genes
+from immune_aging.simulation.model import PRESETS, Settings, build_model, choose_genes, draw_donors, read_gene_sets
+from immune_aging.task.checkpoints import read_tsv
+from immune_aging.task.command_line import BadInput
 
 GENE_SETS = ROOT / "assets" / "gene_sets" / "h.all.v7.5.1.symbols.gmt"
 
@@ -342,8 +343,8 @@ def test_a_donor_is_the_same_whatever_is_drawn_around_it() -> None:
     donors = draw_donors(settings, seed=3)
     before = donors.copy()
     pool = int(donors.loc[5, "pool"])
-    alone, _ = simulate_cohort.simulate_donor(model, donors.iloc[5], 5)
-    within, truth = simulate_cohort.simulate_pool(model, donors, pool)
+    alone, _ = simulation_cohort.simulate_donor(model, donors.iloc[5], 5)
+    within, truth = simulation_cohort.simulate_pool(model, donors, pool)
     rows = np.flatnonzero(truth["donor"] == 5)
     assert sorted(map(tuple, alone.toarray())) == sorted(map(tuple, within[rows].toarray()))
     pd.testing.assert_frame_equal(donors, before)

@@ -6,11 +6,11 @@ import pytest
 from scipy import sparse
 
 import check_cohort
-import cohort_file
 import filter_cohort
 import split_cohort
-from checkpoints import read_h5ad, read_json, read_parquet
-from command_line import BadInput
+from immune_aging.cohort import cohort_file
+from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet
+from immune_aging.task.command_line import BadInput
 from small_cohorts import small_cohort, write_cohort
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from cohort_file import Counts
-from spool import Spool, spool_counts
+from immune_aging.cohort.cohort_file import Counts
+from immune_aging.cohort.spool import Spool, spool_counts
 
 
 @given(st.lists(st.permutations(range(12)), min_size=1, max_size=4), st.integers(1, 40))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from checkpoints import write_parquet, write_tsv
+from immune_aging.task.checkpoints import write_parquet, write_tsv
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))

@@ -19,10 +19,11 @@ from scipy import stats
 from scipy.spatial import KDTree
 
 import umap_layout
-from checkpoints import read_parquet, write_parquet
-from fuzzy_graph import connectivities
-from graph_file import Graph, write_graph
-from neighbors import distance_matrix, find_neighbors
+from immune_aging.embedding import layout as embedding_layout
+from immune_aging.embedding.fuzzy_graph import connectivities
+from immune_aging.embedding.graph_file import Graph, write_graph
+from immune_aging.embedding.neighbors import distance_matrix, find_neighbors
+from immune_aging.task.checkpoints import read_parquet, write_parquet
 
 SCRIPT = Path(umap_layout.__file__)
 
@@ -54,9 +55,9 @@ def umap_learns_epoch():
 
 def test_epochs_are_umap_learns_edge_by_edge():
     """Schedule to the bit; positions to the error of the tabulated forces (small steps: no chaos)."""
-    head, tail, period = umap_layout.sampled_edges(GRAPH, 200)
-    a, b = umap_layout.curve_parameters(0.5)
-    start = umap_layout.starting_positions(POINTS, seed=0)
+    head, tail, period = embedding_layout.sampled_edges(GRAPH, 200)
+    a, b = embedding_layout.curve_parameters(0.5)
+    start = embedding_layout.starting_positions(POINTS, seed=0)
 
     def state():
         return start.copy(), period.copy(), period / 5
@@ -64,7 +65,7 @@ def test_epochs_are_umap_learns_edge_by_edge():
     positions, next_sample, next_negative = state()
     theirs, their_sample, their_negative = state()
     rate = np.float32(1e-4)
-    attraction, repulsion = umap_layout.force_tables(a, b)
+    attraction, repulsion = embedding_layout.force_tables(a, b)
     single_epoch, nothing = umap_learns_epoch(), np.zeros(1, dtype=np.float32)
     n_random, most = 0, 0
     for epoch in range(20):
@@ -72,11 +73,11 @@ def test_epochs_are_umap_learns_edge_by_edge():
         n_negative = ((epoch - their_negative) / (period / 5))[due].astype(int)
         first_draw = np.uint64(1 << 63) + np.uint64(16 * len(head) * epoch)
         cells = [
-            int(umap_layout._random_cell(first_draw + np.uint64(16 * edge + i), len(POINTS)))
+            int(embedding_layout._random_cell(first_draw + np.uint64(16 * edge + i), len(POINTS)))
             for edge, n in zip(due, n_negative, strict=True)
             for i in range(n)
         ]
-        umap_layout._serial_epoch_inplace(
+        embedding_layout._serial_epoch_inplace(
             positions, head, tail, period, next_sample, next_negative, first_draw, attraction * rate, repulsion * rate,
             np.float32(4) * rate, epoch,
         )  # fmt: skip
@@ -88,7 +89,7 @@ def test_epochs_are_umap_learns_edge_by_edge():
         )  # fmt: skip
         assert listed[0] == len(cells)
         n_random, most = n_random + len(cells), max(most, n_negative.max(initial=0))
-    assert n_random > 10_000 and most < umap_layout.DRAWS_OF_EDGE
+    assert n_random > 10_000 and most < embedding_layout.DRAWS_OF_EDGE
     np.testing.assert_allclose(next_sample, their_sample, rtol=1e-12)
     np.testing.assert_allclose(next_negative, their_negative, rtol=1e-12)
     moved = np.abs(theirs - start).max()
@@ -101,7 +102,7 @@ def test_random_cells_are_uniform_and_independent_of_the_one_before(stride):
     """Draws of one edge follow each other; the first ones of edges that follow each other are 16 apart."""
     n_draws, n_cells = 200_000, 21
     draws = np.uint64(0xFFFF_FFFF_FFF0_0000) + np.uint64(stride) * np.arange(n_draws, dtype=np.uint64)  # wraps
-    cells = np.array([umap_layout._random_cell(draw, n_cells) for draw in draws]).astype(int)
+    cells = np.array([embedding_layout._random_cell(draw, n_cells) for draw in draws]).astype(int)
     assert cells.min() == 0 and cells.max() == n_cells - 1
     assert stats.chisquare(np.bincount(cells)).pvalue > 1e-3
     for lag in (1, 2, 5):
@@ -116,23 +117,23 @@ def test_random_cells_are_splitmix64s():
     seed_over_golden = 1234567 * pow(0x9E3779B97F4A7C15, -1, 1 << 64)
     for i, output in enumerate(published, start=1):
         draw = np.uint64((seed_over_golden + i) % (1 << 64))
-        assert int(umap_layout._random_cell(draw, scale)) == output >> 33
+        assert int(embedding_layout._random_cell(draw, scale)) == output >> 33
 
 
 def test_a_start_that_is_not_finite_is_refused():
-    start = umap_layout.starting_positions(POINTS, seed=0)
+    start = embedding_layout.starting_positions(POINTS, seed=0)
     start[7, 1] = -np.nan
     with pytest.raises(ValueError, match="not finite"):
-        umap_layout.layout(GRAPH, start, n_epochs=20, min_dist=0.5, seed=0)
+        embedding_layout.layout(GRAPH, start, n_epochs=20, min_dist=0.5, seed=0)
 
 
 def test_curve_and_sampled_edges_are_umap_learns():
     for min_dist in (0.0, 0.1, 0.5, 1.0):
         np.testing.assert_allclose(
-            umap_layout.curve_parameters(min_dist), umap.umap_.find_ab_params(1.0, min_dist), rtol=1e-9
+            embedding_layout.curve_parameters(min_dist), umap.umap_.find_ab_params(1.0, min_dist), rtol=1e-9
         )
     for n_epochs in (50, 51, 52, 53):  # numbers of edges that are no multiple of the streams, too
-        head, tail, period = umap_layout.sampled_edges(GRAPH, n_epochs)
+        head, tail, period = embedding_layout.sampled_edges(GRAPH, n_epochs)
         theirs = GRAPH.tocoo()
         strong = theirs.data >= theirs.data.max() / n_epochs
         assert 0 < strong.sum() < GRAPH.nnz
@@ -144,14 +145,14 @@ def test_curve_and_sampled_edges_are_umap_learns():
 
 
 def test_edges_that_follow_each_other_begin_at_different_cells():
-    head, _, _ = umap_layout.sampled_edges(GRAPH, 200)
+    head, _, _ = embedding_layout.sampled_edges(GRAPH, 200)
     assert (np.diff(head) != 0).all()
 
 
 def test_tabulated_forces_are_within_the_error_of_linear_interpolation():
-    a, b = umap_layout.curve_parameters(0.5)
+    a, b = embedding_layout.curve_parameters(0.5)
     squared = np.exp(np.random.default_rng(0).uniform(np.log(2e-7), np.log(6e4), 20_000)).astype(np.float32)
-    attraction, repulsion = umap_layout.force_tables(a, b)
+    attraction, repulsion = embedding_layout.force_tables(a, b)
     bound = (b + 1) * (b + 2) / 8 / 64**2  # h^2/8 f'' of the steepest part, d^-(b+1)
 
     def attract(d):
@@ -161,9 +162,9 @@ def test_tabulated_forces_are_within_the_error_of_linear_interpolation():
         return 2 * b / ((0.001 + d) * (a * d**b + 1))
 
     for table, curve in ((attraction, attract), (repulsion, repel)):
-        found = np.array([umap_layout._force.py_func(table, value) for value in squared])
+        found = np.array([embedding_layout._force.py_func(table, value) for value in squared])
         np.testing.assert_allclose(found, curve(squared.astype(np.float64)), rtol=1.02 * bound)
-        beyond = [umap_layout._force.py_func(table, np.float32(value)) for value in (0, 1e-42, 1e-12, 1e9, 3e38)]
+        beyond = [embedding_layout._force.py_func(table, np.float32(value)) for value in (0, 1e-42, 1e-12, 1e9, 3e38)]
         np.testing.assert_allclose(beyond, [curve(2.0**-24)] * 3 + [curve(2.0**16)] * 2, rtol=1e-6)
 
 
@@ -177,7 +178,7 @@ def kept_neighbors(positions):
 def scanpys_layouts():
     """UMAP by scanpy of the same graph from the same start, for three seeds."""
     cohort = anndata.AnnData(np.zeros((len(POINTS), 1), dtype=np.float32), obsm={"X_h": POINTS})
-    cohort.obsm["start"] = umap_layout.starting_positions(POINTS, seed=0)
+    cohort.obsm["start"] = embedding_layout.starting_positions(POINTS, seed=0)
     cohort.obsp["connectivities"], cohort.obsp["distances"] = GRAPH, distance_matrix(INDICES, DISTANCES)
     cohort.uns["neighbors"] = {
         "connectivities_key": "connectivities",
@@ -199,9 +200,10 @@ def likeness(one, other):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_layout_is_as_good_as_scanpys_umap_and_as_near_to_it_as_its_own_seeds_are(threads, scanpys_layouts):
     """Layouts are chaotic, so no one seed's distance to another program, or another machine, says anything."""
-    start = umap_layout.starting_positions(POINTS, seed=0)
+    start = embedding_layout.starting_positions(POINTS, seed=0)
     ours = [
-        umap_layout.layout(GRAPH, start, n_epochs=200, min_dist=0.5, seed=seed, threads=threads) for seed in (3, 4, 5)
+        embedding_layout.layout(GRAPH, start, n_epochs=200, min_dist=0.5, seed=seed, threads=threads)
+        for seed in (3, 4, 5)
     ]
     theirs = np.mean([kept_neighbors(layout) for layout in scanpys_layouts])
     assert theirs > 0.2
@@ -212,8 +214,8 @@ def test_layout_is_as_good_as_scanpys_umap_and_as_near_to_it_as_its_own_seeds_ar
 
 
 def test_another_seed_gives_another_layout_of_the_same_groups():
-    start = umap_layout.starting_positions(POINTS, seed=0)
-    one, other = (umap_layout.layout(GRAPH, start, n_epochs=60, min_dist=0.5, seed=seed) for seed in (1, 2))
+    start = embedding_layout.starting_positions(POINTS, seed=0)
+    one, other = (embedding_layout.layout(GRAPH, start, n_epochs=60, min_dist=0.5, seed=seed) for seed in (1, 2))
     assert np.abs(one - other).max() > 0.01
     for positions in (one, other):
         centres = np.stack([positions[kind == KIND].mean(axis=0) for kind in range(3)])
@@ -222,7 +224,7 @@ def test_another_seed_gives_another_layout_of_the_same_groups():
 
 
 def test_start_is_the_first_two_components_on_a_scale_of_0_to_10():
-    start = umap_layout.starting_positions(POINTS, seed=0)
+    start = embedding_layout.starting_positions(POINTS, seed=0)
     assert start.shape == (len(POINTS), 2) and start.dtype == np.float32
     np.testing.assert_allclose(start.min(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(start.max(axis=0), 10, atol=1e-5)
@@ -234,8 +236,8 @@ def test_start_is_the_first_two_components_on_a_scale_of_0_to_10():
     "embedding", [POINTS[:, :1], np.c_[POINTS[:, 0], np.full(len(POINTS), 7.0)]], ids=["one", "constant"]
 )
 def test_a_missing_or_constant_component_still_gives_a_finite_layout(embedding):
-    start = umap_layout.starting_positions(embedding, seed=0)
-    positions = umap_layout.layout(GRAPH, start, n_epochs=20, min_dist=0.5, seed=0)
+    start = embedding_layout.starting_positions(embedding, seed=0)
+    positions = embedding_layout.layout(GRAPH, start, n_epochs=20, min_dist=0.5, seed=0)
     assert np.isfinite(positions).all() and (positions.std(axis=0) > 0).all()
 
 
@@ -268,7 +270,7 @@ def test_same_bytes_in_every_process_whatever_the_threads(tmp_path):
     table = read_parquet(tmp_path / "umap.parquet")
     assert list(table.columns) == ["cell_id", "UMAP1", "UMAP2"]
     assert list(table["cell_id"]) == [f"CELL{i}" for i in range(len(POINTS))]
-    expected = umap_layout.layout(
-        GRAPH, umap_layout.starting_positions(POINTS, seed=0), n_epochs=30, min_dist=0.5, seed=0
+    expected = embedding_layout.layout(
+        GRAPH, embedding_layout.starting_positions(POINTS, seed=0), n_epochs=30, min_dist=0.5, seed=0
     )
     np.testing.assert_array_equal(table[["UMAP1", "UMAP2"]].to_numpy(), expected)

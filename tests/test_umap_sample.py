@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from umap_sample import COLUMNS, FEWEST, N_CELLS, drawn_rows, sample_table
+from immune_aging.embedding.map_sample import COLUMNS, FEWEST, N_CELLS, drawn_rows, sample_table
 
 
 def kinds(**sizes):

@@ -8,9 +8,10 @@ import merge_qc
 import qc_cells
 import qc_thresholds
 import vary_qc
-from checkpoints import read_json, read_parquet, read_tsv, write_h5ad, write_parquet, write_tsv
-from command_line import BadInput
-from qc_rules import Thresholds
+from immune_aging.cells import variants
+from immune_aging.cells.qc_rules import Thresholds
+from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, write_h5ad, write_parquet, write_tsv
+from immune_aging.task.command_line import BadInput
 from small_cohorts import small_cohort
 from test_qc_cells import shard_of
 
@@ -114,8 +115,8 @@ def test_doublets_can_be_kept_or_called_at_another_score(run_folder, tmp_path):
 
 def test_another_score_calls_the_cells_above_it_and_none_without_a_score():
     cells = pd.DataFrame({"doublet_score": [0.1, 0.2, 0.3, np.nan], "is_doublet": [False, False, True, False]})
-    assert vary_qc.varied_doublets(cells, {"max_doublet_score": 0.15}).tolist() == [False, True, True, False]
-    assert vary_qc.varied_doublets(cells, {"min_genes": 3.0}).tolist() == [False, False, True, False]
+    assert variants.varied_doublets(cells, {"max_doublet_score": 0.15}).tolist() == [False, True, True, False]
+    assert variants.varied_doublets(cells, {"min_genes": 3.0}).tolist() == [False, False, True, False]
 
 
 def test_deviations_are_those_of_the_step_that_makes_thresholds(run_folder, tmp_path):
@@ -136,7 +137,7 @@ def test_a_changed_bound_replaces_the_donors_own_and_leaves_the_others(run_folde
         [{"donor_id": f"D{i:02d}", **vars(Thresholds(max_counts=300 + i, min_counts=i))} for i in range(4)]
     )
     cells = cells_of(run_folder)
-    bounds = vary_qc.varied_bounds(cells, {"min_counts": 7.0}, fixed=Thresholds(), table=table, groups=None)
+    bounds = variants.varied_bounds(cells, {"min_counts": 7.0}, fixed=Thresholds(), table=table, groups=None)
     assert (bounds["min_counts"] == 7).all()
     assert (bounds["max_counts"] == 300 + cells["donor_id"].str[1:].astype(int)).all()
 
@@ -167,11 +168,11 @@ def test_sizes_are_the_samples_with_enough_cells(run_folder, tmp_path):
 )
 def test_a_change_that_cannot_be_made_is_refused(change, message):
     with pytest.raises(BadInput, match=message):
-        vary_qc.parse_changes([change])
+        variants.parse_changes([change])
 
 
 def test_groups_without_cells_or_donors_without_a_group_keep_the_fixed_bounds():
     cells = pd.DataFrame({"donor_id": ["a", "b"], "n_genes": 9, "n_counts": 20, "pct_mito": np.nan, "pct_hb": 0.0})
     groups = pd.Series({"a": "x", "b": None}, dtype=object)
-    bounds = vary_qc.varied_bounds(cells, {"mad_cutoff": 3.0}, fixed=Thresholds(), table=None, groups=groups)
+    bounds = variants.varied_bounds(cells, {"mad_cutoff": 3.0}, fixed=Thresholds(), table=None, groups=groups)
     assert (bounds == pd.Series(vars(Thresholds()))).all(axis=None)

@@ -19,7 +19,7 @@ import pseudobulk  # noqa: E402
 import qc_cells  # noqa: E402
 import qc_thresholds  # noqa: E402
 import split_cohort  # noqa: E402
-from checkpoints import read_parquet, write_h5ad, write_json  # noqa: E402
+from immune_aging.task.checkpoints import read_parquet, write_h5ad, write_json  # noqa: E402
 from small_cohorts import small_cohort, write_cohort  # noqa: E402
 
 

@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT / "bin")]
 
 import rank_genes  # noqa: E402
 import select_genes  # noqa: E402
-from checkpoints import write_h5ad, write_parquet  # noqa: E402
+from immune_aging.task.checkpoints import write_h5ad, write_parquet  # noqa: E402
 
 N_TOP_GENES = 120
 NUISANCE = {

@@ -16,7 +16,7 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "tests")]
 
-from designs import build_design  # noqa: E402
+from immune_aging.statistics.designs import build_design  # noqa: E402
 from inputs.statistics_inputs import simulate_samples  # noqa: E402
 
 FOLDER = ROOT / "tests/inputs/r_reference"

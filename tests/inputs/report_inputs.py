@@ -16,14 +16,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
 import anndata
 
 import compare_cell_types
-from cell_type_samples import read_samples
-from checkpoints import read_tsv, unique_slugs, write_h5ad, write_json, write_parquet, write_tsv
-from composition import compare_donors
-from gene_sets import write_gmt
-from merge_qc import rule_table
-from plot_cell_type import expression_by_age
-from qc_rules import Thresholds
-from umap_sample import sample_table
+from immune_aging.cells.losses import rule_table
+from immune_aging.cells.qc_rules import Thresholds
+from immune_aging.embedding.map_sample import sample_table
+from immune_aging.figures.genes_by_age import expression_by_age
+from immune_aging.samples.cell_type_samples import read_samples
+from immune_aging.statistics.composition import compare_donors
+from immune_aging.statistics.gene_sets import write_gmt
+from immune_aging.task.checkpoints import read_tsv, unique_slugs, write_h5ad, write_json, write_parquet, write_tsv
 
 # Genes whose names plotly would read as tags and a link, or a column of the same table is called.
 GENES = ("LYZ", "<b>X</b> & <a href='javascript:alert(1)'>Y</a>", "cell_type", "A" * 200)

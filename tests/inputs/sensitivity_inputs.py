@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
-from checkpoints import write_json, write_tsv
-from differential_expression import COLUMNS
+from immune_aging.statistics.expression_tests import COLUMNS
+from immune_aging.task.checkpoints import write_json, write_tsv
 
 
 def genes_of(rows: list[tuple[str, float, float, bool]]) -> pd.DataFrame:

@@ -21,8 +21,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
-from checkpoints import write_h5ad, write_parquet, write_tsv
-from gene_sets import write_gmt
+from immune_aging.statistics.gene_sets import write_gmt
+from immune_aging.task.checkpoints import write_h5ad, write_parquet, write_tsv
 
 # A name that would do harm in a shell, break a path or a table: names are data.
 CELL_TYPE = "CD4+ T 'cell'; $(touch harm) \"x\"/y"
@@ -182,7 +182,7 @@ def nested_fit(
     n_repeats: int = 2,
 ) -> pd.DataFrame:
     """What PREDICT_AGE hands to IMMUNE_AGE of one fit: true ages with errors of their own, in the pipeline's folds."""
-    from age_models import fold_table
+    from immune_aging.prediction.age_models import fold_table
 
     donors, ages = adata.obs["donor_id"].astype(str).to_numpy(), adata.obs["age_years"].to_numpy()
     rng, rows = np.random.default_rng(seed), []

@@ -1,0 +1,85 @@
+"""How many cells each rule of quality control took, and which cell types stay."""
+
+import pandas as pd
+
+from immune_aging.cells.qc_rules import BOUNDS, RULES
+
+
+def losses(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells that each rule removes: by itself alone, and at all. Each cell counts once in `alone` or in 'several'."""
+    broken = cells["reason"].str.split("; ")
+    n_broken = broken.map(len).where(cells["reason"] != "", 0)
+    rows = [
+        {
+            "rule": rule,
+            "cells": int(cells["reason"].str.contains(rule, regex=False).sum()),
+            "alone": int(((cells["reason"] == rule) & (n_broken == 1)).sum()),
+        }
+        for rule in RULES
+    ]
+    several = int((n_broken > 1).sum())
+    rows += [
+        {"rule": "several rules", "cells": several, "alone": several},
+        {"rule": "kept", "cells": int(cells["kept"].sum()), "alone": int(cells["kept"].sum())},
+        {"rule": "all", "cells": len(cells), "alone": len(cells)},
+    ]
+    return pd.DataFrame(rows)
+
+
+def bounds_in_force(summaries: list[dict]) -> dict[str, tuple[float, float]]:
+    """The lowest and the highest value of each bound over the donors of all shards; empty where none was told."""
+    told = [summary["thresholds"] for summary in summaries if summary.get("thresholds")]
+    return {name: (min(t[name][0] for t in told), max(t[name][1] for t in told)) for name in BOUNDS} if told else {}
+
+
+def rule_table(cells: pd.DataFrame, bounds: dict[str, tuple[float, float]]) -> pd.DataFrame:
+    """What each rule removes by itself, only by itself, and all together.
+
+    Returns
+    -------
+    rule; threshold (text, a range where donors have their own); alone: cells that the rule would remove if it were
+    the only one; only: cells that no other rule removes; with_others; percent of all cells. The last row, `any rule`,
+    is all of them together.
+    """
+    counts = cells["reason"].value_counts()
+    broken = {reason: reason.split("; ") for reason in counts.index if reason}
+
+    def row(rule: str, threshold: str, alone: int, only: int) -> dict:
+        share = 100 * alone / max(len(cells), 1)
+        return {"rule": rule, "threshold": threshold, "alone": alone, "only": only, "with_others": alone - only,
+                "percent": share}  # fmt: skip
+
+    rows = []
+    for rule, name in zip(RULES, [*BOUNDS, None], strict=True):
+        low, high = bounds.get(name, (None, None))
+        sign = "" if low is None else "< " if name.startswith("min") else "> "
+        unit = " %" if name and "pct" in name else ""
+        text = "" if low is None else f"{sign}{low:g}{unit}" if low == high else f"{sign}{low:g} to {high:g}{unit}"
+        alone = sum(int(counts[reason]) for reason, rules in broken.items() if rule in rules)
+        rows.append(row(rule, text if name else "doublet score", alone, int(counts.get(rule, 0))))
+    n_any = int(counts.drop("", errors="ignore").sum())
+    return pd.DataFrame([*rows, row("any rule", "", n_any, sum(r["only"] for r in rows))])
+
+
+def combination_table(cells: pd.DataFrame) -> pd.DataFrame:
+    """How many cells broke exactly which rules, the largest combination first; every cell is in one row."""
+    counts = cells["reason"].value_counts().rename_axis("rules").reset_index(name="cells")
+    counts["n_rules"] = [len(rules.split("; ")) if rules else 0 for rules in counts["rules"]]
+    counts["rules"] = counts["rules"].replace("", "none")
+    return counts.sort_values(["n_rules", "cells", "rules"], ascending=[True, False, True], ignore_index=True)
+
+
+def final_cell_types(types: pd.DataFrame, cells: pd.DataFrame, *, min_cells: int, min_samples: int) -> pd.DataFrame:
+    """The table of cell types with their samples: donors with at least `min_cells` kept cells of the type.
+
+    A cell type that passed the cohort filter is kept if at least `min_samples` samples are left.
+    """
+    sizes = cells[cells["kept"]].groupby(["cell_type", "donor_id"]).size()
+    n_samples = (sizes >= min_cells).groupby("cell_type").sum()
+    table = types.assign(n_samples=types["cell_type"].map(n_samples).fillna(0).astype(int))
+    few = table["kept"] & (table["n_samples"] < min_samples)
+    table.loc[few, "reason"] = [
+        f"{n} samples of {min_cells} cells after quality control" for n in table.loc[few, "n_samples"]
+    ]
+    table.loc[few, "kept"] = False
+    return table[["id", "cell_type", "n_cells", "n_donors", "n_samples", "kept", "reason"]]

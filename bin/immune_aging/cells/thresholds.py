@@ -1,0 +1,159 @@
+"""Each donor's own bounds of quality control and its doublet rate."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from immune_aging.cells.metrics import gene_classes, qc_metrics
+from immune_aging.cells.qc_rules import (
+    BOUNDS,
+    MIN_CELLS_FOR_MAD,
+    Thresholds,
+    thresholds_by_group,
+)
+from immune_aging.cohort.shard_file import donor_counts, read_shard
+from immune_aging.task.command_line import BadInput, Progress
+
+
+def rules_by_donor(
+    donors: np.ndarray, fixed: Thresholds, expected_rate: float, table: pd.DataFrame | None
+) -> dict[str, tuple[Thresholds, float]]:
+    """The bounds and the expected doublet rate of each donor.
+
+    Parameters
+    ----------
+    fixed, expected_rate
+        What holds where there is no table.
+    table
+        One row a donor: donor_id, the bounds, expected_doublet_rate (made by QC_THRESHOLDS).
+
+    Raises
+    ------
+    BadInput
+        The table lacks a donor.
+    """
+    if table is None:
+        return dict.fromkeys(donors, (fixed, expected_rate))
+    if missing := set(donors) - set(table["donor_id"]):
+        raise BadInput(f"thresholds: donor '{min(missing)}' is missing; make them from the same cohort")
+    rows = table.set_index("donor_id")
+    bounds, rates = rows[list(BOUNDS)].astype(float), rows["expected_doublet_rate"].astype(float)
+    return {donor: (Thresholds(**bounds.loc[donor]), float(rates[donor])) for donor in donors}
+
+
+# Neither a donor of ten cells nor a mistyped chemistry shall make a rate that Scrublet cannot work with.
+LOWEST_RATE, HIGHEST_RATE = 0.001, 0.5
+
+
+def read_metrics(shards: list[Path]) -> pd.DataFrame:
+    """Metrics and donor of the cells of all shards, one donor's counts in memory at a time."""
+    parts = []
+    progress = Progress(len(shards), unit="shards", label="metrics")
+    for path in shards:
+        shard = read_shard(path)
+        classes = gene_classes(shard.symbols)
+        parts += [qc_metrics(counts, classes).assign(donor_id=donor) for donor, _, counts in donor_counts(shard)]
+        progress.advance(1)
+    progress.close()
+    return pd.concat(parts, ignore_index=True)
+
+
+def group_of_donors(donors: pd.DataFrame, column: str) -> pd.Series:
+    """The group of each donor as text, index donor_id; missing where the column has no value.
+
+    Raises
+    ------
+    BadInput
+        There is no such donor column.
+    """
+    if column not in donors:
+        raise BadInput(
+            f"--mad_group {column}: is no obs column that is constant within donors; there are: "
+            f"{', '.join(map(str, donors.columns))}"
+        )
+    names = donors[column].map(lambda value: value if pd.isna(value) else str(value)).astype(object)
+    return pd.Series(names.to_numpy(), index=donors["donor_id"])
+
+
+def doublet_rates(
+    donors: pd.DataFrame, *, fixed: float, per_1000_cells: float | None, column: str | None
+) -> pd.DataFrame:
+    """Expected share of doublets among the cells of each donor, and by which rule.
+
+    A donor's value in `column` counts where there is one; else `per_1000_cells` times the donor's cells in thousands;
+    else `fixed`.
+
+    10x Genomics states about 0.8 % for each 1,000 cells recovered (user guides of Chromium Single Cell 3', multiplet
+    rate table). Doublets of two donors of one pool are told apart by genotype or hashtag and are gone from such data:
+    of the pool's rate, 0.8 % a 1,000 cells of the pool, a donor with the share p of its cells keeps p, which is 0.8 %
+    a 1,000 cells of its own. So one rule serves donors alone in a lane and pooled ones.
+
+    Parameters
+    ----------
+    donors
+        donor_id, n_cells and `column`.
+
+    Returns
+    -------
+    expected_doublet_rate and doublet_rate_rule, in the order of `donors`.
+
+    Raises
+    ------
+    BadInput
+        A value of the column is no share above 0 and below 1.
+    """
+    rate = pd.Series(fixed, index=donors.index, dtype=float)
+    rule = pd.Series("fixed", index=donors.index, dtype=object)
+    if per_1000_cells is not None:
+        rate = (per_1000_cells * donors["n_cells"] / 1000).clip(LOWEST_RATE, HIGHEST_RATE)
+        rule = pd.Series("cells of the donor", index=donors.index, dtype=object)
+    if column:
+        if column not in donors:
+            raise BadInput(
+                f"--doublet_rate_column {column}: is no obs column that is constant within donors; there are: "
+                f"{', '.join(map(str, donors.columns))}"
+            )
+        given = pd.to_numeric(donors[column], errors="coerce")
+        wrong = donors[column].notna() & ~((given > 0) & (given < 1))
+        if wrong.any():
+            row = donors[wrong].iloc[0]
+            raise BadInput(
+                f"--doublet_rate_column {column}: donor '{row['donor_id']}' has '{row[column]}'; give a share of cells "
+                "above 0 and below 1 (0.06 for 6 %)"
+            )
+        rate, rule = given.fillna(rate), rule.where(given.isna(), "column")
+    return pd.DataFrame({"expected_doublet_rate": rate, "doublet_rate_rule": rule})
+
+
+def donor_thresholds(donors: pd.Series, groups: pd.Series, metrics: pd.DataFrame, fixed: Thresholds, *, cutoff: float):
+    """The bounds of each donor by its group's median absolute deviations.
+
+    Parameters
+    ----------
+    donors
+        Donor ids.
+    groups
+        Group by donor_id.
+    metrics
+        n_genes, n_counts, pct_mito and donor_id of every cell.
+
+    Returns
+    -------
+    threshold_group, n_cells_of_group, threshold_rule and the bounds, in the order of `donors`.
+    """
+    group_of_cell = metrics["donor_id"].map(groups)
+    found = thresholds_by_group(metrics, group_of_cell, fixed, cutoff=cutoff)
+    sizes = group_of_cell.value_counts()
+    rows = []
+    for donor in donors:
+        group = groups.get(donor)
+        size = 0 if pd.isna(group) else int(sizes.get(group, 0))
+        rule = f"{cutoff:g} MAD" if size >= MIN_CELLS_FOR_MAD else f"fixed: fewer than {MIN_CELLS_FOR_MAD} cells"
+        bounds = fixed if pd.isna(group) else found.get(group, fixed)
+        rule = "fixed: no group" if pd.isna(group) else rule
+        rows.append(
+            {"threshold_group": group, "n_cells_of_group": size, "threshold_rule": rule}
+            | {name: float(f"{value:.6g}") for name, value in vars(bounds).items()}  # as thresholds.tsv shows them
+        )
+    return pd.DataFrame(rows, index=donors.index)

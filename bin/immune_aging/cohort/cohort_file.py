@@ -1,0 +1,412 @@
+"""Reads the user's h5ad where it lies: which matrix holds the counts, and that matrix block by block.
+
+Only the parts asked for are read, through h5py, so that memory follows the block and never the cohort.
+Reference for the layout: the AnnData on-disk format, https://anndata.readthedocs.io/en/stable/fileformat-prose.html
+"""
+
+import contextlib
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import hdf5plugin  # noqa: F401  registers the filters that h5ad files use
+import numpy as np
+import pandas as pd
+from isal import isal_zlib
+from scipy import sparse
+
+from immune_aging.task.checkpoints import sha256_of
+from immune_aging.task.command_line import BadInput
+
+SAMPLE_VALUES = 200_000
+SAMPLE_PLACES = 10
+BLOCK_VALUES = 6_000_000
+MAX_LISTED = 30  # names in a message
+ANEW = "copy or download the file again"
+LARGEST_CHUNK = BLOCK_VALUES // 16  # a larger one is left to HDF5, which keeps it for the next block that begins in it
+CHUNK_CACHE = 64 << 20  # bytes a dataset: a chunk that two blocks share is decompressed once
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Where the counts are: HDF5 path, layout ('csr', 'csc' or 'dense'), cells x genes, and the genes' table."""
+
+    path: str
+    layout: str
+    n_cells: int
+    n_genes: int
+    var_path: str
+
+
+# What else people give, by how the file begins.
+OTHER_KINDS = {
+    b"\x1f\x8b": ("is compressed with gzip", "unpack it with gunzip"),
+    b"PK": ("is a zip archive, perhaps a zarr store", "unpack it; from zarr write an h5ad with adata.write_h5ad"),
+    b"RDX": ("is an R data file", "write an h5ad from R"),
+    b"%%MatrixMarket": ("is a MatrixMarket file", "read it with scanpy.read_10x_mtx and write an h5ad"),
+}
+# Groups of HDF5 files that are no h5ad.
+OTHER_LAYOUTS = {
+    "col_attrs": ("is a loom file", "anndata.io.read_loom"),
+    "matrix": ("is a file of Cell Ranger", "scanpy.read_10x_h5"),
+    "mod": ("is a MuData file of several modalities", "mudata.read"),
+}
+
+
+def open_cohort(path: str | Path) -> h5py.File:
+    """Open an h5ad read-only; `BadInput` for anything that is none."""
+    path = Path(path)
+    if path.is_dir():
+        zarr = any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json"))
+        what, how = ("a zarr store", "anndata.read_zarr(...).write_h5ad(...)") if zarr else ("a folder", "write_h5ad")
+        raise BadInput(f"{path}: is {what}, but an .h5ad file is needed; write one with {how}")
+    try:
+        file = h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE)
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: there is no such file; check the path") from error
+    except PermissionError as error:
+        raise BadInput(f"{path}: may not be read; change its permissions") from error
+    except OSError as error:
+        with path.open("rb") as raw:
+            start = raw.read(16)
+        for magic, (what, remedy) in OTHER_KINDS.items():
+            if start.startswith(magic):
+                raise BadInput(f"{path}: {what}, but an .h5ad file is needed; {remedy}") from error
+        raise BadInput(
+            f"{path}: is not an HDF5 file or is cut off ({path.stat().st_size:,} bytes: {error}); copy or download it "
+            "again"
+        ) from error
+    try:
+        missing = [part for part in ("obs", "var") if part not in file]
+        if missing:
+            what, reader = next((kind for group, kind in OTHER_LAYOUTS.items() if group in file), ("", ""))
+            raise BadInput(
+                f"{path}: {what}, but an .h5ad file is needed; read it with {reader} and write it with write_h5ad"
+                if what
+                else f"{path}: has no '{missing[0]}' table; write it with anndata's write_h5ad"
+            )
+        refuse_references(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _refers(dtype: np.dtype) -> bool:
+    """Whether values of an HDF5 type are references, or hold any."""
+    if h5py.check_ref_dtype(dtype) is not None:
+        return True
+    inner = h5py.check_vlen_dtype(dtype)
+    parts = [dtype.fields[name][0] for name in dtype.names or ()] + [dtype.base] * (dtype.subdtype is not None)
+    return any(_refers(part) for part in parts + [inner] * isinstance(inner, np.dtype))
+
+
+def refuse_references(file: h5py.File, path: str | Path) -> None:
+    """Raise `BadInput` if anything in the file lies elsewhere: a link, an external or virtual dataset, a reference.
+
+    Whoever made the file could name any file of this machine in it, which would then be read as data. anndata writes
+    none of these but references to the categories of a column (before its version 0.8), which stay in the table.
+    """
+    remedy = "write the file anew with anndata's write_h5ad"
+    groups, seen = [file["/"]], set()
+    while groups:
+        group = groups.pop()
+        for name in group:
+            where = f"{path}: {group.name.rstrip('/')}/{name}"
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                target = getattr(link, "filename", "") or link.path
+                raise BadInput(f"{where}: is a link to {target}; {remedy}")
+            node = group[name]
+            if isinstance(node, h5py.Group):
+                address = h5py.h5o.get_info(node.id).addr
+                groups += [] if address in seen else [node]
+                seen.add(address)
+            elif isinstance(node, h5py.Dataset):
+                if node.external or node.is_virtual:
+                    raise BadInput(f"{where}: keeps its values in another file or dataset; {remedy}")
+                if _refers(node.dtype):
+                    raise BadInput(f"{where}: holds object references; {remedy}")
+            for attribute in node.attrs:
+                if _refers(node.attrs.get_id(attribute).dtype) and not (
+                    attribute == "categories"
+                    and file[node.attrs[attribute]].name.startswith(f"{group.name}/__categories/")
+                ):
+                    raise BadInput(f"{where}: its attribute '{attribute}' holds object references; {remedy}")
+
+
+@contextlib.contextmanager
+def unchanged(path: Path, sha256: str) -> Iterator[None]:
+    """Raise `BadInput` if the file's content, once the body has read it, is not what `sha256` says ('' for anything).
+
+    A file that is replaced or edited in the middle of a run gives parts of two cohorts, or any error of HDF5.
+    """
+
+    def refuse(cause: Exception | None) -> None:
+        if sha256 and sha256_of(path) != sha256:
+            raise BadInput(f"{path}: was changed while the run read it; run again with -resume") from cause
+
+    try:
+        yield
+    except Exception as error:
+        refuse(error)
+        raise
+    refuse(None)
+
+
+def read_table(file: h5py.File, path: str) -> pd.DataFrame:
+    """Read obs, var or raw/var as a DataFrame; `BadInput` if that is damaged."""
+    from anndata.io import read_elem
+
+    try:
+        return read_elem(file[path])
+    except Exception as error:  # of a damaged table the readers raise whatever they stumble over
+        raise BadInput(
+            f"{file.filename}: {path}: cannot be read ({type(error).__name__}: {str(error).splitlines()[0][:120]}); "
+            f"{ANEW}, or write it anew with anndata"
+        ) from error
+
+
+def index_name(group: h5py.Group) -> str:
+    """Name of the dataset that holds a table's row names."""
+    name = group.attrs.get("_index", "_index")
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def column_names(file: h5py.File, path: str) -> list[str]:
+    """Names of the columns of obs or var, without the row names."""
+    group = file[path]
+    if isinstance(group, h5py.Dataset):
+        return list(group.dtype.names[1:])
+    return [name for name in group if name not in (index_name(group), "__categories")]
+
+
+def nearest(name: str, choices: Sequence[str]) -> str:
+    """A hint that names the choice nearest to `name`, or lists what there is."""
+    close = difflib.get_close_matches(name.lower(), [choice.lower() for choice in choices], n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{next(c for c in choices if c.lower() == close[0])}'?"
+    some = sorted(choices)[:MAX_LISTED]
+    more = f" and {len(choices) - len(some)} more" if len(choices) > len(some) else ""
+    return f"there are: {', '.join(some) or 'none'}{more}"
+
+
+def _layout(node: h5py.Group | h5py.Dataset) -> str | None:
+    if isinstance(node, h5py.Dataset):
+        return "dense" if node.ndim == 2 else None
+    encoding = node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", ""))
+    encoding = encoding.decode() if isinstance(encoding, bytes) else str(encoding)
+    for layout in ("csr", "csc"):
+        if encoding.startswith(layout):
+            return layout
+    return None
+
+
+def _describe(file: h5py.File, path: str, var_path: str) -> Counts | None:
+    if path not in file:
+        return None
+    node = file[path]
+    layout = _layout(node)
+    if layout is None:
+        return None
+    shape = node.shape if layout == "dense" else node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
+    return Counts(path, layout, int(shape[0]), int(shape[1]), var_path)
+
+
+def candidates(file: h5py.File) -> dict[str, Counts]:
+    """The matrices that may hold counts, by the name `counts_layer` gives them, the likeliest first.
+
+    CELLxGENE keeps counts in raw.X where X is normalised, else in X.
+    """
+    found = {"raw.X": _describe(file, "raw/X", "raw/var"), "X": _describe(file, "X", "var")}
+    layers = sorted(file["layers"]) if "layers" in file else []
+    for name in sorted(layers, key=lambda name: "count" not in name.lower() and "raw" not in name.lower()):
+        found[name] = _describe(file, f"layers/{name}", "var")
+    return {name: counts for name, counts in found.items() if counts is not None}
+
+
+def values_of(file: h5py.File, counts: Counts) -> h5py.Dataset:
+    """The dataset of stored values of a matrix."""
+    node = file[counts.path]
+    return node if counts.layout == "dense" else node["data"]
+
+
+def damage(file: h5py.File, counts: Counts) -> str:
+    """How the parts of a sparse matrix contradict each other, as far as their sizes tell; empty where they do not."""
+    if counts.layout == "dense":
+        return ""
+    node = file[counts.path]
+    lacking = [name for name in ("data", "indices", "indptr") if name not in node]
+    if lacking:
+        return f"is damaged: it has no '{lacking[0]}'"
+    lines = counts.n_cells if counts.layout == "csr" else counts.n_genes
+    if node["indptr"].shape != (lines + 1,):
+        return f"is damaged: indptr has {node['indptr'].size} values instead of {lines + 1}"
+    sizes = {node["data"].size, node["indices"].size, int(node["indptr"][-1])}
+    return "" if len(sizes) == 1 else f"is damaged: data, indices and indptr tell of {sorted(sizes)} values"
+
+
+def sample_values(file: h5py.File, counts: Counts) -> np.ndarray:
+    """Values from `SAMPLE_PLACES` places spread over the matrix, at most `SAMPLE_VALUES` in all, flat."""
+    values = values_of(file, counts)
+    per_row = counts.n_genes if counts.layout == "dense" else 1
+    take = max(1, SAMPLE_VALUES // SAMPLE_PLACES // max(per_row, 1))
+    starts = np.unique(np.linspace(0, max(values.shape[0] - take, 0), SAMPLE_PLACES).astype(int))
+    return np.concatenate([np.ravel(_read(values, slice(start, start + take))) for start in starts])
+
+
+def not_counts(values: np.ndarray) -> str:
+    """Why values cannot be raw counts; empty where they can."""
+    if values.dtype.kind not in "biuf":
+        return f"holds no numbers ({values.dtype})"
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        return "holds NaN or infinite values"
+    if values.size and values.min() < 0:
+        return f"holds negative values ({values.min():g})"
+    if values.dtype.kind == "f" and (values != np.rint(values)).any():
+        return f"holds fractions ({values[values != np.rint(values)][0]:g}), so it is normalised"
+    return ""
+
+
+def prove_counts(block: sparse.csr_matrix, *, where: str) -> sparse.csr_matrix:
+    """The block as unsigned integers, genes sorted, entries given twice added up, no stored zeros.
+
+    `BadInput` unless each value is a count.
+    """
+    if reason := not_counts(block.data):
+        raise BadInput(f"{where} {reason}; give raw counts with --counts_layer")
+    if block.nnz and block.data.max() > np.iinfo(np.uint32).max:
+        raise BadInput(
+            f"{where} holds {block.data.max():g}, too large for a count; give raw counts with --counts_layer"
+        )
+    counts = sparse.csr_matrix((block.data.astype(np.uint32), block.indices, block.indptr), shape=block.shape)
+    if not (counts.has_canonical_format and counts.data.all()):
+        counts = counts.copy()  # the indices are still the caller's
+        counts.sum_duplicates()
+        counts.eliminate_zeros()
+    return counts
+
+
+def find_counts(file: h5py.File, path: str | Path, *, counts_layer: str) -> tuple[str, Counts]:
+    """Which matrix holds raw counts.
+
+    Parameters
+    ----------
+    counts_layer
+        'auto', 'X', 'raw.X' or the name of a layer.
+
+    Returns
+    -------
+    The matrix's name, and where it is. A sample of its values proved to be counts; all are proved as they are read.
+    """
+    choices = candidates(file)
+    if counts_layer != "auto":
+        if counts_layer not in choices:
+            raise BadInput(
+                f"{path}: --counts_layer {counts_layer}: there is no such matrix; "
+                f"{nearest(counts_layer, list(choices))}"
+            )
+        choices = {counts_layer: choices[counts_layer]}
+    why = []
+    for name, counts in choices.items():
+        reason = damage(file, counts)
+        if not reason:
+            values = sample_values(file, counts)
+            reason = not_counts(values) or ("holds nothing but zeros" if not values.any() else "")
+        if not reason:
+            return name, counts
+        why.append(f"{name} {reason}")
+    raise BadInput(
+        f"{path}: no raw counts found ({'; '.join(why) or 'no matrix at all'}); give raw counts in X, raw.X or a layer"
+    )
+
+
+def symbols_of(table: pd.DataFrame) -> np.ndarray:
+    """Gene symbols from `feature_name` or the like, else from an index that holds no Ensembl ids; '' if unknown."""
+    ids = table.index.astype(str).to_numpy(dtype=object)
+    for column in ("feature_name", "gene_symbols", "gene_symbol", "symbol", "gene_name", "gene_names"):
+        if column in table.columns:
+            symbols = table[column].astype(object).where(table[column].notna(), "").astype(str).to_numpy(dtype=object)
+            # CELLxGENE repeats the id, or appends it, where a gene has no symbol of its own.
+            return np.where(symbols == ids, "", symbols)
+    is_ensembl = pd.Series(ids).str.fullmatch(r"ENS[A-Z]*G\d+(\.\d+)?")
+    return np.where(is_ensembl, "", ids).astype(object)
+
+
+def _read(dataset: h5py.Dataset, part: slice) -> np.ndarray:
+    try:
+        return _inflate(dataset, part) if _plain_gzip(dataset) else dataset[part]
+    except (OSError, isal_zlib.error) as error:  # a chunk that is cut off or cannot be decompressed
+        raise BadInput(f"{dataset.file.filename}: {dataset.name}: cannot be read ({error}); {ANEW}") from error
+
+
+def _plain_gzip(dataset: h5py.Dataset) -> bool:
+    """Whether an array of numbers lies in small chunks, none left out, each compressed by gzip and nothing else."""
+    if dataset.ndim != 1 or dataset.chunks is None or dataset.dtype.kind not in "iuf":
+        return False
+    filters = dataset.id.get_create_plist()
+    return (
+        dataset.chunks[0] <= LARGEST_CHUNK
+        and filters.get_nfilters() == 1
+        and filters.get_filter(0)[0] == h5py.h5z.FILTER_DEFLATE
+        and dataset.id.get_num_chunks() == -(-dataset.size // dataset.chunks[0])
+    )
+
+
+def _inflate(dataset: h5py.Dataset, part: slice) -> np.ndarray:
+    """What `dataset[part]` gives, in half the CPU time: isa-l inflates faster than the zlib of HDF5."""
+    start, stop, _ = part.indices(dataset.size)
+    size = dataset.chunks[0]
+    values = np.empty(max(stop - start, 0), dtype=dataset.dtype)
+    for first in range(start - start % size, stop, size):
+        unfiltered, stored = dataset.id.read_direct_chunk((first,))
+        if not unfiltered:  # HDF5 keeps a chunk as it is where its filter failed
+            stream, n_bytes = isal_zlib.decompressobj(), size * dataset.dtype.itemsize
+            stored = stream.decompress(stored, n_bytes + 1)  # no more, whatever a damaged file holds
+            if len(stored) != n_bytes or not stream.eof:
+                raise OSError(f"a chunk does not hold {size:,} values")
+        chunk = np.frombuffer(stored, dtype=dataset.dtype)
+        here = slice(max(start, first), min(stop, first + size))
+        values[here.start - start : here.stop - start] = chunk[here.start - first : here.stop - first]
+    return values
+
+
+def read_blocks(
+    file: h5py.File, counts: Counts, *, block_values: int = BLOCK_VALUES
+) -> Iterator[tuple[slice, slice, sparse.csr_matrix]]:
+    """Read the matrix once, block by block; `BadInput` where a part of it cannot be read.
+
+    Yields
+    ------
+    The rows and the columns that the block covers, and the block as CSR (its own rows x its own columns). CSR and
+    dense input yield whole rows; CSC yields whole columns, because nothing else can be read in one pass.
+    """
+    node = file[counts.path]
+    if counts.layout == "dense":
+        step = max(1, block_values // max(counts.n_genes, 1))
+        for start in range(0, counts.n_cells, step):
+            rows = slice(start, min(start + step, counts.n_cells))
+            yield rows, slice(0, counts.n_genes), sparse.csr_matrix(_read(node, rows))
+        return
+    width = counts.n_genes if counts.layout == "csr" else counts.n_cells
+    indptr = _read(node["indptr"], slice(None)).astype(np.int64)
+    if (np.diff(indptr) < 0).any():
+        raise BadInput(f"{file.filename}: {node['indptr'].name}: is damaged: it does not grow; {ANEW}")
+    start, end = 0, len(indptr) - 1
+    while start < end:
+        stop = max(start + 1, int(np.searchsorted(indptr, indptr[start] + block_values, side="right")) - 1)
+        stored = slice(indptr[start], indptr[stop])
+        indices = _read(node["indices"], stored)
+        # scipy's conversions trust what a file says, and crash.
+        if len(indices) and not 0 <= indices.min() <= indices.max() < width:
+            raise BadInput(f"{file.filename}: {node['indices'].name}: is damaged: values beyond 0-{width - 1}; {ANEW}")
+        arrays = _read(node["data"], stored), indices, indptr[start : stop + 1] - indptr[start]
+        major = slice(start, stop)
+        if counts.layout == "csr":
+            yield major, slice(0, counts.n_genes), sparse.csr_matrix(arrays, shape=(stop - start, counts.n_genes))
+        else:
+            block = sparse.csc_matrix(arrays, shape=(counts.n_cells, stop - start)).tocsr()
+            yield slice(0, counts.n_cells), major, block
+        start = stop

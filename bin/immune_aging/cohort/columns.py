@@ -1,0 +1,19 @@
+"""The columns that the user names for donor, cell type, age and sex, as options of a step."""
+
+import argparse
+
+from immune_aging.cohort.examination import ROLES
+
+
+def add_column_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say where in a cohort's file the counts and the donors are."""
+    parser.add_argument("--counts-layer", default="auto")
+    parser.add_argument("--donor-column", default="donor_id")
+    parser.add_argument("--cell-type-column", default="cell_type")
+    parser.add_argument("--age-column", default="development_stage")
+    parser.add_argument("--sex-column", default="sex")
+
+
+def columns_of(args: argparse.Namespace) -> dict[str, str]:
+    """Name of the obs column of each of `ROLES`, from the options."""
+    return {role: getattr(args, f"{role}_column") for role in ROLES}

@@ -1,0 +1,175 @@
+"""What is right and wrong with a cohort: its cells, donors, genes and labels."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from immune_aging.cohort.cohort_file import (
+    Counts,
+    column_names,
+    find_counts,
+    nearest,
+    open_cohort,
+    read_table,
+    symbols_of,
+)
+from immune_aging.cohort.donors import donor_table, repeated
+from immune_aging.cohort.hostile_names import clean_labels
+from immune_aging.task.command_line import BadInput
+
+NO_SYMBOLS = "the file gives no gene symbols: steps that need them leave out what they cannot do"
+ROLES = ("donor", "cell_type", "age", "sex")
+# Human genes are ENSG; every other species has letters in between, like ENSMUSG of the mouse.
+_ENSEMBL_ID = re.compile(r"ENS([A-Z]*)G\d+(\.\d+)?")
+_MOUSE_MITOCHONDRIAL = re.compile(r"mt-[A-Z][a-z]?\w*")
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What a cohort's file holds, as far as it can be read.
+
+    Attributes
+    ----------
+    obs, var
+        Its tables; `var` is that of the matrix with the counts.
+    layer, counts
+        The name of that matrix and where it is; None where none holds counts.
+    donors
+        The donors' table; None where the donors' column is missing.
+    notes
+        What was changed in names of donors and cell types.
+    """
+
+    obs: pd.DataFrame
+    var: pd.DataFrame
+    layer: str | None
+    counts: Counts | None
+    donors: pd.DataFrame | None
+    notes: tuple[str, ...] = ()
+
+
+def other_species(gene_ids: np.ndarray, symbols: np.ndarray) -> str:
+    """A gene that shows that the cohort is of another species than human; '' if most genes do not."""
+    ids = pd.Series(gene_ids, dtype=object)
+    prefixes = ids.str.extract(_ENSEMBL_ID, expand=True)[0].dropna()
+    foreign = prefixes[prefixes != ""]
+    if len(foreign) > len(prefixes) / 2:
+        return str(ids[foreign.index[0]])
+    mitochondrial = [name for name in symbols if _MOUSE_MITOCHONDRIAL.fullmatch(name)]
+    return mitochondrial[0] if mitochondrial and not any(name.startswith("MT-") for name in symbols) else ""
+
+
+def name_problems(cohort: Cohort) -> list[str]:
+    """What is wrong with the names of cells and genes, and with how many there are."""
+    problems = []
+    n_cells, n_genes = len(cohort.obs), len(cohort.var)
+    counts, layer = cohort.counts, cohort.layer
+    if counts and (n_cells, n_genes) != (counts.n_cells, counts.n_genes):
+        problems.append(
+            f"{layer} is {counts.n_cells} x {counts.n_genes}, but obs and var name {n_cells} cells and {n_genes} "
+            "genes; write the file anew with anndata"
+        )
+    for table, names, what in ((cohort.obs, "obs", "cells"), (cohort.var, "var", "genes")):
+        if name := repeated(table.index.astype(str).to_numpy(dtype=object)):
+            problems.append(
+                f"{names} names: '{name}' occurs twice; make the {what} unique with adata.{names}_names_make_unique()"
+            )
+    gene = other_species(cohort.var.index.astype(str).to_numpy(dtype=object), symbols_of(cohort.var))
+    if gene:
+        problems.append(
+            f"var names: '{gene}' is no human gene; gene lists and gene sets are of human genes, so give human genes "
+            "(or their orthologues)"
+        )
+    return problems
+
+
+def label_problems(obs: pd.DataFrame, columns: Mapping[str, str]) -> list[str]:
+    """What is wrong with the columns of donors and cell types: no value in any cell, or one column for two things."""
+    problems = []
+    for role in ("donor", "cell_type"):
+        if columns[role] in obs and len(obs) and obs[columns[role]].isna().all():
+            problems.append(f"--{role}_column {columns[role]}: has no value in any cell; name another column")
+    for i, role in enumerate(ROLES):
+        same = [other for other in ROLES[:i] if columns[other] == columns[role]]
+        if same:
+            problems.append(
+                f"--{role}_column {columns[role]}: is --{same[0]}_column as well; name a column for each of them"
+            )
+    return problems
+
+
+def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> tuple[Cohort, list[str]]:
+    """Read a cohort's metadata and a sample of its counts.
+
+    Parameters
+    ----------
+    columns
+        Name of the obs column of each of `ROLES`.
+    counts_layer
+        'auto', 'X', 'raw.X' or the name of a layer.
+
+    Returns
+    -------
+    What was found, and everything that is wrong with it, a text each.
+
+    Raises
+    ------
+    BadInput
+        The file is no h5ad, or its tables cannot be read.
+    """
+    with open_cohort(source) as file:
+        names = column_names(file, "obs")
+        problems = [
+            f"--{role}_column {columns[role]}: obs has no such column, {nearest(columns[role], names)}"
+            for role in ROLES
+            if columns[role] not in names
+        ]
+        obs, layer, counts = read_table(file, "obs"), None, None
+        var, notes = read_table(file, "var"), []
+        for role, what in (("donor", "donor"), ("cell_type", "cell type")):
+            if columns[role] in obs:
+                obs[columns[role]], changes = clean_labels(obs[columns[role]], what=what)
+                notes += changes
+        if not len(obs) or not len(var):
+            problems.append(f"it holds {len(obs)} cells and {len(var)} genes; give a cohort with both")
+        else:
+            try:
+                layer, counts = find_counts(file, source, counts_layer=counts_layer)
+                var = read_table(file, counts.var_path)
+            except BadInput as error:
+                problems.append(str(error).removeprefix(f"{source}: "))
+    labels, donors = label_problems(obs, columns), None
+    if len(obs) and columns["donor"] in names and not labels:
+        lacking = {columns[role]: np.nan for role in ("age", "sex") if columns[role] not in names}
+        donors, donor_problems = donor_table(
+            obs.assign(**lacking), donor=columns["donor"], age=columns["age"], sex=columns["sex"]
+        )
+        problems += donor_problems
+        if not donor_problems and len(donors) and columns["age"] in names and donors["age_years"].isna().all():
+            example = donors["age_text"].dropna().unique()[:3]
+            problems.append(
+                f"--age_column {columns['age']}: no value is an age ({', '.join(map(repr, example))}); it takes "
+                "years as a number or text like '45-year-old stage'"
+            )
+    cohort = Cohort(obs, var, layer, counts, donors, tuple(notes))
+    return cohort, problems + labels + (name_problems(cohort) if len(obs) and len(var) else [])
+
+
+def cell_table(cohort: Cohort, columns: Mapping[str, str]) -> pd.DataFrame:
+    """One row a cell of the file: row, cell_id, donor_id, cell_type; text or missing."""
+    text = {
+        role: cohort.obs[columns[role]].astype(object).map(lambda value: value if pd.isna(value) else str(value))
+        for role in ("donor", "cell_type")
+    }
+    return pd.DataFrame(
+        {
+            "row": np.arange(len(cohort.obs), dtype=np.int64),
+            "cell_id": cohort.obs.index.astype(str).to_numpy(dtype=object),
+            "donor_id": text["donor"].to_numpy(),
+            "cell_type": text["cell_type"].to_numpy(),
+        }
+    )

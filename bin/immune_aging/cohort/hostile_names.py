@@ -1,0 +1,70 @@
+"""Names from the user's file in a form that every table can hold: nothing hidden in them, none lost, none merged."""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from immune_aging.task.checkpoints import MISSING
+
+# Unicode's control, format, surrogate, line and paragraph characters: they end lines, turn the order of letters
+# round or cannot be seen.
+HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def visible(name: str) -> str:
+    r"""A name with every hidden character written out, as in Python's text.
+
+    >>> visible("T\ncell")
+    'T\\ncell'
+    """
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in HIDDEN else c for c in name)
+
+
+def visible_names(names: Iterable[str]) -> dict[str, str]:
+    """What stands for each of different names that hold hidden characters; the others are left out.
+
+    Where that is another's name, a digest of the raw name follows, so that different names stay different.
+    """
+    names = set(names)
+    shown = {name: visible(name) for name in sorted(names)}
+    texts = list(shown.values())
+    own = {name: text for name, text in shown.items() if text != name}
+    return {
+        name: f"{text} [{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}]"
+        if texts.count(text) > 1
+        else text
+        for name, text in own.items()
+    }
+
+
+def clean_labels(column: pd.Series, *, what: str) -> tuple[pd.Series, list[str]]:
+    """A column of names (donors, cell types) as categories; text that stands for a missing value is missing.
+
+    Returns
+    -------
+    The column, and notes on what was changed.
+    """
+    labels = column.astype("category").map(str, na_action="ignore").astype("category")
+    notes = []
+    if MISSING in labels.cat.categories:
+        n_cells = int((labels == MISSING).sum())
+        labels = labels.cat.remove_categories([MISSING])
+        notes.append(f"{n_cells} cells with {what} '{MISSING}' count as cells without one")
+    renamed = visible_names(labels.cat.categories)
+    if renamed:
+        notes.append(
+            f"{len(renamed)} names of {what} hold hidden characters, written out as in {min(renamed.values())}"
+        )
+    return labels.cat.rename_categories(renamed), notes
+
+
+def clean_genes(ids: Sequence[str], symbols: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and symbols of genes for tables; a symbol that stands for a missing value is '', such an id is quoted."""
+    renamed = visible_names(ids) | {MISSING: f"'{MISSING}'"}
+    return (
+        np.array([renamed.get(name, name) for name in ids], dtype=object),
+        np.array(["" if name == MISSING else visible(name) for name in symbols], dtype=object),
+    )

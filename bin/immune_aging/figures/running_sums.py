@@ -1,0 +1,50 @@
+"""The figure of the running sums of gene sets."""
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from immune_aging.figures.style import DOWN, NEUTRAL, UP, new_figure, shorten
+from immune_aging.statistics.running_sums import running_sum
+
+COLUMNS = 3  # panels a row
+
+
+def plot_running_sums(ranking: pd.Series, sets: dict[str, Collection[str]], gsea: pd.DataFrame) -> Figure:
+    """One panel a set: the running sum along the ranking, and below it where the set's genes stand.
+
+    Parameters
+    ----------
+    ranking
+        Statistic of each symbol, in order of rank.
+    sets
+        Symbols of each set in `gsea`.
+    gsea
+        Rows of gsea.tsv to draw, in order.
+    """
+    rows = -(-len(gsea) // COLUMNS)
+    figure = new_figure(3.2 * min(COLUMNS, len(gsea)) + 0.3, 2.4 * rows + 0.3)
+    axes = figure.subplots(rows, min(COLUMNS, len(gsea)), squeeze=False, sharex=True)
+    rank = np.arange(1, len(ranking) + 1)
+    for ax, row in zip(axes.flat, gsea.to_dict("records"), strict=False):
+        colour = UP if row["nes"] > 0 else DOWN
+        curve = running_sum(ranking, sets[row["gene_set"]])
+        low, high = min(curve.min(), 0.0), max(curve.max(), 0.0)
+        ax.plot(rank, curve, color=colour)
+        peak = int(np.abs(curve).argmax())
+        ax.vlines(rank[peak], 0, curve[peak], color=colour, linestyle=":", linewidth=1)
+        ax.axhline(0, color=NEUTRAL, linewidth=0.8)
+        hits = rank[ranking.index.isin(sets[row["gene_set"]])]
+        tick = 0.12 * (high - low)
+        ax.vlines(hits, low - 1.6 * tick, low - 0.6 * tick, color="black", linewidth=0.5, rasterized=True)
+        crossing = int((ranking.to_numpy() > 0).sum())
+        ax.axvline(crossing, color=NEUTRAL, linestyle="--", linewidth=0.7)
+        name = shorten(row["gene_set"].removeprefix("HALLMARK_").replace("_", " "), 38)
+        ax.set_title(f"{name}\nNES {row['nes']:.2f}, q {row['q_value']:.2g}", loc="left", fontsize=8)
+    for ax in axes.flat[len(gsea) :]:
+        ax.set_axis_off()
+    figure.supxlabel("Rank of the gene, from up to down with age", fontsize=9)
+    figure.supylabel("Running enrichment score", fontsize=9)
+    return figure

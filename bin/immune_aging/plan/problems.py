@@ -1,0 +1,129 @@
+"""What makes a run impossible, or not what was asked, said before any step runs."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from immune_aging.cohort.cohort_file import nearest
+from immune_aging.plan.costs import reaches
+from immune_aging.statistics.batches import AUTO, NONE, find_column
+from immune_aging.statistics.designs import build_design
+from immune_aging.statistics.gene_sets import measured_sets, read_gmt
+from immune_aging.task.checkpoints import VARYING
+from immune_aging.task.command_line import BadInput
+from immune_aging.task.skipped import CannotFit
+
+
+def column_problem(donors: pd.DataFrame, column: str, parameter: str) -> str:
+    """Why a donor column that a parameter names cannot be used; '' where it can."""
+    if column in donors:
+        return ""
+    listed = donors[VARYING].astype(str).str.contains(f'"{column}"', regex=False) if VARYING in donors else []
+    if np.any(listed):
+        donor = donors.loc[listed, "donor_id"].iloc[0]
+        return f"--{parameter} {column}: varies within donor '{donor}'; give each donor one value"
+    return f"--{parameter} {column}: is no donor column, {nearest(column, [one for one in donors if one != VARYING])}"
+
+
+def design_problems(
+    donors: pd.DataFrame, designs: Sequence[str], *, test_term: str, contrast: str, min_samples: int
+) -> tuple[list[str], list[str]]:
+    """What is wrong with design formulas for these donors, and what will be changed in the first of them."""
+    problems, notes = [], []
+    for i, formula in enumerate(designs):
+        try:
+            design = build_design(
+                donors, formula=formula, test_term=test_term, contrast=contrast, min_samples=min_samples
+            )
+            notes += design.notes if i == 0 else []
+        except BadInput as error:
+            problems.append(str(error))
+        except CannotFit as error:
+            problems.append(f"--design '{formula}': no cell type can be tested: {error}")
+    return problems, notes
+
+
+def donor_problems(donors: pd.DataFrame, *, n_all: int, min_samples: int, age_column: str) -> list[str]:
+    """Why the statistics cannot be done with the donors that the cohort filter leaves of `n_all`."""
+    if len(donors) < min_samples:
+        return [
+            f"{len(donors)} of {n_all} donors are left by the cohort filter, but a cell type needs "
+            f"{min_samples} samples; give more donors, lower --min_samples_per_type, or end before with --stop_after"
+        ]
+    ages = donors["age_years"]
+    if ages.nunique() < 2:
+        return [f"--age_column {age_column}: all {len(donors)} donors are {ages.iloc[0]:g} years old; ages must differ"]
+    return []
+
+
+def gene_set_problem(path: Path, symbols: np.ndarray, *, min_size: int, max_size: int) -> tuple[str, str]:
+    """What is wrong with the gene sets for these genes, and what is to be noted of them; '' for nothing."""
+    try:
+        sets = read_gmt(path)
+    except BadInput as error:
+        return f"--gene_sets {error}", ""
+    known = sorted(set(symbols) - {""})
+    if not known:
+        return "", ""
+    example = next(iter(sets.values()))[0]
+    if not measured_sets(sets, known, min_size=1, max_size=len(known)):
+        return (
+            f"--gene_sets {path.name}: none of its genes ('{example}', ...) is among the cohort's {len(known)} symbols "
+            f"('{known[0]}', ...); give gene sets of the same kind of names",
+            "",
+        )
+    n_sets = len(measured_sets(sets, known, min_size=min_size, max_size=max_size))
+    return "", "" if n_sets else f"no gene set has {min_size} to {max_size} genes in the cohort: none is tested"
+
+
+def batch_problem(donors: pd.DataFrame, column: str) -> str:
+    """Why Harmony cannot take out the effect of a donor column; '' where it can."""
+    if column in ("donor_id", "cell_type"):
+        return ""
+    problem = column_problem(donors, column, "batch_column")
+    if problem or donors[column].notna().all():
+        return problem
+    donor = donors.loc[donors[column].isna(), "donor_id"].iloc[0]
+    return f"--batch_column {column}: has no value for donor '{donor}'; fill it in or name another column"
+
+
+def run_problems(
+    donors: pd.DataFrame, args: argparse.Namespace, *, n_all: int, names_only: bool
+) -> tuple[list[str], list[str]]:
+    """What is wrong with the parameters that name donor columns, for the donors that are left, and notes.
+
+    Parameters
+    ----------
+    names_only
+        Something else is wrong with the donors: only look for columns that are not there.
+    """
+    problems, notes = [], []
+    if args.cohort and args.mad_group:
+        problems.append(column_problem(donors, args.mad_group, "mad_group"))
+    if args.cohort and args.doublet_rate_column:
+        problems.append(column_problem(donors, args.doublet_rate_column, "doublet_rate_column"))
+    if args.cohort and reaches(args.stop_after, "embedding"):
+        problems.append(batch_problem(donors, args.batch_column))
+    if reaches(args.stop_after, "statistics"):
+        if not names_only:
+            few = donor_problems(donors, n_all=n_all, min_samples=args.min_samples_per_type, age_column=args.age_column)
+            problems += few
+            names_only = bool(few)  # with few donors, or donors of one age, every design fails for that reason
+        if args.pool_column not in (AUTO, NONE):
+            try:
+                find_column(donors, args.pool_column)
+            except BadInput as error:
+                problems.append(str(error))
+        found, notes = design_problems(
+            donors,
+            args.designs,
+            test_term=args.test_term,
+            contrast=args.contrast,
+            min_samples=args.min_samples_per_type,
+        )
+        problems += [one for one in found if not names_only or "is no donor column" in one or "not a formula" in one]
+        problems += [column_problem(donors, column, "acceleration_columns") for column in args.acceleration_columns]
+    return [problem for problem in problems if problem], notes

@@ -1,0 +1,241 @@
+"""Immune age: the predictions of all cell types put together, and age acceleration."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from immune_aging.prediction.age_metrics import age_line
+from immune_aging.prediction.age_models import sex_indicators
+from immune_aging.task.command_line import BadInput
+from immune_aging.task.skipped import CannotFit
+
+COLUMNS = ("donor_id", "age_years", "predicted", "corrected", "acceleration", "n_cell_types", "sd_repeats")
+WEIGHTS = ("id", "model", "weight", "low", "high", "mae")
+TESTS = (
+    "column", "kind", "levels", "n_donors", "effect_years", "low", "high", "f", "df1", "df2", "p_value", "padj",
+    "reason",
+)  # fmt: skip
+MIN_DONORS = 10
+MIN_IN_LEVEL = 3  # donors of a level of a category; levels of fewer are left out of the test
+LEVEL_SHARE = 5  # donors for each level of a category, at least
+
+
+def feature_table(fits: pd.DataFrame) -> dict[tuple[int, int], tuple[pd.DataFrame, pd.DataFrame]]:
+    """Predictions of the training and of the held-out donors of each repeat and fold, donors x (id, model).
+
+    Parameters
+    ----------
+    fits
+        id, model, repeat, fold, donor_id, held, predicted.
+    """
+    tables = {}
+    for (repeat, fold), rows in fits.groupby(["repeat", "fold"]):
+        wide = rows.pivot_table(index="donor_id", columns=["id", "model"], values="predicted", sort=True)
+        held = rows.groupby("donor_id")["held"].first().reindex(wide.index)
+        if rows.groupby("donor_id")["held"].nunique().max() > 1:
+            raise BadInput(
+                "--fits: a donor is held out in one cell type and trains in another; use one seed for all fits"
+            )
+        tables[int(repeat), int(fold)] = wide[~held.to_numpy()], wide[held.to_numpy()]
+    return tables
+
+
+def standardise(values: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Predictions less their mean in training (donors x fits); a missing one as far off in SDs as its others."""
+    scaled = (values - mean) / sd
+    known = np.isfinite(scaled)
+    typical = np.where(known, scaled, 0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
+    return np.where(known, scaled, typical) * sd
+
+
+def stack(train: np.ndarray, ages: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weigh several predictions of age: weights of least squared error that are not negative, and a free intercept.
+
+    Parameters
+    ----------
+    train, held
+        Donors x fits, NaN where a donor has too few cells of the type.
+    ages
+        Of the training donors.
+
+    Returns
+    -------
+    Predicted age of the held-out donors; the weight of each fit.
+    """
+    from scipy.optimize import nnls
+
+    counted = np.isfinite(train).sum(axis=0) > 1
+    weights = np.zeros(train.shape[1])
+    if not counted.any():
+        return np.full(len(held), ages.mean()), weights
+    mean, sd = np.nanmean(train[:, counted], axis=0), np.nanstd(train[:, counted], axis=0)
+    sd = np.where(sd > 1e-9, sd, 1.0)
+    centred = standardise(train[:, counted], mean, sd)
+    offset = centred.mean(axis=0)
+    weights[counted], _ = nnls(centred - offset, ages - ages.mean())
+    predicted = ages.mean() + (standardise(held[:, counted], mean, sd) - offset) @ weights[counted]
+    return predicted, weights
+
+
+def cross_stack(
+    tables: dict[tuple[int, int], tuple[pd.DataFrame, pd.DataFrame]], donors: pd.DataFrame
+) -> tuple[dict[str, np.ndarray], pd.DataFrame, np.ndarray]:
+    """Immune age of every donor in every repeat, without the donor's fold.
+
+    Parameters
+    ----------
+    tables
+        As of `feature_table`.
+    donors
+        Index donor_id: age_years, sex.
+
+    Returns
+    -------
+    `model`, `median`, `sex`: repeats x donors; weights, one row a repeat and fold, one column a fit; and the folds.
+    """
+    repeats = sorted({repeat for repeat, _ in tables})
+    shape = (len(repeats), len(donors))
+    predicted = {name: np.full(shape, np.nan) for name in ("model", "median", "sex")}
+    folds = np.zeros(shape, dtype=int)
+    place, ages = pd.Series(np.arange(len(donors)), index=donors.index), donors["age_years"].to_numpy(dtype=float)
+    groups = np.column_stack([np.ones(len(donors)), sex_indicators(donors["sex"])])
+    rows = {}
+    for (repeat, fold), (train, held) in sorted(tables.items()):
+        own, out, row = place[train.index].to_numpy(), place[held.index].to_numpy(), repeats.index(repeat)
+        age, weights = stack(train.to_numpy(), ages[own], held.reindex(columns=train.columns).to_numpy())
+        rows[repeat, fold] = pd.Series(weights, index=train.columns)
+        predicted["model"][row, out], folds[row, out] = age, fold
+        predicted["median"][row, out] = np.median(ages[own])
+        predicted["sex"][row, out] = groups[out] @ np.linalg.lstsq(groups[own], ages[own], rcond=None)[0]
+    weights = pd.DataFrame(rows).T.fillna(0.0)
+    if np.isnan(predicted["model"]).any():
+        missing = donors.index[np.isnan(predicted["model"]).any(axis=0)][0]
+        raise BadInput(f"--fits: donor '{missing}' is not held out in every repeat; give whole files of one run")
+    return predicted, weights, folds
+
+
+def acceleration_of(predicted: np.ndarray, ages: np.ndarray) -> np.ndarray:
+    """Years by which a donor is predicted older than donors of that age usually are: unrelated to age itself."""
+    intercept, slope = age_line(predicted, ages)
+    return predicted - (intercept + slope * ages)
+
+
+def design_of(column: pd.Series) -> tuple[np.ndarray, str, list[str], np.ndarray]:
+    """Terms of a donor column for a linear model.
+
+    Returns
+    -------
+    Which donors can be used; 'numeric' (one term, in SDs) or 'categorical' (a term a level but the first); the levels;
+    the terms of these donors.
+
+    Raises
+    ------
+    CannotFit
+        One value only, or too many levels.
+    """
+    numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    if numeric and column.nunique() > 2:
+        used = column.notna().to_numpy()
+        values = column[used].to_numpy(dtype=float)
+        return used, "numeric", [], ((values - values.mean()) / values.std(ddof=1))[:, None]
+    labels = column.astype(object).where(column.notna(), None)
+    sizes = labels.value_counts()
+    levels = sorted(str(level) for level in sizes.index[sizes >= MIN_IN_LEVEL])
+    if len(levels) < 2:
+        raise CannotFit(f"fewer than two levels have {MIN_IN_LEVEL} donors")
+    text = labels.map(lambda value: None if value is None else str(value))
+    used = text.isin(levels).to_numpy()
+    if used.sum() < LEVEL_SHARE * len(levels):
+        raise CannotFit(f"{len(levels)} levels among {used.sum()} donors; at most one for {LEVEL_SHARE} donors")
+    terms = np.column_stack([(text[used] == level).to_numpy(dtype=float) for level in levels[1:]])
+    return used, "categorical", levels, terms
+
+
+def tested_column(predicted: np.ndarray, ages: np.ndarray, column: pd.Series) -> dict[str, object]:
+    """Whether a donor column goes with immune age beyond true age: F test of its terms in predicted ~ age + terms.
+
+    Age stands in the model, since a column that differs with age would else be found through regression to the mean.
+    """
+    from scipy import stats
+
+    used, kind, levels, terms = design_of(column)
+    base = np.column_stack([np.ones(used.sum()), ages[used]])
+    full = np.column_stack([base, terms])
+    rank = np.linalg.matrix_rank(full)
+    df1, df2 = rank - 2, len(full) - rank
+    if rank < full.shape[1] or df2 < 3:
+        raise CannotFit("cannot be told apart from age, or leaves too few donors to estimate the noise")
+    coefficients, residual = np.linalg.lstsq(full, predicted[used], rcond=None)[:2]
+    smaller = np.linalg.lstsq(base, predicted[used], rcond=None)[1]
+    noise = float(residual[0]) / df2
+    f = (float(smaller[0]) - float(residual[0])) / df1 / noise
+    row = {"kind": kind, "levels": ";".join(levels), "n_donors": int(used.sum()), "f": f, "df1": df1, "df2": df2}
+    row["p_value"] = float(stats.f.sf(f, df1, df2))
+    if df1 == 1:
+        error = np.sqrt(noise * np.linalg.inv(full.T @ full)[2, 2]) * stats.t.ppf(0.975, df2)
+        effect = float(coefficients[2])
+        row |= {"effect_years": effect, "low": effect - error, "high": effect + error}
+    return row
+
+
+def acceleration_tests(predicted: np.ndarray, donors: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """age_acceleration_tests.tsv: one row a column; those that cannot be tested with their reason."""
+    from scipy.stats import false_discovery_control
+
+    rows = []
+    ages = donors["age_years"].to_numpy(dtype=float)
+    for column in columns:
+        try:
+            if column not in donors:
+                raise CannotFit("the donors have no such column, or it differs within a donor")
+            rows.append({"column": column, **tested_column(predicted, ages, donors[column]), "reason": ""})
+        except CannotFit as reason:
+            rows.append({"column": column, "n_donors": len(donors), "reason": str(reason)})
+    table = pd.DataFrame(rows, columns=list(TESTS))
+    tested = table["p_value"].notna()
+    if tested.any():
+        adjusted = false_discovery_control(table.loc[tested, "p_value"].to_numpy(dtype=float))
+        table["padj"] = pd.Series(adjusted, index=table.index[tested]).reindex(table.index)
+    return table
+
+
+def read_obs(path: str | Path) -> pd.DataFrame:
+    """The samples of a pseudobulk table, without its counts."""
+    import h5py
+    import hdf5plugin  # noqa: F401  registers the zstd filter
+    from anndata.io import read_elem
+
+    try:
+        with h5py.File(path) as file:
+            return read_elem(file["obs"])
+    except (OSError, KeyError) as error:
+        raise BadInput(f"{path}: cannot be read as an h5ad file with obs: {error}") from error
+
+
+def donor_table(tables: Sequence[pd.DataFrame], donors: Sequence[str]) -> pd.DataFrame:
+    """What is known of the donors: columns that have one value in each donor, over the samples of all cell types."""
+    samples = pd.concat(tables, ignore_index=True).astype({"donor_id": str})
+    samples = samples[samples["donor_id"].isin(donors)]
+    grouped = samples.groupby("donor_id", sort=True)
+    constant = [
+        column for column in samples if column != "donor_id" and grouped[column].nunique(dropna=False).max() == 1
+    ]
+    return grouped[constant].first().reindex(sorted(donors))
+
+
+def weight_table(weights: pd.DataFrame, tables: dict, donors: pd.DataFrame) -> pd.DataFrame:
+    """immune_age_weights.tsv: mean weight of each fit and its range over folds, and the error of the fit by itself."""
+    held = pd.concat([held for _, held in tables.values()])
+    error = held.sub(donors["age_years"].reindex(held.index), axis=0).abs()
+    rows = pd.DataFrame(
+        {
+            "weight": weights.mean(),
+            "low": weights.min(),
+            "high": weights.max(),
+            "mae": error.mean().reindex(weights.columns),
+        }
+    )
+    rows.index.names = ["id", "model"]
+    return rows.reset_index().sort_values(["weight", "id", "model"], ascending=[False, True, True], ignore_index=True)

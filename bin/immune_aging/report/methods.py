@@ -1,0 +1,199 @@
+"""The methods paragraph: what was run with which parameters, in words ready to paste."""
+
+from collections.abc import Collection, Mapping
+
+# A part of the results, the sentence to write where it is there, and the works that it cites. Names in braces
+# are parameters; a sentence that needs one the run does not have is left out.
+SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    (
+        "cohort/filtering.json",
+        "Donors of unknown age, donors below percentile {donor_percentile} of the number of cells, cell "
+        "types with "
+        "{min_cells_per_type} cells in less than {min_donor_fraction:%} of donors, and donors who lack one "
+        "of the remaining cell types were left out.",
+        (),
+    ),
+    (
+        "qc/cells.parquet",
+        "Cells with {min_genes} to {max_genes} genes, {min_counts} to {max_counts} counts, at most "
+        "{max_pct_mito} % "
+        "mitochondrial and {max_pct_hb} % hemoglobin counts were kept.",
+        (),
+    ),
+    (
+        "qc/cells.parquet",
+        "Doublets were called in each donor with Scrublet (expected rate {expected_doublet_rate}); donors of "
+        "fewer than 100 cells were not scored.",
+        ("scrublet",),
+    ),
+    (
+        "qc/thresholds.tsv",
+        "Instead of one value for all, donors had their own, which qc/thresholds.tsv lists: thresholds {qc_thresholds} "
+        "(mad: {mad_cutoff} scaled median absolute deviations within {mad_group}, never beyond those above), expected "
+        "doublets for each 1,000 cells {doublet_rate_per_1000}, from column {doublet_rate_column}.",
+        ("scater",),
+    ),
+    (
+        "embedding/genes.tsv",
+        "The {n_top_genes} most variable genes were chosen on counts with donors as batches (seurat_v3, span "
+        "{hvg_span}), and T and B cell "
+        "receptor, mitochondrial and ribosomal genes were taken out by symbol.",
+        ("seurat", "scanpy"),
+    ),
+    (
+        "embedding/pca.parquet",
+        "Counts were scaled to {target_sum} per cell and log-transformed (log1p); {n_pcs} principal "
+        "components were computed.",
+        (),
+    ),
+    ("embedding/harmony.parquet", "They were corrected for {batch_column} with Harmony.", ("harmony",)),
+    (
+        "embedding/umap.parquet",
+        "UMAP was computed from {n_neighbors} nearest neighbours on {n_neighbors_components} components "
+        "({umap_epochs} epochs, minimal distance {umap_min_dist}).",
+        ("umap",),
+    ),
+    (
+        "clusters/",
+        "Clusters were found with the Leiden algorithm at resolution {leiden_resolutions}.",
+        ("leiden",),
+    ),
+    (
+        "pseudobulk/samples.tsv",
+        "Raw counts were summed by donor and cell type; samples of at least {min_cells_per_sample} cells and "
+        "cell types of at least "
+        "{min_samples_per_type} samples were used.",
+        (),
+    ),
+    (
+        "/de.tsv",
+        "Differential expression was tested in each cell type with {de_method} and the design {design}, "
+        "numeric covariates scaled to mean 0 and SD 1 "
+        "within the cell type; the tested term is {test_term}. Whether a batch entered, "
+        "and which samples were left out as outliers, is said with each cell type. "
+        "DESeq2 (PyDESeq2) and limma-voom were fitted side by side, and genes that both call at an adjusted "
+        "p below 0.05 with the same sign are named robust.",
+        ("deseq2", "pydeseq2", "voom"),
+    ),
+    (
+        "sensitivity/sensitivity.tsv",
+        "The tests were repeated with other quality control or designs ({sensitivity}), on the same metrics and "
+        "doublet scores.",
+        (),
+    ),
+    (
+        "/gsea.tsv",
+        "Gene sets ({gene_sets}) of {gene_set_min_size} to {gene_set_max_size} measured genes were tested by "
+        "preranked enrichment on the Wald statistic "
+        "({gsea_permutations} permutations of genes).",
+        ("gsea", "gseapy"),
+    ),
+    (
+        "/ora_up.tsv",
+        "Over-representation among genes up and down (adjusted p at most 0.05) was tested apart, against the "
+        "genes tested ({ora_backend}).",
+        (),
+    ),
+    (
+        "composition/composition.tsv",
+        "Changes of the composition were tested on log-ratios of each cell type's cells to those of the cell types "
+        "that keep still, with the design {design} and moderated t tests.",
+        ("propeller", "linda"),
+    ),
+    (
+        "comparison/shared_ageing.tsv",
+        "Effects of a gene were averaged over cell types by precision, with the correlation of errors between cell "
+        "types of the same donors; a gene is named shared where the hypothesis that at most one cell type changes is "
+        "rejected (adjusted p below 0.05).",
+        ("correlated", "conjunction"),
+    ),
+    (
+        "/predictions.tsv",
+        "Age was predicted from log2 counts per million and sex with {prediction_models} (ridge penalties "
+        "{ridge_alphas}, and a nested choice of the penalty within training donors, after which ridge and support "
+        "vectors are calibrated by a line learned from training donors left out) in repeated 5-fold "
+        "cross-validation with whole donors held out; everything learned from data was learned within the "
+        "training folds. Intervals are 95 % percentile bootstrap intervals over donors; p values of ridge are from "
+        "1,000 permutations of the ages.",
+        (),
+    ),
+    (
+        "immune_age/immune_age.tsv",
+        "Nested predictions of all cell types were weighed into one immune age a donor by non-negative least squares "
+        "within training donors (stacking); age acceleration is its residual on true age, tested against "
+        "{acceleration_columns} with age in the model.",
+        ("stacking",),
+    ),
+    ("", "The seed of all random steps was {seed}.", ()),
+)
+
+REFERENCES = {
+    "stacking": "Breiman L. Stacked regressions. Machine Learning 24:49-64 (1996). doi:10.1007/BF00117832",
+    "scrublet": "Wolock SL, Lopez R, Klein AM. Scrublet. Cell Systems 8:281-291 (2019). doi:10.1016/j.cels.2018.11.005",
+    "scater": "McCarthy DJ et al. Scater. Bioinformatics 33:1179-1186 (2017). doi:10.1093/bioinformatics/btw777",
+    "seurat": "Stuart T et al. Comprehensive integration of single-cell data. Cell 177:1888-1902 (2019). "
+    "doi:10.1016/j.cell.2019.05.031",
+    "scanpy": "Wolf FA, Angerer P, Theis FJ. SCANPY. Genome Biology 19:15 (2018). doi:10.1186/s13059-017-1382-0",
+    "harmony": "Korsunsky I et al. Harmony. Nature Methods 16:1289-1296 (2019). doi:10.1038/s41592-019-0619-0",
+    "umap": "McInnes L, Healy J, Melville J. UMAP. arXiv:1802.03426 (2018)",
+    "leiden": "Traag VA, Waltman L, van Eck NJ. From Louvain to Leiden. Scientific Reports 9:5233 (2019). "
+    "doi:10.1038/s41598-019-41695-z",
+    "deseq2": "Love MI, Huber W, Anders S. DESeq2. Genome Biology 15:550 (2014). doi:10.1186/s13059-014-0550-8",
+    "pydeseq2": "Muzellec B et al. PyDESeq2. Bioinformatics 39:btad547 (2023). doi:10.1093/bioinformatics/btad547",
+    "voom": "Law CW et al. voom. Genome Biology 15:R29 (2014). doi:10.1186/gb-2014-15-2-r29",
+    "propeller": "Phipson B et al. propeller. Bioinformatics 38:4720-4726 (2022). doi:10.1093/bioinformatics/btac582",
+    "linda": "Zhou H, He K, Chen J, Zhang X. LinDA. Genome Biology 23:95 (2022). doi:10.1186/s13059-022-02655-5",
+    "correlated": "Lin DY, Sullivan PF. Meta-analysis of genome-wide association studies with overlapping subjects. "
+    "Am J Hum Genet 85:862-872 (2009). doi:10.1016/j.ajhg.2009.11.001",
+    "conjunction": "Benjamini Y, Heller R. Screening for partial conjunction hypotheses. Biometrics 64:1215-1222 "
+    "(2008). doi:10.1111/j.1541-0420.2007.00984.x",
+    "gsea": "Subramanian A et al. Gene set enrichment analysis. PNAS 102:15545-15550 (2005). "
+    "doi:10.1073/pnas.0506580102",
+    "gseapy": "Fang Z, Liu X, Peltz G. GSEApy. Bioinformatics 39:btac757 (2023). doi:10.1093/bioinformatics/btac757",
+}
+
+
+def shown(value: object) -> str:
+    """A parameter's value for a person: lists with commas, nothing as 'not set'."""
+    if value is None or value == "":
+        return "not set"
+    if isinstance(value, list):
+        return ", ".join(map(shown, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+class _Shown(str):
+    """A value in a sentence; the format `%` shows a share as a percentage."""
+
+    def __format__(self, spec: str) -> str:
+        return f"{100 * float(self):g} %" if spec == "%" else str(self)
+
+
+def methods(parameters: Mapping[str, object], available: Collection[str]) -> tuple[list[str], list[str]]:
+    """Sentences on what was run, and the works they cite.
+
+    Parameters
+    ----------
+    parameters
+        Value of each parameter in effect.
+    available
+        Paths of the results that are there.
+    """
+    sentences, cited = [], []
+    words = {
+        name: _Shown(shown(value).rsplit("/", 1)[-1] if name == "gene_sets" else shown(value))
+        for name, value in parameters.items()
+    }
+    for part, sentence, works in SENTENCES:
+        if part and not any(part in path for path in available):
+            continue
+        try:
+            sentences.append(sentence.format_map(words))
+        except KeyError:
+            continue
+        cited += [work for work in works if work not in cited]
+    return sentences, [REFERENCES[work] for work in cited]

@@ -1,0 +1,81 @@
+"""The pseudobulk table of one cell type: summed raw counts of donors, with what is known of each donor."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from immune_aging.task.checkpoints import read_h5ad
+from immune_aging.task.command_line import BadInput
+
+REQUIRED_OBS = ("donor_id", "cell_type", "age_years", "sex")
+
+
+@dataclass(frozen=True)
+class CellTypeSamples:
+    """One cell type's samples, sorted by sample and by gene so that the order in the file changes no result.
+
+    Attributes
+    ----------
+    counts
+        Raw count sums, samples x genes, int64.
+    samples
+        One row a sample, index sample_id: donor_id, cell_type, age_years, sex and every other donor column.
+    symbols
+        Gene symbol of each gene, '' where unknown; index gene_id.
+    """
+
+    counts: np.ndarray
+    samples: pd.DataFrame
+    symbols: pd.Series
+
+    @property
+    def gene_ids(self) -> pd.Index:
+        """Ids of the columns of `counts`."""
+        return self.symbols.index
+
+    @property
+    def cell_type(self) -> str:
+        """Raw name of the cell type: data for tables, never for a shell."""
+        return str(self.samples["cell_type"].iloc[0])
+
+
+def read_samples(path: str | Path) -> CellTypeSamples:
+    """Read and check the table of one cell type.
+
+    Raises
+    ------
+    BadInput
+        A column is missing; a count is negative or not whole; a gene or a donor stands there twice (samples
+        of one donor are not independent, and every test here takes them to be); more than one cell type.
+    """
+    adata = read_h5ad(path)
+    for column in REQUIRED_OBS:
+        if column not in adata.obs:
+            raise BadInput(f"{path}: obs has no column '{column}'; it has: {', '.join(map(str, adata.obs.columns))}")
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise BadInput(f"{path}: the table has {adata.n_obs} samples and {adata.n_vars} genes; both must be there")
+    samples = adata.obs.copy()
+    for column in ("donor_id", "cell_type"):
+        samples[column] = samples[column].astype(str)
+    samples["sex"] = samples["sex"].astype(object).where(samples["sex"].notna(), None)
+    for what, names in {
+        "gene": adata.var_names,
+        "sample": adata.obs_names,
+        "donor": samples["donor_id"],
+    }.items():
+        names = pd.Index(names)
+        if not names.is_unique:
+            twice = names[names.duplicated()][0]
+            raise BadInput(f"{path}: {what} '{twice}' stands there more than once; sum or rename its rows")
+    if samples["cell_type"].nunique() > 1:
+        two = ", ".join(sorted(samples["cell_type"].unique())[:2])
+        raise BadInput(f"{path}: more than one cell type ({two}, ...); give one file a cell type")
+    counts = np.asarray(adata.X.toarray() if hasattr(adata.X, "toarray") else adata.X, dtype=np.float64)
+    if not np.isfinite(counts).all() or (counts < 0).any() or (counts != np.floor(counts)).any():
+        raise BadInput(f"{path}: X holds values that are no counts; give summed raw counts (whole numbers from 0)")
+    rows, genes = np.argsort(adata.obs_names.astype(str)), np.argsort(adata.var_names.astype(str))
+    names = adata.var["symbol"].astype(object) if "symbol" in adata.var else pd.Series("", index=adata.var_names)
+    symbols = names.where(names.notna(), "").astype(str).rename_axis("gene_id")
+    return CellTypeSamples(counts[np.ix_(rows, genes)].astype(np.int64), samples.iloc[rows], symbols.iloc[genes])

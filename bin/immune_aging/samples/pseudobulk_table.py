@@ -1,0 +1,82 @@
+"""The table of pseudobulk samples that the statistics start from: its columns, its rules, its files by cell type."""
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from immune_aging.task.checkpoints import write_h5ad, write_tsv
+
+
+def mark_samples(samples: pd.DataFrame, types: pd.DataFrame, *, min_cells: int) -> pd.DataFrame:
+    """Which samples the statistics use, with the reason for each that is left out.
+
+    Parameters
+    ----------
+    samples
+        sample_id, donor_id, cell_type, n_cells (NaN where unknown: such a sample is used).
+    types
+        cell_type, kept, reason.
+    """
+    reason = np.where(samples["n_cells"] < min_cells, f"fewer than {min_cells} cells", "")
+    type_kept = samples["cell_type"].isin(types.loc[types["kept"], "cell_type"])
+    reason = np.where(type_kept, reason, "cell type not kept")
+    return samples.assign(kept=reason == "", reason=reason)
+
+
+def sample_ids(samples: pd.DataFrame, types: pd.DataFrame) -> np.ndarray:
+    """Names of samples: the cell type's id, then the donor."""
+    ids = samples["cell_type"].map(types.set_index("cell_type")["id"])
+    return (ids.astype(str) + "|" + samples["donor_id"].astype(str)).to_numpy(dtype=object)
+
+
+def sample_table(
+    counts: sparse.csr_matrix, samples: pd.DataFrame, donors: pd.DataFrame, types: pd.DataFrame, var: pd.DataFrame
+) -> anndata.AnnData:
+    """One table of samples, sorted by cell type and donor, with what is known of the donors.
+
+    Parameters
+    ----------
+    counts
+        Samples x genes, raw sums.
+    samples
+        donor_id, cell_type, n_cells; one row a row of `counts`, indexed from 0.
+    donors
+        One row a donor: donor_id, age_years, sex and more. Its own cell_type or n_cells do not replace the samples'.
+    types
+        id, cell_type.
+    var
+        Genes: index gene_id, symbol.
+    """
+    order = samples.sort_values(["cell_type", "donor_id"], kind="stable").index
+    extra = [column for column in donors.columns if column not in ("cell_type", "n_cells")]
+    obs = samples.loc[order].merge(donors[extra], on="donor_id", how="left", validate="many_to_one")
+    obs.index = pd.Index(sample_ids(obs, types), name="sample_id")
+    return anndata.AnnData(X=counts[order.to_numpy()], obs=obs, var=var.copy())
+
+
+def write_pseudobulk(table: anndata.AnnData, types: pd.DataFrame, *, min_cells: int, folder: Path, prefix: str) -> None:
+    """Write the whole table, the list of samples, and a checkpoint for each kept cell type.
+
+    Parameters
+    ----------
+    table
+        Samples x genes, raw sums; obs donor_id, cell_type, n_cells, age_years, sex and more; var symbol.
+    types
+        id, cell_type, kept, reason.
+    folder
+        Where what is published goes.
+    prefix
+        Checkpoints become PREFIX_<id>_step-pseudobulk_counts.h5ad.
+    """
+    samples = mark_samples(
+        table.obs[["donor_id", "cell_type", "n_cells"]].assign(sample_id=table.obs_names), types, min_cells=min_cells
+    )
+    columns = ["sample_id", "donor_id", "cell_type", "n_cells", "kept", "reason"]
+    write_tsv(samples[columns].sort_values(["cell_type", "donor_id"]), folder / "pseudobulk/samples.tsv")
+    write_h5ad(table, folder / "pseudobulk/pseudobulk.h5ad", portable=True)
+    for row in types[types["kept"]].itertuples():
+        chosen = (samples["kept"] & (samples["cell_type"] == row.cell_type)).to_numpy()
+        write_h5ad(table[chosen].copy(), Path(f"{prefix}_{row.id}_step-pseudobulk_counts.h5ad"))

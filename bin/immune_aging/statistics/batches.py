@@ -1,0 +1,166 @@
+"""Whether a batch such as a multiplexing pool enters the default design, and why.
+
+A pool that is left out adds its variance to the noise and, with few pools, moves the p values of a whole cell type up
+or down together; a pool that enters costs a degree of freedom. So it enters where samples are enough, in pools of
+enough samples, and where the tested term varies within pools; elsewhere voom alone takes it as a random effect
+(docs/methods.md has the measurements).
+"""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from immune_aging.statistics.designs import (
+    DEFAULT_DESIGN,
+    Design,
+    as_labels,
+    build_design,
+    formula_columns,
+    refuse_varying_columns,
+)
+from immune_aging.task.checkpoints import VARYING
+from immune_aging.task.command_line import BadInput
+from immune_aging.task.skipped import CannotFit
+
+AUTO, NONE = "auto", "none"
+# What cohorts call their pools, the first that is there counts.
+POOL_NAMES = ("pool", "pool_number", "pool_id", "batch", "batch_id", "library", "library_id", "experiment")
+EFFECTS = ("auto", "fixed", "random", "none")
+MIN_SAMPLES = 45  # at 25 donors a fixed pool costs up to a quarter of the power, at 50 about 3 %
+MIN_SAMPLES_PER_POOL = 5
+MIN_SAMPLES_PER_BLOCK = 1.5  # pools of one donor tell nothing of a correlation
+MAX_RANDOM_SAMPLES = 100  # the correlation costs samples cubed for each gene
+MAX_POOLS = 30  # a negative binomial fit costs pools squared: with 75 pools of 982 donors twenty minutes a cell type
+MIN_KEPT = 0.5  # share of the tested term's information that must be left within pools
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What was decided of the batch.
+
+    Attributes
+    ----------
+    column
+        Donor column; '' where there is none.
+    use
+        'fixed' (a term of the design), 'random' (a correlation within pools, in voom) or 'none'.
+    reason
+        Why, for a person.
+    """
+
+    column: str
+    use: str
+    reason: str
+
+
+def find_column(samples: pd.DataFrame, wanted: str) -> str:
+    """The donor column of batches: the named one, or the first known name; '' for none.
+
+    Raises
+    ------
+    BadInput
+        The named column is not there.
+    """
+    if wanted == NONE:
+        return ""
+    if wanted == AUTO:
+        return next((name for name in POOL_NAMES if name in samples), "")
+    varying = VARYING in samples and samples[VARYING].astype(str).str.contains(json.dumps(wanted), regex=False).any()
+    if wanted not in samples and not varying:
+        there = ", ".join(sorted(str(one) for one in samples.columns if one != VARYING))
+        raise BadInput(f"--pool_column '{wanted}': is no donor column; there are: {there}")
+    return wanted
+
+
+def information_kept(plain: Design, pooled: Design) -> float:
+    """Share of the information on the tested term, after the other terms, that adding the pool leaves.
+
+    The least over the contrasts; degrees of freedom are allowed for, so a term that has nothing to do with the pool
+    keeps about 1.
+    """
+
+    def variance(design: Design, column: str) -> float:
+        others = design.matrix.drop(columns=column).to_numpy()
+        values = design.matrix[column].to_numpy()
+        left = values - others @ np.linalg.lstsq(others, values, rcond=None)[0]
+        return float(left @ left / (len(values) - others.shape[1]))
+
+    columns = {contrast.coefficient for contrast in plain.contrasts}
+    return min(variance(pooled, column) / variance(plain, column) for column in columns)
+
+
+def choose_batches(
+    samples: pd.DataFrame,
+    *,
+    formula: str,
+    test_term: str,
+    contrast: str = "",
+    column: str = AUTO,
+    effect: str = AUTO,
+) -> Batches:
+    """Decide how the batch enters.
+
+    Parameters
+    ----------
+    samples
+        One row a sample of one cell type, donor columns.
+    formula
+        The design that was asked for; only the default one is added to under `effect` 'auto'.
+    column
+        Donor column, 'auto' (the first of `POOL_NAMES` that is there) or 'none'.
+    effect
+        'fixed', 'random' and 'none' are obeyed; 'auto' decides between them.
+
+    Raises
+    ------
+    BadInput
+        The named column is not there.
+    CannotFit
+        It varies within a donor, and `effect` asks for it.
+    """
+    found = find_column(samples, column)
+    if not found:
+        known = "" if column == NONE else f" ({', '.join(POOL_NAMES)})"
+        return Batches("", "none", f"no column of batches{' is wanted' if column == NONE else ''}{known}")
+    if found in formula_columns(formula):
+        return Batches(found, "none", f"'{found}' is in the design already")
+    if effect == "none":
+        return Batches(found, "none", "pool_effect is none")
+    if effect in ("fixed", "random"):
+        refuse_varying_columns(samples, [found])
+        return Batches(found, effect, f"pool_effect is {effect}")
+    if formula.split() != DEFAULT_DESIGN.split():
+        return Batches(found, "none", "the design is not the default one, and is taken as it is")
+    if found not in samples:
+        return Batches(found, "none", f"'{found}' varies within donors")
+
+    labels = as_labels(samples[found])
+    n_samples, n_pools = len(labels), labels.nunique()
+    if labels.isna().any():
+        return Batches(found, "none", f"'{found}' is unknown for {int(labels.isna().sum())} of {n_samples} samples")
+    if n_pools < 2:
+        return Batches(found, "none", f"all samples are of one '{found}'")
+    size = f"{n_samples} samples in {n_pools} levels"
+    obstacle = ""
+    if n_samples < MIN_SAMPLES:
+        obstacle = f"{size}: with fewer than {MIN_SAMPLES} samples a fixed term costs power"
+    elif n_samples < MIN_SAMPLES_PER_POOL * n_pools:
+        obstacle = f"{size}: with fewer than {MIN_SAMPLES_PER_POOL} samples a level a fixed term costs power"
+    elif n_pools > MAX_POOLS:
+        obstacle = f"{size}: with more than {MAX_POOLS} levels each fit would cost too much, and matter little"
+    else:
+        try:
+            options = {"formula": formula, "test_term": test_term, "contrast": contrast}
+            kept = information_kept(build_design(samples, **options), build_design(samples, **options, batch=found))
+        except CannotFit as reason:
+            obstacle = f"confounded: {reason}"
+        else:
+            size += f", {100 * kept:.0f} % of the variance of '{test_term}' within them"
+            if kept < MIN_KEPT:
+                obstacle = f"confounded: {size}"
+    if not obstacle:
+        return Batches(found, "fixed", size)
+    correlated = n_samples <= MAX_RANDOM_SAMPLES and n_samples >= MIN_SAMPLES_PER_BLOCK * n_pools
+    return Batches(found, "random" if correlated else "none", obstacle)

@@ -1,0 +1,157 @@
+"""What ageing has in common between cell types."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from immune_aging.results import summary_of, table_of
+from immune_aging.statistics.meta_analysis import by_expression, normal_errors
+
+SHARED = (
+    "gene_id",
+    "symbol",
+    "pattern",
+    "n_cell_types",
+    "n_up",
+    "n_down",
+    "log2_fold_change",
+    "lfc_se",
+    "stat",
+    "p_value",
+    "padj",
+    "lfc_per_decade",
+    "sign_concordance",
+    "i_squared",
+    "heterogeneity_p_value",
+    "heterogeneity_padj",
+    "p_value_shared",
+    "padj_shared",
+    "cell_types_up",
+    "cell_types_down",
+)  # fmt: skip  then lfc_ID of each cell type
+SETS = ("gene_set", "n_cell_types", "n_up", "n_down", "mean_nes")  # then nes_ID and q_ID of each cell type
+DE_COLUMNS = ("gene_id", "symbol", "base_mean", "log2_fold_change", "lfc_se", "stat", "p_value", "padj", "robust")
+ALPHA = 0.05
+PATTERNS = ("shared", "opposed", "specific", "unclear", "none")
+
+
+def measured(files: Mapping[str, Path]) -> tuple[dict[str, pd.DataFrame], dict[str, dict], dict[str, str]]:
+    """Differential expression of each cell type by id: its table, its summary, and the names of those without one.
+
+    Returns
+    -------
+    de.tsv by id; de_summary.json by id; by id of each cell type without a result, the reason.
+    """
+    tables, summaries, left_out = {}, {}, {}
+    for name in sorted(files):
+        found = re.fullmatch(r"(cell_types/([^/]+))/de\.tsv", name)
+        if not found:
+            continue
+        folder, identifier = found.groups()
+        table = table_of(files, name, DE_COLUMNS)
+        summary = summary_of(files, f"{folder}/de_summary.json")
+        if table is None:
+            left_out[identifier] = summary.get("reason") or "no gene was tested"
+        else:
+            tables[identifier], summaries[identifier] = table, summary
+    return tables, summaries, left_out
+
+
+def side_by_side(tables: Mapping[str, pd.DataFrame], column: str, factor: Mapping[str, float]) -> pd.DataFrame:
+    """One column of every table as genes x cell types, each times its factor; NaN where a gene was not tested."""
+    columns = {name: table.set_index("gene_id")[column] * factor.get(name, 1.0) for name, table in tables.items()}
+    return pd.DataFrame(columns).sort_index()
+
+
+def patterns(table: pd.DataFrame) -> np.ndarray:
+    """How each gene ages over the cell types, by the first rule that holds.
+
+    `opposed`: robustly up in one cell type and down in another. `shared`: that at most one cell type changes is
+    rejected (`padj_shared`). `specific`: robustly called in one cell type, and the cell types differ
+    (`heterogeneity_padj`). `unclear`: called or a mean effect, and none of these. `none`: neither.
+
+    Parameters
+    ----------
+    table
+        n_up, n_down, padj, padj_shared, heterogeneity_padj.
+    """
+    called = table["n_up"] + table["n_down"]
+    rules = [
+        (table["n_up"] > 0) & (table["n_down"] > 0),
+        table["padj_shared"] < ALPHA,
+        (called == 1) & (table["heterogeneity_padj"] < ALPHA),
+        (called > 0) | (table["padj"] < ALPHA),
+    ]
+    return np.select(rules, ["opposed", "shared", "specific", "unclear"], "none")
+
+
+def shared_ageing(
+    tables: Mapping[str, pd.DataFrame], sds: Mapping[str, float]
+) -> tuple[pd.DataFrame, list[pd.DataFrame], float]:
+    """Put the effects of each gene over the cell types together.
+
+    Parameters
+    ----------
+    tables
+        de.tsv by id.
+    sds
+        SD of the tested column in each cell type, NaN for a categorical one: effects are brought to one SD, the
+        median.
+
+    Returns
+    -------
+    shared_ageing.tsv without lfc_per_decade; the correlation of errors, ids x ids, of each stratum of expression;
+    the common SD.
+    """
+    known = {name: sd for name, sd in sds.items() if np.isfinite(sd)}
+    common = float(np.median(list(known.values()))) if known else np.nan
+    factor = {name: common / sd for name, sd in known.items()}
+    effect = side_by_side(tables, "log2_fold_change", factor)
+    se = normal_errors(effect, side_by_side(tables, "p_value", {}), side_by_side(tables, "lfc_se", factor))
+    table, correlations = by_expression(effect, se, side_by_side(tables, "base_mean", {}))
+    for way, sign in (("up", 1), ("down", -1)):
+        called = pd.DataFrame(
+            {
+                name: one.set_index("gene_id")["robust"]
+                & (np.sign(one.set_index("gene_id")["log2_fold_change"]) == sign)
+                for name, one in tables.items()
+            }
+        )
+        called = called.reindex(table.index).eq(True)
+        table[f"n_{way}"] = called.sum(axis=1)
+        table[f"cell_types_{way}"] = [";".join(called.columns[row]) for row in called.to_numpy()]
+    symbols = pd.concat([one.set_index("gene_id")["symbol"] for one in tables.values()])
+    table["symbol"] = symbols[~symbols.index.duplicated()].reindex(table.index)
+    table["pattern"] = patterns(table)
+    ids = list(effect.columns)
+    table = table.join(effect.add_prefix("lfc_"))
+    frames = [pd.DataFrame(correlation, index=ids, columns=ids) for correlation in correlations]
+    return table.rename_axis("gene_id").reset_index(), frames, common
+
+
+def enrichment_matrix(files: Mapping[str, Path]) -> pd.DataFrame:
+    """gsea_nes.tsv: one row a set; NES and q of each cell type, NaN where the set was not tested there."""
+    scores, chances = {}, {}
+    for name in sorted(files):
+        found = re.fullmatch(r"cell_types/([^/]+)/gsea\.tsv", name)
+        if found and (table := table_of(files, name, ["gene_set", "nes", "q_value"])) is not None:
+            identifier = found[1]
+            scores[identifier] = table.set_index("gene_set")["nes"]
+            chances[identifier] = table.set_index("gene_set")["q_value"]
+    nes, q = pd.DataFrame(scores), pd.DataFrame(chances)
+    called = q < ALPHA
+    table = pd.DataFrame(
+        {
+            "n_cell_types": nes.notna().sum(axis=1),
+            "n_up": (called & (nes > 0)).sum(axis=1),
+            "n_down": (called & (nes < 0)).sum(axis=1),
+            "mean_nes": nes.mean(axis=1),
+        }
+    )
+    table = pd.concat([table, nes.add_prefix("nes_"), q.add_prefix("q_")], axis=1).rename_axis("gene_set").reset_index()
+    table["n_called"] = -(table["n_up"] + table["n_down"])
+    order = table.sort_values(["n_called", "gene_set"], kind="stable", ignore_index=True)
+    return order.drop(columns="n_called")

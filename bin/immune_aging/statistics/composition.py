@@ -1,0 +1,308 @@
+"""Whether the proportions of cell types change."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from immune_aging.statistics.designs import Design, build_design
+from immune_aging.task.checkpoints import require_columns
+from immune_aging.task.command_line import BadInput
+from immune_aging.task.skipped import CannotFit
+
+PROPORTIONS = ("donor_id", "id", "cell_type", "n_cells", "proportion", "age_years", "sex")
+COLUMNS = (
+    "id", "cell_type", "n_cells", "n_donors", "mean_proportion", "log2_fold_change", "lfc_se", "ci_low", "ci_high",
+    "stat", "p_value", "padj", "lfc_per_decade", "reference_weight", "share_log2_odds", "share_p_value", "share_padj",
+)  # fmt: skip
+ALPHA = 0.05
+PSEUDOCOUNT = 0.5  # on every count of a plain share, so that 0 has log odds too (Phipson et al. 2022)
+# Abundances are modelled by a power of the counts. The mean of logarithms falls faster than the logarithm of the mean
+# where cells vary as shares do (Dirichlet): 4 % of an effect, most of a standard error with 300 donors. Roots
+# halve that; plain counts (power 1) have none of it, but long tails by which rare cell types are called too often.
+POWER = 0.5
+POWER_PSEUDOCOUNT = (1 - POWER) / 2  # with it the mean power of Poisson counts is the power of their mean, nearly
+LEAST_SD = 1e-9  # log2 units; less is rounding
+LARGEST_WEIGHT = 0.9  # of one cell type in the reference
+# Tested are cell types that at least half of the donors have: the others tell more of presence than of abundance.
+MIN_SHARE_OF_DONORS = 0.5
+
+
+def read_cells(path: str | Path) -> pd.DataFrame:
+    """The samples of a pseudobulk table without its counts: donor_id, cell_type, n_cells and the donor columns."""
+    import h5py
+    import hdf5plugin  # noqa: F401  registers the zstd filter
+    from anndata.io import read_elem
+
+    try:
+        with h5py.File(path) as file:
+            obs = read_elem(file["obs"])
+    except (OSError, KeyError) as error:
+        raise BadInput(f"{path}: cannot be read as a pseudobulk table: {error}") from error
+    require_columns(obs, ["donor_id", "cell_type", "n_cells", "age_years", "sex"], path)
+    samples = obs.reset_index(drop=True)
+    for column in samples.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in samples.dtypes]]:
+        samples[column] = samples[column].astype(object).where(samples[column].notna(), None)
+    return samples.astype({"donor_id": str, "cell_type": str})
+
+
+def count_table(samples: pd.DataFrame) -> pd.DataFrame:
+    """Cells of each donor (rows, sorted) in each cell type (columns, sorted); 0 where a donor has none.
+
+    Raises
+    ------
+    CannotFit
+        The table does not say how many cells a sample was summed from.
+    """
+    if samples["n_cells"].isna().any():
+        raise CannotFit("the table of samples does not say how many cells each was summed from")
+    table = samples.pivot_table(index="donor_id", columns="cell_type", values="n_cells", aggfunc="sum", fill_value=0)
+    return table.astype(int).sort_index().sort_index(axis=1)
+
+
+def donor_columns(samples: pd.DataFrame) -> pd.DataFrame:
+    """What is known of each donor, indexed by donor and sorted."""
+    return samples.drop(columns=["cell_type", "n_cells"]).drop_duplicates("donor_id").set_index("donor_id").sort_index()
+
+
+def moderated_fit(values: np.ndarray, design: np.ndarray, column: int) -> dict[str, np.ndarray]:
+    """Least squares for each cell type with limma's moderated variance.
+
+    Parameters
+    ----------
+    values
+        Donors x cell types.
+    design
+        Donors x coefficients.
+    column
+        The coefficient.
+
+    Returns
+    -------
+    effect, se, p_value and df (degrees of freedom) of each cell type.
+
+    References
+    ----------
+    Smyth (2004), Stat. Appl. Genet. Mol. Biol. 3:3; Phipson et al. (2022), Bioinformatics 38:4720.
+    """
+    import pylimma
+
+    fit = pylimma.lm_fit(values.T, design)
+    if np.mean(fit["sigma"] > LEAST_SD) <= 0.5:
+        raise CannotFit("most cell types have the same share in every donor of an age: there is no variance to test by")
+    fit = pylimma.e_bayes(fit, robust=True)
+    return {
+        "effect": fit["coefficients"][:, column],
+        "se": fit["stdev_unscaled"][:, column] * np.sqrt(fit["s2_post"]),
+        "p_value": fit["p_value"][:, column],
+        "df": np.broadcast_to(fit["df_total"], values.shape[1]),
+    }
+
+
+def log_abundances(counts: np.ndarray, design: np.ndarray) -> np.ndarray:
+    """log2 abundances whose least squares are the regression of mean powers of the counts (`POWER`).
+
+    For each cell type the mean of the power of its counts, as a part of the donor's cells, is log-linear in the
+    design: a gamma regression. Returned is its working response, the fitted logarithm plus the relative deviation.
+
+    Parameters
+    ----------
+    counts
+        Donors x cell types, cells.
+    design
+        Donors x coefficients.
+
+    References
+    ----------
+    McCullagh & Nelder (1989), Generalized Linear Models, 2nd ed., 2.5 and 8.3.
+    """
+    import statsmodels.api as sm
+
+    powers = (counts + POWER_PSEUDOCOUNT) ** POWER
+    cells = POWER * np.log(counts.sum(axis=1))
+    family = sm.families.Gamma(sm.families.links.Log())
+    logs = np.empty(counts.shape)
+    for place, own in enumerate(powers.T):
+        model = sm.GLM(own, design, family=family, offset=cells)
+        # The scale does not matter for the mean; estimated, it fails on a cell type with one count in all donors.
+        fit = model.fit(scale=1.0, maxiter=200, tol=1e-10, tol_criterion="params")
+        logs[:, place] = design @ fit.params + own / fit.fittedvalues - 1
+    return logs / (POWER * np.log(2))
+
+
+def plausible_references(effect: np.ndarray, se: np.ndarray, n_donors: int) -> tuple[np.ndarray, np.ndarray]:
+    """The sets of cell types that may be those that keep still, with how plausible each is.
+
+    A set is a majority of the cell types, next to each other when sorted by effect. It is the more plausible the
+    closer its effects are and the fewer cell types it says move, by the extended BIC (k log K for the log number of
+    sets): each that moves costs log(donors) + 2 log(cell types).
+
+    Parameters
+    ----------
+    effect, se
+        Of the centred log-ratios, one a cell type; at least two.
+    n_donors
+        That they were estimated from.
+
+    Returns
+    -------
+    Probability of each set, adding up to 1; and weights of the cell types in it (sets x cell types), by precision
+    and adding up to 1, all the same where one alone would have more than `LARGEST_WEIGHT`.
+
+    References
+    ----------
+    Chen & Chen (2008), Biometrika 95:759 (extended BIC); Hoeting et al. (1999), Stat. Sci. 14:382 (model averaging).
+    """
+    n_types = len(effect)
+    order = np.argsort(effect, kind="stable")
+    cost = np.log(n_donors) + 2 * np.log(n_types)
+    weights, criterion = [], []
+    for size in range(n_types // 2 + 1, n_types + 1):
+        for first in range(n_types - size + 1):
+            still = order[first : first + size]
+            weight = np.zeros(n_types)
+            weight[still] = 1 / se[still] ** 2
+            spread = (weight * (effect - np.average(effect, weights=weight)) ** 2).sum()
+            criterion.append(spread + cost * (n_types - size))
+            if weight.max() > LARGEST_WEIGHT * weight.sum():
+                weight[still] = 1.0
+            weights.append(weight / weight.sum())
+    probability = np.exp(-(np.array(criterion) - min(criterion)) / 2)
+    return probability / probability.sum(), np.array(weights)
+
+
+def compare_types(counts: pd.DataFrame, design: Design) -> pd.DataFrame:
+    """Test for each cell type whether it changes against the reference, and whether its share does.
+
+    Parameters
+    ----------
+    counts
+        Donors x cell types, cells; the donors of `design`, at least two cell types.
+    design
+        Of these donors.
+
+    Returns
+    -------
+    One row a cell type (index): log2_fold_change, lfc_se, ci_low, ci_high (95 %), stat, p_value, padj,
+    lfc_per_decade, reference_weight, share_log2_odds, share_p_value, share_padj.
+
+    Notes
+    -----
+    The effect is the mean over the plausible references. Its variance is that of the donors plus the mean squared
+    difference of the effects against two references drawn at random, which is twice their variance. Once their
+    variance holds if movers lie anywhere; where two move together, a wrong majority looks better than that.
+
+    References
+    ----------
+    Aitchison (1982), J. R. Stat. Soc. B 44:139 (log-ratios); Zhou, He, Chen, Zhang (2022), Genome Biology 23:95
+    (effects against the majority); Buckland, Burnham, Augustin (1997), Biometrics 53:603 (variance between models);
+    Phipson et al. (2022), Bioinformatics 38:4720 (moderated t on logits).
+    """
+    from scipy.stats import false_discovery_control, t
+
+    matrix, column = design.matrix.to_numpy(), list(design.matrix.columns).index(design.coefficient)
+    logs = log_abundances(counts.to_numpy(), matrix)
+    centred = moderated_fit(logs - logs.mean(axis=1, keepdims=True), matrix, column)
+    probability, weights = plausible_references(centred["effect"], centred["se"], len(logs))
+    # Divided so that each cell type is compared with the others of the reference, not also with itself.
+    contrasts = (np.eye(weights.shape[1]) - weights[:, None, :]) / (1 - weights)[:, :, None]
+    fit = moderated_fit(logs @ np.tensordot(probability, contrasts, axes=1).T, matrix, column)
+    effect = fit["effect"]
+    between = probability @ (contrasts @ centred["effect"] - effect) ** 2
+    se = np.sqrt(fit["se"] ** 2 + 2 * between)
+    p_value, reach = 2 * t.sf(np.abs(effect / se), fit["df"]), t.ppf(0.975, fit["df"]) * se
+    cells = counts.to_numpy() + PSEUDOCOUNT
+    share = moderated_fit(np.log2(cells / (cells.sum(axis=1, keepdims=True) - cells)), matrix, column)
+    return pd.DataFrame(
+        {
+            "log2_fold_change": effect,
+            "lfc_se": se,
+            "ci_low": effect - reach,
+            "ci_high": effect + reach,
+            "stat": effect / se,
+            "p_value": p_value,
+            "padj": false_discovery_control(p_value),
+            "lfc_per_decade": effect / design.sd * 10 if design.test_term == "age" else np.nan,
+            "reference_weight": probability @ weights,
+            "share_log2_odds": share["effect"],
+            "share_p_value": share["p_value"],
+            "share_padj": false_discovery_control(share["p_value"]),
+        },
+        index=counts.columns,
+    )
+
+
+def frequent_types(counts: pd.DataFrame) -> pd.Index:
+    """Cell types that enough donors have to be tested."""
+    return counts.columns[(counts > 0).mean() >= MIN_SHARE_OF_DONORS]
+
+
+def describe_types(counts: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
+    """id, n_cells, n_donors (with a cell) and mean_proportion of each cell type (index)."""
+    shares = counts.div(counts.sum(axis=1), axis=0)
+    return pd.DataFrame(
+        {
+            "id": ids.reindex(counts.columns),
+            "n_cells": counts.sum(),
+            "n_donors": (counts > 0).sum(),
+            "mean_proportion": shares.mean(),
+        }
+    )
+
+
+def proportions(counts: pd.DataFrame, ids: pd.Series, donors: pd.DataFrame) -> pd.DataFrame:
+    """The columns of proportions.tsv, one row a donor and cell type; shares of the cells of all cell types here."""
+    table = counts.rename_axis(columns="cell_type").stack().rename("n_cells").reset_index()
+    table["proportion"] = table["n_cells"] / table.groupby("donor_id")["n_cells"].transform("sum")
+    table["id"] = table["cell_type"].map(ids)
+    table = table.join(donors[["age_years", "sex"]], on="donor_id")
+    return table[list(PROPORTIONS)].sort_values(["donor_id", "id"], ignore_index=True)
+
+
+def compare_donors(
+    samples: pd.DataFrame, ids: pd.Series, *, formula: str, test_term: str, min_samples: int
+) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
+    """Both tables and the numbers of the summary.
+
+    Parameters
+    ----------
+    samples
+        As of `read_cells`.
+    ids
+        id of each cell type (index).
+
+    Raises
+    ------
+    CannotFit
+        Numbers of cells are unknown, fewer than two cell types can be tested, or the donors do not carry the design.
+    """
+    counts = count_table(samples)
+    donors = donor_columns(samples)
+    named = donors.assign(donor_id=donors.index)  # for the message about a column that varies within a donor
+    design = build_design(named, formula=formula, test_term=test_term, min_samples=min_samples)
+    used = counts.loc[design.matrix.index]
+    tested = frequent_types(used)
+    if len(tested) < 2:
+        raise CannotFit(f"{len(tested)} of {counts.shape[1]} cell types are in half of the donors; two are needed")
+    result = describe_types(used, ids).join(compare_types(used[tested], design), how="inner")
+    table = result.rename_axis("cell_type").reset_index()[list(COLUMNS)]
+    table = table.sort_values(["p_value", "id"], kind="stable", ignore_index=True)
+    called = table["padj"] < ALPHA
+    numbers = {
+        "design": design.formula,
+        "test_term": test_term,
+        "contrast": "per SD" if np.isfinite(design.sd) else design.coefficient,
+        "test_term_mean": design.mean,
+        "test_term_sd": design.sd,
+        "n_donors_in": len(counts),
+        "n_donors": len(used),
+        "n_cells": int(used.to_numpy().sum()),
+        "n_cell_types_in": counts.shape[1],
+        "n_cell_types_tested": len(tested),
+        "not_tested": {str(name): "in fewer than half of the donors" for name in counts.columns.difference(tested)},
+        "n_up": int((called & (table["log2_fold_change"] > 0)).sum()),
+        "n_down": int((called & (table["log2_fold_change"] < 0)).sum()),
+        "n_share": int((table["share_padj"] < ALPHA).sum()),
+        "notes": list(design.notes),
+    }
+    return proportions(counts, ids, donors), table, numbers
