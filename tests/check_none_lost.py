@@ -31,7 +31,7 @@ def run_tests(junit: Path) -> dict[str, list[str]]:
     ran: dict[str, list[str]] = {}
     for case in ElementTree.parse(junit).iter("testcase"):
         if case.find("skipped") is None:
-            _, stem, *classes = re.sub(r"^(?!tests\.)", "tests.", case.get("classname", "")).split(".")
+            stem, *classes = re.sub(r"^.*?(?=\btest_)", "", case.get("classname", "")).split(".")
             ran.setdefault(stem, []).append(".".join([*classes, case.get("name", "").split("[")[0]]))
     return ran
 
@@ -44,18 +44,19 @@ def skipped_tests(junit: Path) -> list[str]:
 
 def lost(root: Path, junit: Path) -> list[str]:
     """Everything that is lost, one line each."""
-    files = sorted((root / "tests").glob("test_*.py"))
+    files = sorted((root / "tests").rglob("test_*.py"))
     ran = run_tests(junit)
     found = [f"{name}: skipped or expected to fail" for name in skipped_tests(junit)]
     for path in files:
         names = written_tests(path)
         done = set(ran.get(path.stem, []))
-        found += [f"tests/{path.name}: {name} was not run" for name in dict.fromkeys(names) if name not in done]
+        found += [f"{path.relative_to(root)}: {name} was not run" for name in dict.fromkeys(names) if name not in done]
         found += [
-            f"tests/{path.name}: {name} stands there twice" for name in sorted({n for n in names if names.count(n) > 1})
+            f"{path.relative_to(root)}: {name} stands there twice"
+            for name in sorted({n for n in names if names.count(n) > 1})
         ]
         if not names:
-            found.append(f"tests/{path.name}: no test in it")
+            found.append(f"{path.relative_to(root)}: no test in it")
     modules = sorted(path.parent for path in (root / "modules" / "local").glob("*/main.nf"))
     for module in modules:
         nf_test = module / "tests" / "main.nf.test"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "tests")]
+FOLDERS = sorted(path for path in (ROOT / "tests").iterdir() if list(path.glob("test_*.py")))
+sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "tests"), *map(str, FOLDERS)]
 os.environ.setdefault("MPLBACKEND", "Agg")
 sys.dont_write_bytecode = True
 

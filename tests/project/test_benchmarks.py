@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import cohorts
 import de_cohorts
 import measure

@@ -58,7 +58,7 @@ def test_the_command_runs_to_its_end(command, folder):
     arguments = shlex.split(command)[3:]
     if arguments[-1] == "params.json":  # OneK1K, from the network
         arguments += ["--input", "cohort.h5ad"]
-    if "test" in arguments:  # the demo, which tests/test_slurm.py runs whole
+    if "test" in arguments:  # the demo, which tests/engines/test_slurm.py runs whole
         arguments += ["--simulate", "tiny", "--min_donor_fraction", "0.8", "--outdir", "demo"]
     done = nextflow(folder, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr

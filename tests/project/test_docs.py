@@ -27,7 +27,7 @@ from immune_aging.statistics import (
     sensitivity,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OUTPUTS = (ROOT / "docs/outputs.md").read_text()
 SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())

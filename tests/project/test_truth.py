@@ -11,7 +11,7 @@ import pytest
 
 from immune_aging.task.checkpoints import write_parquet, write_tsv
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 import score_run  # noqa: E402
 import truth_qc  # noqa: E402

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / "bin"
 MODULES = sorted(path.parent for path in ROOT.glob("modules/local/*/main.nf"))
 

@@ -21,7 +21,7 @@ import pytest
 import bootstrap
 import refresh_locks
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CONTAINERS = ROOT / "containers"
 LAUNCHER = ROOT / "nextflow"
 CLOSED_PORT = "127.0.0.1:9"  # discard: nothing listens on a test machine

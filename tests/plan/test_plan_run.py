@@ -8,7 +8,7 @@ import pytest
 from immune_aging.plan import costs as plan_costs
 from immune_aging.plan import text
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())
 DEFAULTS = {
     name: {"value": entry.get("default")}

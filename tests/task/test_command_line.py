@@ -9,7 +9,7 @@ import pytest
 
 from immune_aging.task.command_line import POOL_VARIABLES, limit_threads
 
-BIN = Path(__file__).resolve().parent.parent / "bin"
+BIN = Path(__file__).resolve().parents[2] / "bin"
 
 
 @pytest.mark.parametrize("when", ["before", "inside"])

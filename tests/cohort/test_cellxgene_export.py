@@ -12,7 +12,7 @@ from immune_aging.task.checkpoints import read_json, read_parquet, write_json, w
 from small_cohorts import small_cohort, write_cohort
 from test_bad_inputs import prepared
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 GENES = ("00000127603", "00000141510", "00000012048", "00000139618", "00000002330", "00000000005", "00000000419")
 VALIDATE = """
 import json, sys

@@ -268,7 +268,10 @@ def test_a_touched_but_equal_input_is_only_read_for_its_checksum(run):
         ("gsea.py", {"GSEA", "PLOT_CELL_TYPE", *COMPARISON, *FIGURES_AND_REPORT}),
         ("plot_qc.py", {"PLOT_QC", *FIGURES_AND_REPORT}),
         ("summarize_predictions.py", {"SUMMARIZE_PREDICTIONS", *FIGURES_AND_REPORT}),
-        ("immune_aging/embedding/graph_file.py", {"NEIGHBORS", "UMAP", "CLUSTER", "PLOT_EMBEDDING", *FIGURES_AND_REPORT}),
+        (
+            "immune_aging/embedding/graph_file.py",
+            {"NEIGHBORS", "UMAP", "CLUSTER", "PLOT_EMBEDDING", *FIGURES_AND_REPORT},
+        ),
     ],
 )
 def test_an_edited_script_or_module_re_runs_what_depends_on_it_and_nothing_else(run, script, steps):
