@@ -3,19 +3,25 @@
 
 In: the donors, with their numbers of cells; for thresholds by median absolute deviations all shards, read one after
 another, because a group of donors (a pool) may lie in several. Out: `thresholds.tsv` for people and the same as Parquet
-for QC_CELLS, one row a donor.
+for QC_CELLS, one row per donor.
 """
 
 import argparse
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from immune_aging.cells.qc_rules import BOUNDS, Thresholds
-from immune_aging.cells.thresholds import donor_thresholds, doublet_rates, group_of_donors, read_metrics
+from immune_aging.cells.qc_rules import add_bound_options, fixed_bounds
+from immune_aging.cells.thresholds import (
+    donor_thresholds,
+    doublet_rates,
+    group_of_donors,
+    kept_donors,
+    read_metrics,
+    same_thresholds,
+)
 from immune_aging.task.checkpoints import read_parquet, read_tsv, write_parquet, write_tsv, write_versions
-from immune_aging.task.command_line import BadInput, run
+from immune_aging.task.command_line import run
 
 
 def main(argv: list[str]) -> None:
@@ -27,8 +33,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--shards", type=Path, nargs="*", default=[], help="all shards; none: fixed thresholds")
     parser.add_argument("--mad-cutoff", type=float, default=5.0)
     parser.add_argument("--mad-group", default="donor_id", help="donor column whose values are judged together")
-    for name, default in vars(Thresholds()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=default)
+    add_bound_options(parser)
     parser.add_argument("--expected-doublet-rate", type=float, default=0.06)
     parser.add_argument("--doublet-rate-per-1000", type=float)
     parser.add_argument("--doublet-rate-column", default="")
@@ -37,29 +42,22 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    known = read_parquet(args.donors)
-    # By row, as both list the same donors in the same order: the .tsv may write a name otherwise.
-    kept = read_tsv(args.donors_table, dtype={"donor_id": str, "sex": str, "reason": str})
-    if len(known) != len(kept):
-        raise BadInput(f"{args.donors_table}: {len(kept)} donors, but {args.donors} has {len(known)}; run both anew")
-    donors = known.assign(n_cells=kept["n_cells"].to_numpy())[kept["kept"].to_numpy()].reset_index(drop=True)
-    fixed = Thresholds(**{name: getattr(args, name) for name in BOUNDS})
+    listed = read_tsv(args.donors_table, dtype={"donor_id": str, "sex": str, "reason": str})
+    donors = kept_donors(read_parquet(args.donors), listed, args.donors, args.donors_table)
+    fixed = fixed_bounds(args)
     if args.shards:
         groups = group_of_donors(donors, args.mad_group)
         metrics = read_metrics(sorted(args.shards, key=lambda path: path.name))
         bounds = donor_thresholds(donors["donor_id"], groups, metrics, fixed, cutoff=args.mad_cutoff)
     else:
-        bounds = pd.DataFrame(vars(fixed), index=donors.index).assign(
-            threshold_group="", n_cells_of_group=np.nan, threshold_rule="fixed"
-        )
+        bounds = same_thresholds(donors["donor_id"], fixed)
     rates = doublet_rates(
         donors,
         fixed=args.expected_doublet_rate,
         per_1000_cells=args.doublet_rate_per_1000,
         column=args.doublet_rate_column or None,
     )
-    columns = ["threshold_group", "n_cells_of_group", "threshold_rule", *BOUNDS]
-    table = pd.concat([donors[["donor_id", "n_cells"]], bounds[columns], rates], axis=1)
+    table = pd.concat([donors[["donor_id", "n_cells"]], bounds, rates], axis=1)
     write_parquet(table, args.output)
     write_tsv(table, args.output_table)
     write_versions("qc_thresholds", ["numpy", "pandas", "scipy"], args.versions)

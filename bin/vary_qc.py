@@ -2,8 +2,8 @@
 """Apply other quality control to cells that were measured already: one variant of the sensitivity analysis.
 
 In: the cell tables of QC_CELLS, with metrics and doublet scores, the cell types of the cohort filter, the donors, the
-thresholds in force, and what the variant changes. Out: the same cell tables with other `kept` and `reason`, one a shard
-in which a cell is left; the cell types under the variant; and a summary of what it gains and loses.
+thresholds in force, and what the variant changes. Out: the same cell tables with other `kept` and `reason`, one per
+shard in which a cell is left; the cell types under the variant; and a summary of what it gains and loses.
 
 Nothing is measured again. Scrublet's scores are those of the run itself, so a cell that only a milder threshold lets in
 has none and is never called a doublet; the summary counts such cells.
@@ -15,9 +15,9 @@ from pathlib import Path
 import pandas as pd
 
 from immune_aging.cells.losses import final_cell_types
-from immune_aging.cells.qc_rules import BOUNDS, Thresholds
+from immune_aging.cells.qc_rules import add_bound_options, fixed_bounds
 from immune_aging.cells.thresholds import group_of_donors
-from immune_aging.cells.variants import parse_changes, sizes_by_type, varied_bounds, varied_doublets, vary
+from immune_aging.cells.variants import parse_changes, variant_summary, varied_bounds, varied_doublets, vary
 from immune_aging.task.checkpoints import read_parquet, write_json, write_parquet, write_tsv, write_versions
 from immune_aging.task.command_line import run
 
@@ -28,8 +28,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--cell-types", type=Path, required=True, help="cell types after the cohort filter")
     parser.add_argument("--donors", type=Path, required=True, help="donors.parquet")
     parser.add_argument("--thresholds", type=Path, help="a table with each donor's own bounds")
-    for name, default in vars(Thresholds()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=default)
+    add_bound_options(parser)
     parser.add_argument("--mad-group", default="donor_id")
     parser.add_argument("--min-cells-per-sample", type=int, default=10)
     parser.add_argument("--min-samples-per-type", type=int, default=10)
@@ -42,13 +41,12 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     changes = parse_changes(args.changes)
-    fixed = Thresholds(**{name: getattr(args, name) for name in BOUNDS})
     table = read_parquet(args.thresholds) if args.thresholds else None
     paths = sorted(args.cells, key=lambda path: path.name)
     parts = [read_parquet(path) for path in paths]
     cells = pd.concat(parts, ignore_index=True)
     groups = group_of_donors(read_parquet(args.donors), args.mad_group) if "mad_cutoff" in changes else None
-    bounds = varied_bounds(cells, changes, fixed=fixed, table=table, groups=groups)
+    bounds = varied_bounds(cells, changes, fixed=fixed_bounds(args), table=table, groups=groups)
     varied = vary(cells, bounds, varied_doublets(cells, changes))
 
     start = 0
@@ -62,21 +60,8 @@ def main(argv: list[str]) -> None:
         min_samples=args.min_samples_per_type,
     )  # fmt: skip
     write_tsv(types, args.output_cell_types)
-    unscored = varied["kept"] & varied["doublet_score"].isna()
-    write_json(
-        {
-            "variant": args.variant,
-            "changes": changes,
-            "n_cells": len(cells),
-            "n_kept": int(varied["kept"].sum()),
-            "n_kept_in_run": int(cells["kept"].sum()),
-            "n_lost": int((cells["kept"] & ~varied["kept"]).sum()),
-            "n_gained": int((~cells["kept"] & varied["kept"]).sum()),
-            "n_gained_without_doublet_score": int((unscored & ~cells["kept"]).sum()),
-            "cell_types": sizes_by_type(varied, types, min_cells=args.min_cells_per_sample),
-        },
-        args.output_summary,
-    )
+    summary = variant_summary(cells, varied, types, min_cells=args.min_cells_per_sample)
+    write_json({"variant": args.variant, "changes": changes, **summary}, args.output_summary)
     write_versions("vary_qc", ["numpy", "pandas", "pyarrow"], args.versions)
 
 

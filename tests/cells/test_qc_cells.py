@@ -10,9 +10,10 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 import qc_cells
-from immune_aging.cells import doublet_calls
+from immune_aging.cells import doublet_calls, shard_qc
 from immune_aging.cells import metrics as cells_metrics
 from immune_aging.cells.gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal
+from immune_aging.cells.qc_rules import Thresholds, broken_rules, reasons_of
 from immune_aging.task.checkpoints import read_json, read_parquet, write_h5ad
 from immune_aging.task.command_line import limit_threads
 from small_cohorts import SYMBOLS, small_cohort
@@ -82,7 +83,7 @@ def test_thresholds_are_inclusive_and_every_broken_rule_is_named():
             "pct_hb": [5, 5.1, 0, np.nan],
         }
     )
-    reasons = doublet_calls.reasons_of(doublet_calls.broken_rules(metrics, doublet_calls.Thresholds()))
+    reasons = reasons_of(broken_rules(metrics, Thresholds()))
     assert reasons.tolist() == [
         "", "too few genes; too few counts; high mitochondrial share; high hemoglobin share", "", "too many genes; too many counts",
     ]  # fmt: skip
@@ -122,6 +123,13 @@ def test_without_symbols_shares_are_unknown_and_no_cell_is_judged_by_them(shard,
     table, summary = run(blind, tmp_path, "--max-pct-mito", "0")
     assert table["pct_mito"].isna().all() and not table["reason"].str.contains("mito").any()
     assert "no gene symbols" in summary["notes"][0]
+
+
+def test_a_class_without_genes_is_noted_once_each():
+    classes = cells_metrics.gene_classes(np.array(["CD3E", "HBB"], dtype=object))
+    assert shard_qc.notes_on_classes(classes) == ["no mitochondrial gene in the cohort: its share is 0 in every cell"]
+    assert len(shard_qc.notes_on_classes(classes.assign(hb=False))) == 2
+    assert len(shard_qc.notes_on_classes(None)) == 1
 
 
 def test_kept_is_exactly_no_reason(shard, tmp_path):

@@ -8,7 +8,7 @@ from scipy import sparse
 import check_cohort
 import filter_cohort
 import split_cohort
-from immune_aging.cohort import cohort_file
+from immune_aging.cohort import cohort_file, splitting
 from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet
 from immune_aging.task.command_line import BadInput
 from small_cohorts import small_cohort, write_cohort
@@ -68,6 +68,7 @@ def test_no_count_is_lost_or_moved(tmp_path):
         "lost": {"expressed in no kept cell": 60 - wanted.n_vars},
         "kept": wanted.n_vars,
     }
+    assert paths == [splitting.shard_path(str(tmp_path / "s/dataset-x"), shard) for shard in range(3)]
     assert not list((tmp_path / "task").iterdir()), "scratch files are removed"
 
 

@@ -1,8 +1,9 @@
-"""How many cells each rule of quality control took, and which cell types stay."""
+"""How many cells each rule of quality control took, how doublets were called, and which cell types stay."""
 
 import pandas as pd
 
 from immune_aging.cells.qc_rules import BOUNDS, RULES
+from immune_aging.task.command_line import BadInput
 
 
 def losses(cells: pd.DataFrame) -> pd.DataFrame:
@@ -24,6 +25,58 @@ def losses(cells: pd.DataFrame) -> pd.DataFrame:
         {"rule": "all", "cells": len(cells), "alone": len(cells)},
     ]
     return pd.DataFrame(rows)
+
+
+def require_kept_cells(cells: pd.DataFrame) -> None:
+    """Raise `BadInput` if no cell is left, with the rule that took the most."""
+    if cells["kept"].any():
+        return
+    table = losses(cells).query("rule not in ('kept', 'all')").sort_values("cells")
+    worst = table.iloc[-1]
+    raise BadInput(
+        f"quality control: none of {len(cells)} cells is left; {worst['cells']} had {worst['rule']}; "
+        "set the thresholds (--min_genes, --min_counts, ...) to suit this cohort"
+    )
+
+
+def doublet_table(cells: pd.DataFrame, summaries: list[dict]) -> pd.DataFrame:
+    """One row per donor: donor_id, n_cells, n_scored, n_doublets, how they were called, expected_rate.
+
+    Parameters
+    ----------
+    summaries
+        `shard_summary` of all shards.
+    """
+    how = {donor: text for summary in summaries for donor, text in summary["donors"].items()}
+    rates = {donor: rate for one in summaries for donor, rate in one.get("expected_doublet_rates", {}).items()}
+    table = cells.groupby("donor_id").agg(
+        n_cells=("kept", "size"), n_scored=("doublet_score", "count"), n_doublets=("is_doublet", "sum")
+    )
+    return table.assign(how=table.index.map(how), expected_rate=table.index.map(rates)).reset_index()
+
+
+def qc_summary(lost: pd.DataFrame, doublets: pd.DataFrame, summaries: list[dict]) -> dict:
+    """What qc.json says: cells that came in, were lost by each rule alone and are kept; and notes.
+
+    Parameters
+    ----------
+    lost
+        Of `losses`.
+    doublets
+        Of `doublet_table`.
+    """
+    alone = lost.set_index("rule")["alone"]
+    by_rule = alone.drop(["kept", "all"])
+    notes = list(dict.fromkeys(note for one in summaries for note in one["notes"]))
+    unscored = doublets["how"].str.startswith("not scored")
+    if unscored.any():
+        notes.append(
+            f"{int(unscored.sum())} of {len(doublets)} donors were not scored for doublets: see qc/doublets.tsv"
+        )
+    return {
+        "cells": {"input": int(alone["all"]), "lost": by_rule[by_rule > 0].to_dict(), "kept": int(alone["kept"])},
+        "notes": notes,
+    }
 
 
 def bounds_in_force(summaries: list[dict]) -> dict[str, tuple[float, float]]:

@@ -1,5 +1,6 @@
 """The rules of quality control: bounds of a good cell, fixed or by median absolute deviations, and who breaks them."""
 
+import argparse
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,15 +32,26 @@ class Thresholds:
 BOUNDS = tuple(vars(Thresholds()))
 
 
+def add_bound_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a step for the fixed bounds."""
+    for name, default in vars(Thresholds()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=default)
+
+
+def fixed_bounds(args: argparse.Namespace) -> Thresholds:
+    """The fixed bounds, from the options."""
+    return Thresholds(**{name: getattr(args, name) for name in BOUNDS})
+
+
 def broken_rules(metrics: pd.DataFrame, bounds: Thresholds | pd.DataFrame) -> dict[str, np.ndarray]:
     """Which cells break which threshold: rule -> boolean array. A metric that is not known breaks none.
 
     Parameters
     ----------
     metrics
-        n_genes, n_counts, pct_mito, pct_hb; one row a cell.
+        n_genes, n_counts, pct_mito, pct_hb; one row per cell.
     bounds
-        The same bounds for all cells, or a table of them with one row a cell.
+        The same bounds for all cells, or a table of them with one row per cell.
     """
     broken = {}
     for rule, name in zip(RULES, BOUNDS, strict=False):  # a doublet is told by its score, not by a bound
@@ -109,7 +121,7 @@ def thresholds_by_group(
     Parameters
     ----------
     metrics
-        n_genes, n_counts, pct_mito; one row a cell.
+        n_genes, n_counts, pct_mito; one row per cell.
     groups
         The group of each cell, same index; cells without one keep the fixed thresholds and are in none.
     """

@@ -26,7 +26,7 @@ def rules_by_donor(
     fixed, expected_rate
         What holds where there is no table.
     table
-        One row a donor: donor_id, the bounds, expected_doublet_rate (made by QC_THRESHOLDS).
+        One row per donor: donor_id, the bounds, expected_doublet_rate (made by QC_THRESHOLDS).
 
     Raises
     ------
@@ -44,6 +44,28 @@ def rules_by_donor(
 
 # Neither a donor of ten cells nor a mistyped chemistry shall make a rate that Scrublet cannot work with.
 LOWEST_RATE, HIGHEST_RATE = 0.001, 0.5
+
+
+def kept_donors(known: pd.DataFrame, listed: pd.DataFrame, known_path: Path, listed_path: Path) -> pd.DataFrame:
+    """The donors that the cohort filter kept, with their columns and their n_cells.
+
+    Parameters
+    ----------
+    known
+        Every donor with all its columns (donors.parquet).
+    listed
+        The same donors in the same order: n_cells, kept (donors.tsv). They are matched by row, because a table for
+        people may write a name in another way.
+
+    Raises
+    ------
+    BadInput
+        The tables have different numbers of donors.
+    """
+    if len(known) != len(listed):
+        raise BadInput(f"{listed_path}: {len(listed)} donors, but {known_path} has {len(known)}; run both anew")
+    donors = known.assign(n_cells=listed["n_cells"].to_numpy())
+    return donors[listed["kept"].to_numpy()].reset_index(drop=True)
 
 
 def read_metrics(shards: list[Path]) -> pd.DataFrame:
@@ -126,7 +148,15 @@ def doublet_rates(
     return pd.DataFrame({"expected_doublet_rate": rate, "doublet_rate_rule": rule})
 
 
-def donor_thresholds(donors: pd.Series, groups: pd.Series, metrics: pd.DataFrame, fixed: Thresholds, *, cutoff: float):
+def same_thresholds(donors: pd.Series, fixed: Thresholds) -> pd.DataFrame:
+    """The fixed bounds for each donor, in the columns of `donor_thresholds`."""
+    rule = {"threshold_group": "", "n_cells_of_group": np.nan, "threshold_rule": "fixed"}
+    return pd.DataFrame(rule | vars(fixed), index=donors.index)
+
+
+def donor_thresholds(
+    donors: pd.Series, groups: pd.Series, metrics: pd.DataFrame, fixed: Thresholds, *, cutoff: float
+) -> pd.DataFrame:
     """The bounds of each donor by its group's median absolute deviations.
 
     Parameters

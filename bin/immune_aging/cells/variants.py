@@ -45,8 +45,8 @@ def varied_bounds(
 ) -> pd.DataFrame:
     """The bounds of each cell under a variant: those of the run, but for what it changes.
 
-    A changed bound is the same for all donors. With `mad_cutoff` every bound is anew by deviations, within the fixed
-    ones with the variant's changes.
+    A changed bound is the same for all donors. With `mad_cutoff` the MAD rule replaces each bound, never wider than the
+    fixed bounds with the variant's changes.
 
     Parameters
     ----------
@@ -101,4 +101,28 @@ def sizes_by_type(cells: pd.DataFrame, types: pd.DataFrame, *, min_cells: int) -
             "n_cells": int(n_cells.get(row.cell_type, 0)),
         }
         for row in types.itertuples()
+    }
+
+
+def variant_summary(cells: pd.DataFrame, varied: pd.DataFrame, types: pd.DataFrame, *, min_cells: int) -> dict:
+    """How many cells a variant gains and loses against the run, and what is left of each cell type.
+
+    Parameters
+    ----------
+    cells, varied
+        All cells in the run and in the variant, in the same order.
+    types
+        The table of cell types under the variant.
+    min_cells
+        Cells that a sample needs.
+    """
+    gained = ~cells["kept"] & varied["kept"]
+    return {
+        "n_cells": len(cells),
+        "n_kept": int(varied["kept"].sum()),
+        "n_kept_in_run": int(cells["kept"].sum()),
+        "n_lost": int((cells["kept"] & ~varied["kept"]).sum()),
+        "n_gained": int(gained.sum()),
+        "n_gained_without_doublet_score": int((gained & varied["doublet_score"].isna()).sum()),
+        "cell_types": sizes_by_type(varied, types, min_cells=min_cells),
     }

@@ -1,0 +1,105 @@
+"""Quality control of one shard, donor by donor: metrics, broken rules, doublets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from immune_aging.cells.doublet_calls import doublets_of_donor
+from immune_aging.cells.metrics import gene_classes, qc_metrics
+from immune_aging.cells.qc_rules import BOUNDS, Thresholds, broken_rules, reasons_of
+from immune_aging.cohort.shard_file import Shard, donor_counts
+from immune_aging.task.command_line import Progress, limit_threads
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A shard after quality control.
+
+    Attributes
+    ----------
+    cells
+        One row per cell in the shard's order: cell_id, donor_id, cell_type, metrics, doublet_score, is_doublet, kept,
+        and in reason every rule that the cell broke.
+    doublets
+        How the doublets of each donor were called, or why they were not.
+    notes
+        What could not be judged.
+    """
+
+    cells: pd.DataFrame
+    doublets: dict[str, str]
+    notes: list[str]
+
+
+def judge_donor(
+    counts: sparse.csr_matrix, classes: pd.DataFrame | None, bounds: Thresholds, *, expected_rate: float, seed: int
+) -> tuple[pd.DataFrame, str]:
+    """Judge the cells of one donor.
+
+    Parameters
+    ----------
+    counts
+        Cells x genes, raw counts.
+    classes
+        `gene_classes` of the genes.
+    expected_rate
+        Share of doublets expected among the cells.
+
+    Returns
+    -------
+    Metrics, doublet_score, is_doublet, kept, reason, one row per cell; and how the doublets were called.
+    """
+    metrics = qc_metrics(counts, classes)
+    rules = broken_rules(metrics, bounds)
+    passing = ~np.logical_or.reduce(list(rules.values()))
+    doublets, how = doublets_of_donor(counts, passing, expected_rate=expected_rate, seed=seed)
+    reason = reasons_of(rules | {"doublet": doublets["is_doublet"].to_numpy()})
+    return pd.concat([metrics, doublets], axis=1).assign(kept=reason == "", reason=reason), how
+
+
+def notes_on_classes(classes: pd.DataFrame | None) -> list[str]:
+    """Which shares of counts could not be judged, from `gene_classes`."""
+    if classes is None:
+        return ["no gene symbols: mitochondrial, ribosomal and hemoglobin shares are unknown and were not judged"]
+    return [
+        f"no {name} gene in the cohort: its share is 0 in every cell"
+        for name, column in (("mitochondrial", "mito"), ("hemoglobin", "hb"))
+        if not classes[column].any()
+    ]
+
+
+def judge_shard(shard: Shard, rules: Mapping[str, tuple[Thresholds, float]], *, seed: int) -> Judged:
+    """Judge all cells of a shard; one donor's counts are in memory at a time.
+
+    Parameters
+    ----------
+    rules
+        Bounds and expected share of doublets of each donor.
+    """
+    classes, tables, how = gene_classes(shard.symbols), [], {}
+    progress = Progress(len(shard.cell_ids), unit="cells", label="quality control")
+    # One thread: with two, BLAS adds up in another order and scores change in their last digits. Shards run in
+    # parallel instead.
+    with limit_threads(1):
+        for donor, rows, counts in donor_counts(shard):
+            bounds, rate = rules[donor]
+            table, how[donor] = judge_donor(counts, classes, bounds, expected_rate=rate, seed=seed)
+            tables.append(table)
+            progress.advance(rows.stop - rows.start)
+    progress.close()
+    cells = pd.DataFrame({"cell_id": shard.cell_ids, "donor_id": shard.donors, "cell_type": shard.cell_types})
+    return Judged(pd.concat([cells, pd.concat(tables, ignore_index=True)], axis=1), how, notes_on_classes(classes))
+
+
+def shard_summary(judged: Judged, rules: Mapping[str, tuple[Thresholds, float]]) -> dict:
+    """What qc.json says: how doublets were called, notes, the range of each bound, expected rates by donor."""
+    in_force = pd.DataFrame([vars(bounds) for bounds, _ in rules.values()])
+    return {
+        "donors": judged.doublets,
+        "notes": judged.notes,
+        "thresholds": {name: [float(in_force[name].min()), float(in_force[name].max())] for name in BOUNDS},
+        "expected_doublet_rates": {donor: rate for donor, (_, rate) in rules.items()},
+    }

@@ -1,0 +1,88 @@
+"""How a cohort is split into shards of whole donors: its counts are read once and written once."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from immune_aging.cohort.cohort_file import Counts, open_cohort, unchanged
+from immune_aging.cohort.shard_file import write_shard
+from immune_aging.cohort.spool import spool_counts
+from immune_aging.task.command_line import BadInput
+
+
+@dataclass(frozen=True)
+class Split:
+    """What came of a cohort.
+
+    Attributes
+    ----------
+    shards
+        The shards' files, in order.
+    totals
+        Sum of each gene of the input over the kept cells.
+    """
+
+    shards: list[Path]
+    totals: np.ndarray
+
+
+def shard_path(prefix: str, shard: int) -> Path:
+    """The file of a shard, by its number."""
+    return Path(f"{prefix}_shard-{shard:03d}_step-split_counts.h5ad")
+
+
+def split_counts(
+    source: Path, counts: Counts, cells: pd.DataFrame, genes: pd.DataFrame, *, sha256: str, layer: str, prefix: str
+) -> Split:
+    """Read the counts of the kept cells once and write them into shards, without genes that no kept cell expresses.
+
+    Parameters
+    ----------
+    cells
+        Kept cells as `canonical_order` gives them.
+    genes
+        gene_id, symbol of all genes of the input.
+    sha256
+        Of the cohort; '' where any content will do.
+    layer
+        How messages name the matrix.
+    prefix
+        Shards become PREFIX_shard-NNN_step-split_counts.h5ad.
+
+    Raises
+    ------
+    BadInput
+        A value is no count, no kept cell has any, or the file is another by now.
+    """
+    shards = []
+    with tempfile.TemporaryDirectory(prefix="spool-", dir=".") as folder:
+        with unchanged(source, sha256), open_cohort(source) as file:
+            spools, totals = spool_counts(file, counts, cells, Path(folder), where=f"cohort: {layer}")
+        expressed = totals > 0
+        if not expressed.any():
+            raise BadInput(f"cohort: {layer} holds no count in any kept cell; give raw counts with --counts_layer")
+        columns = np.where(expressed, np.cumsum(expressed) - 1, -1).astype(np.int32)
+        for shard, spool in enumerate(spools):
+            here = cells[cells["shard"] == shard]
+            shards.append(shard_path(prefix, shard))
+            blocks = spool.take_blocks(len(here), columns)
+            write_shard(shards[-1], blocks, here[["cell_id", "donor_id", "cell_type"]], genes[expressed])
+    return Split(shards, totals)
+
+
+def split_summary(split: Split, *, n_cells: int) -> dict:
+    """Genes of the input that are kept and lost, cells, counts and shards."""
+    n_expressed = int((split.totals > 0).sum())
+    return {
+        "genes": {
+            "input": len(split.totals),
+            "lost": {"expressed in no kept cell": len(split.totals) - n_expressed},
+            "kept": n_expressed,
+        },
+        "cells": n_cells,
+        "counts": int(split.totals.sum()),
+        "shards": len(split.shards),
+    }
