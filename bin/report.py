@@ -8,10 +8,10 @@ Parts that were not run or could not be computed are absent from the trees, and 
 import argparse
 from pathlib import Path
 
+from immune_aging import results
 from immune_aging.report.content import content_of
-from immune_aging.report.page import render
-from immune_aging.report.resources import resource_rows
-from immune_aging.results import merge_trees
+from immune_aging.report.page import TEMPLATE_FILES, render
+from immune_aging.report.resources import read_tasks, resource_rows
 from immune_aging.task.checkpoints import atomic_path, read_json, write_json, write_versions
 from immune_aging.task.command_line import BadInput, run
 
@@ -29,14 +29,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    for name in ("report.html.j2", "report.css", "report.js"):
+    for name in TEMPLATE_FILES:
         if not (args.template / name).is_file():
             raise BadInput(f"--template {args.template}: has no {name}; give the pipeline's assets/report")
     parameters = read_json(args.parameters)
-    resources = resource_rows(args.tasks) if args.tasks else []
-    content = content_of(merge_trees(args.published), parameters, args.step_versions, resources, threads=args.threads)
-    html = render(content, args.template)
     steps = [read_json(path) for path in args.step_versions]
+    resources = resource_rows(read_tasks(args.tasks)) if args.tasks else []
+    published = results.open(*args.published)
+    html = render(content_of(published, parameters, steps, resources, threads=args.threads), args.template)
     write_json(parameters, args.pipeline_info / "params.json")
     write_json({step["step"]: step for step in sorted(steps, key=str) if step}, args.pipeline_info / "versions.json")
     with atomic_path(args.output) as temporary:

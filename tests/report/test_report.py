@@ -13,22 +13,19 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT
+from immune_aging import results
 from immune_aging.figures.style import new_figure, save_figure
 from immune_aging.report import immune_age
+from immune_aging.report.cell_types import best_prediction, failed_steps, surest_sets
 from immune_aging.report.comparison import comparison_part, composition_part
-from immune_aging.report.content import (
-    best_prediction,
-    changed,
-    failed_steps,
-    number,
-    top_sets,
-    unknown_genes,
-    version_rows,
-)
+from immune_aging.report.formats import number, shown
 from immune_aging.report.funnel import breaks, funnel
-from immune_aging.report.methods import methods, shown
+from immune_aging.report.methods import methods
+from immune_aging.report.notes import unknown_genes
+from immune_aging.report.parameters import changed
 from immune_aging.report.pictures import embed, in_folder
-from immune_aging.results import merge_trees, table_of
+from immune_aging.report.versions import version_rows
+from immune_aging.results import Results
 from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, write_json, write_tsv
 from immune_aging.task.command_line import BadInput
 from inputs.report_inputs import SCRIPT_NAME, SLUGS, UNFITTED, write_inputs
@@ -210,13 +207,13 @@ def test_cell_types_called_are_named_by_direction(tmp_path):
     columns = {"mean_proportion": 0.2, "ci_low": -1.0, "ci_high": 1.0, "share_padj": 1.0}
     table = pd.DataFrame({"id": list("abc"), "cell_type": ["A", "B", "C"], "log2_fold_change": [0.5, -0.5, 0.5]})
     write_tsv(table.assign(padj=[0.01, 0.02, 0.5], **columns), tmp_path / "composition.tsv")
-    part = composition_part({"composition/composition.tsv": tmp_path / "composition.tsv"}, {})
+    part = composition_part(Results({"composition/composition.tsv": tmp_path / "composition.tsv"}), {})
     assert (part["up"], part["down"]) == (["A"], ["B"])
-    assert composition_part({}, {})["rows"] == [] and comparison_part({}, {})["genes"] == []
+    assert composition_part(Results({}), {})["rows"] == [] and comparison_part(Results({}), {})["genes"] == []
 
 
 def test_the_funnel_adds_up_and_is_recomputed_from_the_tables(inputs, page):
-    stages = funnel(merge_trees(trees_of(inputs)))
+    stages = funnel(results.open(*trees_of(inputs)))
     assert breaks(stages) == []
     cells = read_parquet(inputs / "merge_qc/published/qc/cells.parquet")
     donors = read_tsv(inputs / "filter_cohort/published/cohort/donors.tsv")
@@ -272,7 +269,7 @@ def test_samples_left_out_are_counted_with_their_cells_and_donors(tmp_path):
         ),
         tmp_path / "pseudobulk/samples.tsv",
     )  # fmt: skip
-    stages = funnel(merge_trees([tmp_path]))
+    stages = funnel(results.open(tmp_path))
     assert (
         stages["cells"][0].losses == (("cell type not kept", 30), ("fewer than 10 cells", 4))
         and stages["cells"][0].n_out == 40
@@ -289,7 +286,7 @@ def test_numbers_that_do_not_add_up_are_shown_not_hidden(inputs, tmp_path):
         (tmp_path / "tree" / name).parent.mkdir(parents=True)
         (tmp_path / "tree" / name).write_text((inputs / "merge_qc/published" / name).read_text())
     write_json(broken, tmp_path / "tree/qc/qc.json")
-    found = breaks(funnel(merge_trees([*trees, tmp_path / "tree"])))
+    found = breaks(funnel(results.open(*trees, tmp_path / "tree")))
     assert len(found) == 2 and "cells, Quality control" in found[0] and "after Quality control" in found[1]
     text = write(inputs, tmp_path, [*trees, tmp_path / "tree"])
     assert "These numbers do not add up" in text and "All numbers add up" not in text
@@ -381,7 +378,7 @@ def test_versions_that_differ_between_steps_both_show(tmp_path):
     for step, version in (("one", "1.0"), ("two", "2.0")):
         write_json({"step": step, "python": "3.11.7", "packages": {"numpy": version}}, tmp_path / f"{step}.json")
     write_json({}, tmp_path / "stub.json")
-    rows = version_rows(sorted(tmp_path.iterdir()))
+    rows = version_rows([read_json(path) for path in sorted(tmp_path.iterdir())])
     assert rows == [
         {"package": "Python", "version": "3.11.7", "steps": ["one", "two"]},
         {"package": "numpy", "version": "1.0", "steps": ["one"]},
@@ -419,13 +416,13 @@ def test_two_results_of_one_name_are_an_error(inputs, tmp_path):
     (tmp_path / "qc").mkdir()
     (tmp_path / "qc/qc.json").write_text("{}")
     with pytest.raises(BadInput, match=r"qc/qc.json: published twice"):
-        merge_trees([tree, tmp_path])
+        results.open(tree, tmp_path)
 
 
 def test_a_gene_or_donor_named_like_a_number_or_like_nothing_stays_a_name(tmp_path):
     path = tmp_path / "t.tsv"
     path.write_text("donor_id\tgene_id\tsymbol\tp_value\n007\t1e5\tNaN\t0.5\n")
-    row = table_of({"t.tsv": path}, "t.tsv").iloc[0]
+    row = Results({"t.tsv": path}).table("t.tsv").iloc[0]
     assert row[["donor_id", "gene_id", "symbol"]].tolist() == ["007", "1e5", "NaN"] and row["p_value"] == 0.5
 
 
@@ -437,9 +434,9 @@ def noisy_png(path: Path) -> None:
 def test_pictures_shrink_until_they_fit(tmp_path):
     noisy_png(tmp_path / "qc/figures/a.png")
     noisy_png(tmp_path / "qc/figures/b.png")
-    files = merge_trees([tmp_path])
-    whole, small = embed(files), embed(files, budget=100_000)
-    assert whole == embed(files, threads=2) and small == embed(files, budget=100_000, threads=2)
+    published = results.open(tmp_path)
+    whole, small = embed(published), embed(published, budget=100_000)
+    assert whole == embed(published, threads=2) and small == embed(published, budget=100_000, threads=2)
     assert whole["qc/figures/a.png"].width == 400 and small["qc/figures/a.png"].width < 300
     assert sum(len(picture.uri) for picture in small.values()) < 100_000 * 4 / 3 + 200
     assert [picture.name for picture in in_folder(whole, "qc/figures", ["b"])] == [
@@ -454,7 +451,7 @@ def test_a_picture_keeps_its_looks(tmp_path):
     save_figure(figure, tmp_path / "x", title="t", description="d")
     import base64
 
-    uri = embed(merge_trees([tmp_path]))["x.png"].uri
+    uri = embed(results.open(tmp_path))["x.png"].uri
     small = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGB"), dtype=int)
     with Image.open(tmp_path / "x.png") as image:
         assert np.abs(small - np.asarray(image.convert("RGB"), dtype=int)).mean() < 2
@@ -486,7 +483,7 @@ def test_top_sets_are_significant_ones_by_direction():
             "q_value": [0.01, 0.01, 0.2],
         }
     )
-    assert top_sets(gsea) == {"up": ["A B"], "down": ["C"]}
+    assert surest_sets(gsea) == {"up": ["A B"], "down": ["C"]}
 
 
 @pytest.mark.parametrize(
@@ -601,11 +598,11 @@ def test_the_immune_age_lists_the_largest_weights_that_are_any(tmp_path):
     write_immune_age(tmp_path)
     weights = pd.DataFrame({"id": "b_cell", "model": "ridge", "weight": [*np.linspace(0.2, 0.01, 14), 0.0], "mae": 5.5})
     write_tsv(weights, tmp_path / "immune_age_weights.tsv")
-    said = immune_age.immune_age({f"immune_age/{path.name}": path for path in tmp_path.iterdir()})
+    said = immune_age.immune_age(Results({f"immune_age/{path.name}": path for path in tmp_path.iterdir()}))
     assert said["metrics"]["mae"] == {"value": 4.5, "low": 4.0, "high": 5.0}
     assert [row["weight"] for row in said["weights"]] == pytest.approx(np.linspace(0.2, 0.01, 14)[:12], abs=1e-6)
     assert [row["column"] for row in said["tests"]] == ["sex", SCRIPT_NAME]
-    assert immune_age.immune_age({}) == {"reason": ""}
+    assert immune_age.immune_age(Results({})) == {"reason": ""}
 
 
 def test_the_command_holds_every_changed_parameter_quoted_for_a_shell(inputs, tmp_path):
@@ -631,7 +628,7 @@ def test_the_headline_says_composition_shared_genes_and_immune_age_first(inputs,
 
 
 def test_a_gene_asked_for_that_the_cohort_does_not_hold_is_named(inputs):
-    files = merge_trees(trees_of(inputs))
+    published = results.open(*trees_of(inputs))
     note = "report_genes: NOPE is no gene expressed in this cohort"
-    assert unknown_genes(files, "GENE1, ENSG00000000002,NOPE") == unknown_genes(files, ["NOPE"]) == [note]
-    assert unknown_genes(files, None) == [] and unknown_genes({}, "NOPE") == []
+    assert unknown_genes(published, "GENE1, ENSG00000000002,NOPE") == unknown_genes(published, ["NOPE"]) == [note]
+    assert unknown_genes(published, None) == [] and unknown_genes(Results({}), "NOPE") == []

@@ -23,6 +23,7 @@ from immune_aging.report.interactive import (
     rounded,
     thinned,
 )
+from immune_aging.results import Results
 from immune_aging.task.checkpoints import write_json, write_tsv
 from inputs.report_inputs import GENES, KEPT
 from test_report import inputs, trees_of, write  # noqa: F401  (inputs: a fixture)
@@ -71,7 +72,7 @@ def test_the_same_text_gives_the_same_bytes_and_comes_back():
 
 def test_a_cell_type_that_was_not_tested_has_no_explorer(tmp_path):
     write_tsv(pd.DataFrame(columns=list(COLUMNS)), tmp_path / "de.tsv")
-    assert explorers({"cell_types/b/de.tsv": tmp_path / "de.tsv"}, ["b"], alpha=0.05) == {}
+    assert explorers(Results({"cell_types/b/de.tsv": tmp_path / "de.tsv"}), ["b"], alpha=0.05) == {}
 
 
 def sample(n, *, n_genes=0, n_donors=982, n_types=30, seed=0):
@@ -89,7 +90,7 @@ def sample(n, *, n_genes=0, n_donors=982, n_types=30, seed=0):
 
 def map_of(table, folder):
     write_tsv(table, folder / "umap_sample.tsv")
-    found = cell_map({"embedding/umap_sample.tsv": folder / "umap_sample.tsv"})
+    found = cell_map(Results({"embedding/umap_sample.tsv": folder / "umap_sample.tsv"}))
     return found, unpacked(found["data"])
 
 
@@ -153,7 +154,7 @@ def test_without_a_sample_the_page_has_no_map_and_its_embedding_is_as_it_was(inp
     trees = [tree for tree in trees_of(inputs) if tree.parent.name != "plot_embedding"]
     text = write(inputs, tmp_path, trees)
     assert "data-map" not in text.split("</main>")[0] and 'id="colour-by"' not in text
-    assert cell_map({}) is None
+    assert cell_map(Results({})) is None
 
 
 def test_a_run_that_ends_with_the_embedding_has_a_map_and_what_draws_it(inputs, tmp_path):  # noqa: F811

@@ -2,7 +2,7 @@
 
 import pytest
 
-from immune_aging.report.resources import resource_rows
+from immune_aging.report.resources import read_tasks, resource_rows
 from immune_aging.task.command_line import BadInput
 
 HEADER = "process\ttag\tcpus\tasked_bytes\tpeak_kib\tmilliseconds\tcpu_percent\n"
@@ -16,7 +16,7 @@ def test_a_step_is_the_sum_of_its_tasks_and_the_peak_of_the_largest(tmp_path):
         + "QC_CELLS\tshard-001\t1\t4294967296\t3145728\t120000\t50.0\n"
         + "PCA\tall\t1\t8589934592\t524288\t600000\t100.0\n"
     )
-    pca, qc = resource_rows(table)
+    pca, qc = resource_rows(read_tasks(table))
     assert pca["step"] == "PCA" and pca["cpu_minutes"] == 10 and pca["used_gib"] == 0.5 and pca["share"] == 6.25
     assert qc == {
         "step": "QC_CELLS", "tasks": 2, "cpu_minutes": 2.0, "longest_minutes": 2.0, "used_gib": 3.0, "asked_gib": 4.0,
@@ -27,7 +27,7 @@ def test_a_step_is_the_sum_of_its_tasks_and_the_peak_of_the_largest(tmp_path):
 def test_no_task_gives_no_row_and_another_table_is_refused(tmp_path):
     table = tmp_path / "tasks.tsv"
     table.write_text(HEADER)
-    assert resource_rows(table) == []
+    assert resource_rows(read_tasks(table)) == []
     table.write_text("process\ttag\n")
     with pytest.raises(BadInput, match="column 'cpus' is missing"):
-        resource_rows(table)
+        resource_rows(read_tasks(table))

@@ -7,6 +7,7 @@ import pytest
 
 from immune_aging.report.quality_control import qc_content
 from immune_aging.report.sensitivity import sensitivity_content
+from immune_aging.results import Results
 from immune_aging.statistics import sensitivity
 from immune_aging.task.checkpoints import write_tsv
 
@@ -23,7 +24,7 @@ def test_a_variant_is_summed_over_its_cell_types(tmp_path):
     write_tsv(table.reindex(columns=sensitivity.COLUMNS), tmp_path / "s.tsv")
     write_tsv(pd.DataFrame([{"variant": "strict", "n_kept": 70, "n_kept_in_run": 90}]), tmp_path / "c.tsv")
     files = {"sensitivity/sensitivity.tsv": tmp_path / "s.tsv", "sensitivity/cells.tsv": tmp_path / "c.tsv"}
-    base, strict = sensitivity_content(files)
+    base, strict = sensitivity_content(Results(files))
     assert (base["n_cells"], base["n_called"], base["overlap"]) == (90, 120, 1)
     assert (strict["n_cells"], strict["n_types"], strict["n_called"], strict["n_shared"]) == (70, 1, 60, 50)
     assert strict["overlap"] == pytest.approx(50 / 110) and strict["correlation"] == 0.9
@@ -31,13 +32,13 @@ def test_a_variant_is_summed_over_its_cell_types(tmp_path):
 
 
 def test_a_run_without_it_has_no_rows():
-    assert sensitivity_content({}) == []
-    assert qc_content({}) == {"qc_rules": [], "doublet_calls": []}
+    assert sensitivity_content(Results({})) == []
+    assert qc_content(Results({})) == {"qc_rules": [], "doublet_calls": []}
 
 
 def test_doublets_are_counted_by_how_they_were_called(tmp_path: Path):
     write_tsv(pd.DataFrame({"how": ["scrublet", "scrublet", "expected rate"]}), tmp_path / "d.tsv")
-    assert qc_content({"qc/doublets.tsv": tmp_path / "d.tsv"})["doublet_calls"] == [
+    assert qc_content(Results({"qc/doublets.tsv": tmp_path / "d.tsv"}))["doublet_calls"] == [
         ("expected rate", 1),
         ("scrublet", 2),
     ]

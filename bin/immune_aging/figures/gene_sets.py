@@ -14,9 +14,14 @@ from immune_aging.figures.volcano import ALPHA
 N_SETS = 20  # gene sets in a dot plot, at most
 
 
-def set_label(name: str) -> str:
+def set_name(name: str) -> str:
     """A gene set's name for a person: HALLMARK_G2M_CHECKPOINT -> G2M CHECKPOINT."""
-    return shorten(name.removeprefix("HALLMARK_").replace("_", " "), 46)
+    return name.removeprefix("HALLMARK_").replace("_", " ")
+
+
+def set_label(name: str, length: int = 46) -> str:
+    """The name of a gene set for a person, at most `length` letters of it."""
+    return shorten(set_name(name), length)
 
 
 def draw_sets(

@@ -1,24 +1,23 @@
 """What the report says of all cell types side by side: composition, genes and gene sets they share, power."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from immune_aging.report.pictures import Picture, in_folder
-from immune_aging.results import summary_of, table_of
+from immune_aging.results import Results
+from immune_aging.statistics.count_tests import ALPHA
 
-ALPHA = 0.05
 N_SHARED_GENES = 15
 COMPOSITION_FIGURES = ("effects", "proportions")
 COMPARISON_FIGURES = ("shared_genes", "nes", "power")
 
 
-def composition_part(files: Mapping[str, Path], pictures: Mapping[str, Picture]) -> dict:
+def composition_part(results: Results, pictures: Mapping[str, Picture]) -> dict:
     """Rows of composition.tsv, the cell types called up and down, its summary and figures."""
     columns = ["id", "cell_type", "mean_proportion", "log2_fold_change", "ci_low", "ci_high", "padj", "share_padj"]
-    table = table_of(files, "composition/composition.tsv", columns)
+    table = results.table("composition/composition.tsv", columns)
     called = None if table is None else table[table["padj"] < ALPHA]
     return {
-        "summary": {"status": "", "reason": ""} | summary_of(files, "composition/composition_summary.json"),
+        "summary": {"status": "", "reason": ""} | results.summary("composition/composition_summary.json"),
         "rows": [] if table is None else table.to_dict("records"),
         "up": [] if called is None else called.loc[called["log2_fold_change"] > 0, "cell_type"].tolist(),
         "down": [] if called is None else called.loc[called["log2_fold_change"] < 0, "cell_type"].tolist(),
@@ -26,14 +25,14 @@ def composition_part(files: Mapping[str, Path], pictures: Mapping[str, Picture])
     }
 
 
-def comparison_part(files: Mapping[str, Path], pictures: Mapping[str, Picture]) -> dict:
+def comparison_part(results: Results, pictures: Mapping[str, Picture]) -> dict:
     """Numbers of genes by pattern, the surest shared genes, gene sets called in several types, power, figures."""
-    genes = table_of(files, "comparison/shared_ageing.tsv", ["gene_id", "symbol", "pattern", "p_value_shared"])
+    genes = results.table("comparison/shared_ageing.tsv", ["gene_id", "symbol", "pattern", "p_value_shared"])
     shared = None if genes is None else genes[genes["pattern"] == "shared"]
-    sets = table_of(files, "comparison/gsea_nes.tsv", ["gene_set", "n_up", "n_down"])
-    power = table_of(files, "comparison/power.tsv", ["cell_type", "expression", "smallest_lfc"])
+    sets = results.table("comparison/gsea_nes.tsv", ["gene_set", "n_up", "n_down"])
+    power = results.table("comparison/power.tsv", ["cell_type", "expression", "smallest_lfc"])
     return {
-        "summary": {"status": "", "reason": ""} | summary_of(files, "comparison/comparison_summary.json"),
+        "summary": {"status": "", "reason": ""} | results.summary("comparison/comparison_summary.json"),
         "genes": []
         if shared is None
         else shared.sort_values(["p_value_shared", "gene_id"]).head(N_SHARED_GENES).to_dict("records"),

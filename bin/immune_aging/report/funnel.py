@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from immune_aging.results import summary_of, table_of
+from immune_aging.results import Results
 
 # What goes into each cell type's test: cell types stand side by side, so one's numbers do not follow another's.
 TESTED = ("samples tested", "genes tested")
@@ -41,7 +41,7 @@ class Stage:
         return self.n_in == self.n_out + sum(n for _, n in self.losses)
 
 
-def _stage(unit: str, step: str, counts: Mapping[str, object] | None) -> list[Stage]:
+def _stage(unit: str, step: str, counts: Mapping[str, Any] | None) -> list[Stage]:
     """A stage from a summary's {"input": n, "lost": {reason: n}, "kept": n}."""
     if not counts:
         return []
@@ -52,7 +52,7 @@ def _stage(unit: str, step: str, counts: Mapping[str, object] | None) -> list[St
 
 
 def _by_reason(unit: str, step: str, reasons: pd.Series, weights: pd.Series | None = None) -> Stage:
-    """A stage from one row a thing, or `weights` things, with its reason to go, '' if it stays."""
+    """A stage from one row per thing, or per `weights` things, with its reason to go, '' if it stays."""
     reasons = reasons.fillna("")
     weights = pd.Series(1, index=reasons.index) if weights is None else weights
     sums = weights.groupby(reasons).sum().astype(int)
@@ -74,17 +74,17 @@ def _sample_stages(samples: pd.DataFrame | None) -> list[Stage]:
     return [*stages, _by_reason("donors", "Pseudobulk", reasons)]
 
 
-def _cell_type_stages(files: Mapping[str, Path], types: pd.DataFrame | None) -> list[Stage]:
+def _cell_type_stages(results: Results, types: pd.DataFrame | None) -> list[Stage]:
     """What the number of samples leaves of the cell types, and what could be tested of them."""
     stages = []
     if types is None:
         return stages
-    n_filtered = summary_of(files, "cohort/filtering.json").get("cell_types", {}).get("kept")
+    n_filtered = results.summary("cohort/filtering.json").get("cell_types", {}).get("kept")
     kept = types[types["kept"]]
     n_in = len(types) if n_filtered is None else int(n_filtered)
     lost = n_in - len(kept)
     stages.append(Stage("cell types", "Enough samples", n_in, len(kept), (("too few samples", lost),) if lost else ()))
-    summaries = {row.id: summary_of(files, f"cell_types/{row.id}/de_summary.json") for row in kept.itertuples()}
+    summaries = {row.id: results.summary(f"cell_types/{row.id}/de_summary.json") for row in kept.itertuples()}
     if any(summaries.values()):
         reasons = pd.Series(
             [
@@ -98,11 +98,11 @@ def _cell_type_stages(files: Mapping[str, Path], types: pd.DataFrame | None) -> 
     return stages
 
 
-def _tested_stages(files: Mapping[str, Path], types: pd.DataFrame | None) -> list[Stage]:
+def _tested_stages(results: Results, types: pd.DataFrame | None) -> list[Stage]:
     """Samples and genes that went into each cell type's test of differential expression, where one was made."""
     stages = []
     for row in () if types is None else types[types["kept"]].itertuples():
-        summary = summary_of(files, f"cell_types/{row.id}/de_summary.json")
+        summary = results.summary(f"cell_types/{row.id}/de_summary.json")
         if summary.get("status") != "done":
             continue
         n_in, n_out, outliers = summary["n_samples_in"], summary["n_samples"], len(summary.get("outlier_samples", ()))
@@ -114,21 +114,21 @@ def _tested_stages(files: Mapping[str, Path], types: pd.DataFrame | None) -> lis
     return stages
 
 
-def funnel(files: Mapping[str, Path]) -> dict[str, list[Stage]]:
+def funnel(results: Results) -> dict[str, list[Stage]]:
     """Stages of the run by what is counted, in the order of the steps; parts that were not run have none."""
-    filtering = summary_of(files, "cohort/filtering.json")
-    genes = table_of(files, "embedding/genes.tsv", ["reason"])
-    types = table_of(files, "cohort/cell_types.tsv", ["id", "cell_type", "kept", "reason"])
+    filtering = results.summary("cohort/filtering.json")
+    genes = results.table("embedding/genes.tsv", ["reason"])
+    types = results.table("cohort/cell_types.tsv", ["id", "cell_type", "kept", "reason"])
     stages = [
         *_stage("donors", "Cohort filter", filtering.get("donors")),
         *_stage("cells", "Cohort filter", filtering.get("cells")),
         *_stage("cell types", "Cohort filter", filtering.get("cell_types")),
-        *_stage("genes", "Expressed genes", summary_of(files, "cohort/genes.json").get("genes")),
-        *_stage("cells", "Quality control", summary_of(files, "qc/qc.json").get("cells")),
+        *_stage("genes", "Expressed genes", results.summary("cohort/genes.json").get("genes")),
+        *_stage("cells", "Quality control", results.summary("qc/qc.json").get("cells")),
         *([] if genes is None else [_by_reason("genes", "Genes for the embedding", genes["reason"])]),
-        *_sample_stages(table_of(files, "pseudobulk/samples.tsv", ["donor_id", "n_cells", "kept", "reason"])),
-        *_cell_type_stages(files, types),
-        *_tested_stages(files, types),
+        *_sample_stages(results.table("pseudobulk/samples.tsv", ["donor_id", "n_cells", "kept", "reason"])),
+        *_cell_type_stages(results, types),
+        *_tested_stages(results, types),
     ]
     by_unit: dict[str, list[Stage]] = {
         unit: [] for unit in ("donors", "cells", "cell types", "genes", "samples (donor x cell type)", *TESTED)

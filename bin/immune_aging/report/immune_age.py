@@ -1,22 +1,19 @@
 """What the report says of the immune age of all cell types together."""
 
-from collections.abc import Mapping
-from pathlib import Path
-
-from immune_aging.results import summary_of, table_of
+from immune_aging.results import Results
 
 N_WEIGHTS = 12  # fits with the largest weights that are listed
 
 
-def immune_age(files: Mapping[str, Path]) -> dict:
+def immune_age(results: Results) -> dict:
     """Metrics by name, tests of age acceleration and the largest weights; only `reason` where there is none."""
     folder = "immune_age"
-    summary = summary_of(dict(files), f"{folder}/immune_age_summary.json")
-    metrics = table_of(dict(files), f"{folder}/immune_age_metrics.tsv", ["metric", "value", "low", "high"])
+    summary = results.summary(f"{folder}/immune_age_summary.json")
+    metrics = results.table(f"{folder}/immune_age_metrics.tsv", ["metric", "value", "low", "high"])
     if metrics is None:
         return {"reason": summary.get("reason", "")}
-    tests = table_of(dict(files), f"{folder}/age_acceleration_tests.tsv", ["column", "p_value", "padj", "reason"])
-    weights = table_of(dict(files), f"{folder}/immune_age_weights.tsv", ["id", "model", "weight", "mae"])
+    tests = results.table(f"{folder}/age_acceleration_tests.tsv", ["column", "p_value", "padj", "reason"])
+    weights = results.table(f"{folder}/immune_age_weights.tsv", ["id", "model", "weight", "mae"])
     return {
         "reason": "",
         "metrics": metrics.set_index("metric").to_dict("index"),

@@ -10,7 +10,6 @@ import functools
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from jinja2.utils import markupsafe
 from immune_aging.embedding.map_sample import CLUSTER, FEWEST, GENE
 from immune_aging.embedding.map_sample import COLUMNS as UMAP_COLUMNS
 from immune_aging.figures.style import PALETTE, colour_limits, colours_for, shorten
-from immune_aging.results import table_of
+from immune_aging.results import Results
 
 ROWS = 90_000  # genes of all cell types together: 40 bytes each in the page, so 3.6 MB
 VALUES = 300_000  # donors x genes of the expression of all cell types together: 3 bytes each, so 1 MB
@@ -88,7 +87,7 @@ def expression_columns(table: pd.DataFrame | None, *, most: int) -> dict | None:
     Parameters
     ----------
     table
-        expression_by_age.tsv: `DONOR_COLUMNS`, then one column a gene, named by its id.
+        expression_by_age.tsv: `DONOR_COLUMNS`, then one column per gene, named by its id.
     """
     if table is None:
         return None
@@ -101,16 +100,16 @@ def expression_columns(table: pd.DataFrame | None, *, most: int) -> dict | None:
     }
 
 
-def explorers(files: Mapping[str, Path], identifiers: list[str], *, alpha: float) -> dict[str, dict]:
+def explorers(results: Results, identifiers: list[str], *, alpha: float) -> dict[str, dict]:
     """For each cell type with tested genes: `data` to embed, and how many genes it holds of how many tested."""
     found = {}
     for identifier in identifiers:
         folder = f"cell_types/{identifier}"
-        table = table_of(dict(files), f"{folder}/de.tsv", COLUMNS)
+        table = results.table(f"{folder}/de.tsv", COLUMNS)
         if table is None or table["p_value"].isna().all():
             continue
         genes = gene_columns(table, alpha=alpha, most=ROWS // len(identifiers))
-        expression = table_of(dict(files), f"{folder}/expression_by_age.tsv", DONOR_COLUMNS)
+        expression = results.table(f"{folder}/expression_by_age.tsv", DONOR_COLUMNS)
         n_donors = 1 if expression is None else len(expression)
         genes["expression"] = expression_columns(expression, most=VALUES // len(identifiers) // n_donors)
         found[identifier] = {
@@ -146,12 +145,12 @@ def by_number(label: str, values: pd.Series) -> dict:
     return {"label": label, "limits": list(limits), "values": listed}
 
 
-def cell_map(files: Mapping[str, Path]) -> dict | None:
+def cell_map(results: Results) -> dict | None:
     """The map of cells: `data` to embed, how many cells and genes it holds, what it can be coloured by; or None.
 
     Of many genes, the first as fit are in it.
     """
-    table = table_of(dict(files), "embedding/umap_sample.tsv", UMAP_COLUMNS)
+    table = results.table("embedding/umap_sample.tsv", UMAP_COLUMNS)
     if table is None:
         return None
     genes = [name for name in table.columns if name.startswith(GENE)]

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping
 
+from immune_aging.report.formats import shown
+
 # A part of the results, the sentence to write where it is there, and the works that it cites. Names in braces
 # are parameters; a sentence that needs one the run does not have is left out.
 SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -151,19 +153,6 @@ REFERENCES = {
     "doi:10.1073/pnas.0506580102",
     "gseapy": "Fang Z, Liu X, Peltz G. GSEApy. Bioinformatics 39:btac757 (2023). doi:10.1093/bioinformatics/btac757",
 }
-
-
-def shown(value: object) -> str:
-    """A parameter's value for a person: lists with commas, nothing as 'not set'."""
-    if value is None or value == "":
-        return "not set"
-    if isinstance(value, list):
-        return ", ".join(map(shown, value))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)
 
 
 class _Shown(str):

@@ -5,12 +5,22 @@ from pathlib import Path
 
 import jinja2
 
-from immune_aging.report.content import number
+from immune_aging.report.formats import number
 from immune_aging.report.interactive import scripts
+
+TEMPLATE_FILES = ("report.html.j2", "report.css", "report.js")  # of the folder with the template
 
 
 def render(content: Mapping[str, object], template: Path) -> str:
-    """The template filled in; whatever comes from data is escaped."""
+    """The template filled in; whatever comes from data is escaped.
+
+    Parameters
+    ----------
+    content
+        As `content_of` gives it.
+    template
+        Folder that holds `TEMPLATE_FILES`.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template),
         autoescape=True,

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from immune_aging.results import Results
+
 # Of all pictures before base64, which adds a third. With plotly.js and genes (7 MB) the report stays under 15 MB.
 BUDGET_BYTES = 5_500_000
 SCALES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3)
@@ -44,15 +46,9 @@ def _shrink(path: Path, scale: float) -> tuple[bytes, tuple[int, int], dict[str,
     return content.getvalue(), image.size, words
 
 
-def embed(files: Mapping[str, Path], *, budget: int = BUDGET_BYTES, threads: int = 1) -> dict[str, Picture]:
-    """PNG files as pictures by path in the results folder, all at the largest scale that fits `budget` bytes.
-
-    Parameters
-    ----------
-    files
-        All files by their path in the results folder.
-    """
-    paths = {name: path for name, path in files.items() if name.endswith(".png")}
+def embed(results: Results, *, budget: int = BUDGET_BYTES, threads: int = 1) -> dict[str, Picture]:
+    """PNG files as pictures by path in the results folder, all at the largest scale that fits `budget` bytes."""
+    paths = {name: results.path(name) for name in results if name.endswith(".png")}
     for scale in SCALES:
         with ThreadPoolExecutor(threads) as pool:  # Pillow works without Python's lock
             pictures = dict(zip(paths, pool.map(_shrink, paths.values(), [scale] * len(paths)), strict=True))
@@ -68,7 +64,7 @@ def embed(files: Mapping[str, Path], *, budget: int = BUDGET_BYTES, threads: int
             uri=f"data:image/png;base64,{base64.b64encode(content).decode()}",
             width=width,
             height=height,
-            has_pdf=f"{name[:-4]}.pdf" in files,
+            has_pdf=f"{name[:-4]}.pdf" in results,
         )
     return embedded
 

@@ -2,24 +2,16 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from immune_aging.task.checkpoints import read_tsv, require_columns
 
 COLUMNS = ("process", "tag", "cpus", "asked_bytes", "peak_kib", "milliseconds", "cpu_percent")
 GIB = 2**30
 
 
-def resource_rows(path: Path) -> list[dict]:
-    """One row a step, the step of most CPU time first.
-
-    Parameters
-    ----------
-    path
-        A table with one row a task: `COLUMNS`; sizes and times as the engine's records of a task give them.
-
-    Returns
-    -------
-    step, tasks, cpu_minutes (of all its tasks), longest_minutes (of one), used_gib (the largest task's peak),
-    asked_gib (that task's request) and share (used of asked, per cent).
+def read_tasks(path: Path) -> pd.DataFrame:
+    """What each task asked for and used: `COLUMNS`, one row per task.
 
     Raises
     ------
@@ -28,6 +20,22 @@ def resource_rows(path: Path) -> list[dict]:
     """
     tasks = read_tsv(path)
     require_columns(tasks, COLUMNS, path)
+    return tasks
+
+
+def resource_rows(tasks: pd.DataFrame) -> list[dict]:
+    """One row per step, the step of most CPU time first.
+
+    Parameters
+    ----------
+    tasks
+        As `read_tasks` gives it; sizes and times are those of the engine's records of a task.
+
+    Returns
+    -------
+    step, tasks, cpu_minutes (of all its tasks), longest_minutes (of one), used_gib (the largest task's peak),
+    asked_gib (that task's request) and share (used of asked, per cent).
+    """
     rows = []
     for process, group in tasks.groupby("process"):
         largest = group.loc[group["peak_kib"].idxmax()]

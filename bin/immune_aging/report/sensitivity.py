@@ -1,19 +1,16 @@
-"""What the report says of the sensitivity analysis: a row a variant, over all cell types."""
-
-from collections.abc import Mapping
-from pathlib import Path
+"""What the report says of the sensitivity analysis: one row per variant, over all cell types."""
 
 import pandas as pd
 
-from immune_aging.results import table_of
+from immune_aging.results import Results
 
 
-def sensitivity_content(files: Mapping[str, Path]) -> list[dict]:
-    """One row a variant: cells kept, genes called and shared over cell types, medians over them; none where not run."""
-    table = table_of(files, "sensitivity/sensitivity.tsv", ["variant", "status", "n_called", "jaccard", "correlation"])
+def sensitivity_content(results: Results) -> list[dict]:
+    """One row per variant: cells kept, genes called and shared over cell types, their medians; none where not run."""
+    table = results.table("sensitivity/sensitivity.tsv", ["variant", "status", "n_called", "jaccard", "correlation"])
     if table is None:
         return []
-    cells = table_of(files, "sensitivity/cells.tsv", ["variant", "n_kept", "n_kept_in_run"])
+    cells = results.table("sensitivity/cells.tsv", ["variant", "n_kept", "n_kept_in_run"])
     kept = {} if cells is None else cells.set_index("variant")["n_kept"].to_dict()
     in_run = None if cells is None else int(cells["n_kept_in_run"].iloc[0])
     rows = []

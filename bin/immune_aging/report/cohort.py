@@ -1,0 +1,28 @@
+"""What the report says of the cohort in its first line, and the cell types that were left out."""
+
+from immune_aging.results import Results
+
+
+def cohort_facts(results: Results) -> dict:
+    """Donors, ages and cells, and the cell types that were left out.
+
+    Returns
+    -------
+    n_donors, sexes (name and number) and age_low, age_median, age_high (years) of the kept donors, and n_types, each
+    where it is known; n_cells, None where quality control was not run; left_out, the most cells first.
+    """
+    facts: dict = {"left_out": []}
+    donors = results.table("cohort/donors.tsv", ["age_years", "sex", "kept", "n_cells"])
+    if donors is not None:
+        kept = donors[donors["kept"]]
+        sexes = kept["sex"].fillna("unknown").value_counts().sort_index()
+        facts |= {"n_donors": len(kept), "sexes": list(sexes.items())}
+        ages = kept["age_years"].dropna()
+        if len(ages):
+            facts |= {"age_low": ages.min(), "age_median": ages.median(), "age_high": ages.max()}
+    types = results.table("cohort/cell_types.tsv", ["cell_type", "n_cells", "kept", "reason"])
+    if types is not None:
+        facts["n_types"] = int(types["kept"].sum())
+        facts["left_out"] = types[~types["kept"]].sort_values("n_cells", ascending=False).to_dict("records")
+    facts["n_cells"] = results.summary("qc/qc.json").get("cells", {}).get("kept")
+    return facts
