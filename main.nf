@@ -1,7 +1,7 @@
 #!/usr/bin/env nextflow
 // How gene expression changes with age in each immune cell type of a large single-cell cohort.
 
-include { after; checkedCode; checkedParameters; designsOf; gmtFile; helpText; inOrder; missingImage; publishedFolder; readSchema; reaches; runDescription; runGraph; taskCosts } from './subworkflows/local/parameters'
+include { after; byContent; checkedCode; checkedParameters; clockFiles; designsOf; gmtFile; helpText; inOrder; missingImage; publishedFolder; readSchema; reaches; runDescription; runGraph; taskCosts } from './subworkflows/local/parameters'
 include { claimOutdir; publish } from './subworkflows/local/publish'
 include { COHORT          } from './subworkflows/local/cohort'
 include { CELLS           } from './subworkflows/local/cells'
@@ -49,7 +49,8 @@ workflow {
         counts     = CHECK_PSEUDOBULK.out.counts
         PLAN_RUN(
             table
-                .map { meta, file -> [meta, 'samples', file, designsOf(params), gmtFile(params.gene_sets)] }
+                .map { meta, file -> [meta, 'samples', file, designsOf(params)] }
+                .combine(byContent(channel.fromList(gmtFile(params.gene_sets))).map { gene_sets -> [gene_sets] })
                 .combine(params.check_only ? description : channel.of([[]]))
         )
         plan       = PLAN_RUN.out.plan
@@ -94,11 +95,13 @@ workflow {
         published = published.mix(PLOT_COHORT.out.published, PLOT_QC.out.published)
         versions  = versions.mix(PLOT_COHORT.out.versions, PLOT_QC.out.versions)
         if (params.published_clocks && reaches(params, 'statistics')) {
+            clocks = file(params.published_clocks, glob: false)
             PUBLISHED_CLOCKS(
                 CELLS.out.shards.toSortedList { one, other -> one[0].id <=> other[0].id }
-                    .map { rows -> [[id: 'all'], rows.collect { row -> row[1] }, rows.collect { row -> row[2] }] }
+                    .map { rows -> [[id: 'all', folder: clocks.isDirectory()], rows.collect { row -> row[1] }, rows.collect { row -> row[2] }] }
                     .combine(COHORT.out.donors.map { _meta, table_of_donors -> table_of_donors })
-                    .map { inputs -> inputs + [file(params.published_clocks, checkIfExists: true), file("${projectDir}/assets/clocks/cell_types.tsv")] }
+                    .combine(byContent(channel.fromList(clockFiles(clocks))).map { found -> [found] })
+                    .combine(byContent(channel.of(file("${projectDir}/assets/clocks/cell_types.tsv", glob: false))))
             )
             published = published.mix(PUBLISHED_CLOCKS.out.published)
             versions  = versions.mix(PUBLISHED_CLOCKS.out.versions)
@@ -148,7 +151,7 @@ workflow {
                 .collectFile { step, text -> ["${step ?: 'stub'}.json", text] }
                 .toSortedList(),
             versions.toList().map { files -> taskCosts(files) }.collectFile(name: 'tasks.tsv'),
-            channel.fromPath("${projectDir}/assets/report/*").toSortedList(),
+            byContent(channel.fromPath("${projectDir}/assets/report/*")),
         )
         last = last.mix(REPORT.out.published)
     }

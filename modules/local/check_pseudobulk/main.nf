@@ -5,6 +5,8 @@ def quote(text) {
 
 process CHECK_PSEUDOBULK {
     tag "$meta.id"
+    // By content, not by path and date: a table of samples is small beside its cells.
+    cache 'deep'
     label 'process_low'
     container "${task.ext.container}"
 

@@ -1,5 +1,7 @@
 process FETCH_GENE_SETS {
     tag "$meta.id"
+    // By content, not by path and date: what comes from the user or the project is small here.
+    cache 'deep'
     label 'process_single'
     container "${task.ext.container}"
 

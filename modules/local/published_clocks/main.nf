@@ -5,7 +5,8 @@ process PUBLISHED_CLOCKS {
     container "${task.ext.container}"
 
     input:
-    tuple val(meta), path(shards), path(cells), path(donors), path(clocks), path(cell_types)
+    // meta.folder: whether the clocks are those of a folder or one wheel
+    tuple val(meta), path(shards), path(cells), path(donors), path(clocks, stageAs: 'clocks/*'), path(cell_types)
 
     output:
     tuple val(meta), path('published/published_clocks/clock_ages.tsv'), emit: ages
@@ -21,7 +22,7 @@ process PUBLISHED_CLOCKS {
         --shards ${shards} \\
         --cells ${cells} \\
         --donors '${donors}' \\
-        --clocks '${clocks}' \\
+        --clocks '${meta.folder ? 'clocks' : clocks}' \\
         --cell-types '${cell_types}' \\
         --min-cells ${params.min_cells_per_sample} \\
         --output published/published_clocks

@@ -1,5 +1,7 @@
 process SIMULATE_COHORT {
     tag "$meta.id"
+    // By content, not by path and date: what comes from the user or the project is small here.
+    cache 'deep'
     label 'process_low'
     container "${task.ext.container}"
 

@@ -6,7 +6,7 @@ include { PLAN_RUN        } from '../../../modules/local/plan_run'
 include { CHECK_COHORT    } from '../../../modules/local/check_cohort'
 include { FILTER_COHORT   } from '../../../modules/local/filter_cohort'
 include { SPLIT_COHORT    } from '../../../modules/local/split_cohort'
-include { designsOf; downloadMarker; gmtFile } from '../parameters'
+include { byContent; designsOf; downloadMarker; gmtFile } from '../parameters'
 
 // What FETCH_COHORT needs to know of a local file; its date and size tell it when to read the file anew.
 def localSource(cohort) {
@@ -52,7 +52,8 @@ workflow COHORT {
 
     PLAN_RUN(
         cohort
-            .map { meta, file -> [meta, 'cohort', file, designsOf(params), gmtFile(params.gene_sets)] }
+            .map { meta, file -> [meta, 'cohort', file, designsOf(params)] }
+            .combine(byContent(channel.fromList(gmtFile(params.gene_sets))).map { gene_sets -> [gene_sets] })
             .combine(params.check_only ? description : channel.of([[]]))
     )
     versions = versions.mix(PLAN_RUN.out.versions)

@@ -153,10 +153,21 @@ def designsOf(given) {
     return [given.design] + listOf(given.sensitivity).collect { text -> variantOf(text).settings.design }.findAll { design -> design }
 }
 
+// Files of the user or the project, for tasks to which their content matters and not their path or date: one list of a
+// copy of each, whose path follows from its content.
+def byContent(files) {
+    return files.collectFile(cache: 'deep') { file -> [file.name, file] }.toSortedList()
+}
+
 // The file of gene sets, or none where they are a library of Enrichr's.
 def gmtFile(source) {
     def gmt = file(source, glob: false)
-    return gmt.exists() ? gmt : []
+    return gmt.exists() ? [gmt] : []
+}
+
+// The files of published clocks: what is read of a folder, or one wheel.
+def clockFiles(clocks) {
+    return clocks.isDirectory() ? clocks.listFiles().findAll { found -> found.name ==~ /.*\.(csv|whl)|cell_types\.tsv/ } : [clocks]
 }
 
 // A path without links, . and .., of a file that may not be there yet.
@@ -306,7 +317,9 @@ def inOrder(files) {
 def runDescription(given) {
     def schema = readSchema(file("${projectDir}/nextflow_schema.json"))
     def described = schema.collectEntries { name, entry ->
-        [name, [value: given[name], 'default': entry['default'], group: entry.group, description: entry.description]]
+        // Without the folder of the project, so that a copy of it elsewhere describes the same run.
+        def value = given[name] instanceof CharSequence ? "${given[name]}".replace("${projectDir}/", '') : given[name]
+        [name, [value: value, 'default': entry['default'], group: entry.group, description: entry.description]]
     }
     return groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(described))
 }
