@@ -32,13 +32,13 @@ TEMPLATE = small_cohort(donors=8, cells_per_type=5, genes=40)
 
 
 def fails(main, arguments, capsys, monkeypatch) -> str:
-    """The one line with which a script ends as it does in a task, at the latest after `SECONDS`."""
+    """The one line with which a script ends as it does in a task, at the latest after `SECONDS` of CPU."""
     monkeypatch.setattr(sys, "argv", ["script.py", *map(str, arguments)])
     capsys.readouterr()
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(SystemExit) as ended:
         run(main)
-    assert time.monotonic() - started < SECONDS
+    assert time.process_time() - started < SECONDS
     assert ended.value.code == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("ERROR: "), lines

@@ -370,8 +370,10 @@ def test_two_runs_share_a_folder_but_not_an_output_folder(reference, tmp_path):
     """Two runs side by side give what one gives; a third into the results of the first is refused and changes none."""
     first = reference.start(tmp_path, "--outdir", "one", stop_after="qc")
     wait_until(lambda: (tmp_path / "one/pipeline_info/trace.tsv").exists())
+    first.send_signal(signal.SIGSTOP)  # so that it cannot end before the others have tried
     refused = reference.run(tmp_path, "--outdir", "one", stop_after="qc")
     mistaken = reference.run(tmp_path, "--outdir", "one", stop_after="dinner")
+    first.send_signal(signal.SIGCONT)
     second = reference.run(tmp_path, "--outdir", "two", stop_after="qc")
     assert first.wait(timeout=300) == 0 and second.returncode == 0
     output = refused.stdout + refused.stderr
