@@ -23,10 +23,10 @@ sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "benchmarks")]
 
 from immune_aging.statistics.composition import compare_types  # noqa: E402
 from immune_aging.statistics.designs import build_design  # noqa: E402
+from immune_aging.statistics.multiple_testing import ALPHA  # noqa: E402
 from verdict import Verdict  # noqa: E402
 
 SEED = 20261125
-ALPHA = 0.05
 FIVE = np.array([0.27, 0.2, 0.19, 0.17, 0.17])
 TWELVE = np.array([0.3, 0.2, 0.14, 0.1, 0.08, 0.06, 0.04, 0.03, 0.02, 0.015, 0.01, 0.005])
 GROWTH = 0.25  # change of the natural log abundance per SD of age

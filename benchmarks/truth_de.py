@@ -30,23 +30,25 @@ from scipy.stats import binom, chi2, kstest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "benchmarks")]
+sys.path.append(str(ROOT / "tests"))
 
 import differential_expression  # noqa: E402
 from de_cohorts import Cohort, Samples, draw_cohort  # noqa: E402
 from immune_aging.statistics.count_tests import (  # noqa: E402
     DeseqOptions,
-    expressed_genes,
     fit_pydeseq2,
     fit_voom,
     size_factor_method,
 )
 from immune_aging.statistics.designs import Design, build_design  # noqa: E402
+from immune_aging.statistics.expressed_genes import expressed_genes  # noqa: E402
+from immune_aging.statistics.multiple_testing import ALPHA  # noqa: E402
 from immune_aging.task.checkpoints import read_json, read_tsv, write_h5ad  # noqa: E402
+from inputs.step_options import default_options  # noqa: E402
 from verdict import Verdict  # noqa: E402
 
 FOLDER = ROOT / "build/bench/truth_de"
 SEED = 20261125
-ALPHA = 0.05
 # Cohorts of each kind, with seeds of their own: with one, a rate of .05 had a standard error of up to .016.
 REPLICATES = 3
 CALIBRATED_FROM = 50  # samples from which the primary engine must hold its rate
@@ -126,6 +128,7 @@ def run_step(drawn: Samples, folder: Path, *options: str) -> tuple[pd.DataFrame,
     var = pd.DataFrame({"symbol": genes}, index=pd.Index(genes, name="gene_id"))
     write_h5ad(anndata.AnnData(sparse.csr_matrix(drawn.counts), obs=drawn.samples, var=var), folder / "counts.h5ad")
     outputs = ["--output", folder / "de.tsv", "--summary", folder / "s.json", "--versions", folder / "v.json"]
+    outputs += default_options("differential_expression")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         differential_expression.main([*map(str, ["--pseudobulk", folder / "counts.h5ad", *outputs]), *options])

@@ -24,6 +24,7 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "benchmarks")]
+sys.path.append(str(ROOT / "tests"))
 
 import compare_cell_types  # noqa: E402
 import differential_expression  # noqa: E402
@@ -32,11 +33,12 @@ import overrepresentation  # noqa: E402
 from immune_aging.statistics import power as statistics_power  # noqa: E402
 from immune_aging.statistics import preranked  # noqa: E402
 from immune_aging.statistics.gene_sets import GeneSets, measured_sets, read_gmt, write_gmt  # noqa: E402
+from immune_aging.statistics.multiple_testing import ALPHA  # noqa: E402
 from immune_aging.task.checkpoints import read_tsv, write_h5ad  # noqa: E402
+from inputs.step_options import default_options  # noqa: E402
 from verdict import Verdict  # noqa: E402
 
 SEED = 20261125
-ALPHA = 0.05
 GMT = ROOT / "assets/gene_sets/h.all.v7.5.1.symbols.gmt"
 DONORS = 45
 N_SETS = 16  # of the 50 Hallmark sets: their genes are the cohort's
@@ -126,13 +128,14 @@ def run_steps(folder: Path, truth: Truth, sets: GeneSets, rng: np.random.Generat
         with contextlib.redirect_stdout(io.StringIO()):
             differential_expression.main(
                 ["--pseudobulk", str(folder / f"{name}.h5ad"), "--output", str(place / "de.tsv"),
-                 "--summary", str(place / "de_summary.json"), *versions]
+                 "--summary", str(place / "de_summary.json"), *default_options("differential_expression"), *versions]
             )  # fmt: skip
         shared = ["--de", str(place / "de.tsv"), "--gene-sets", str(gmt), *versions]
-        gsea.main([*shared, "--output", str(place / "gsea.tsv"), "--summary", str(place / "gsea_summary.json")])
+        outputs = ["--output", str(place / "gsea.tsv"), "--summary", str(place / "gsea_summary.json")]
+        gsea.main([*shared, *default_options("gsea"), *outputs])
         overrepresentation.main(
             [*shared, "--output-up", str(place / "ora_up.tsv"), "--output-down", str(place / "ora_down.tsv"),
-             "--summary", str(place / "ora_summary.json")]
+             "--summary", str(place / "ora_summary.json"), *default_options("overrepresentation")]
         )  # fmt: skip
     compare_cell_types.main(["--published", str(results), "--output", str(results / "comparison"), *versions])
     return {str(path.relative_to(results)): read_tsv(path) for path in sorted(results.rglob("*.tsv"))}

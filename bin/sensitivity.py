@@ -2,18 +2,24 @@
 """What changes in the called genes when quality control or the design is another: all variants against the run itself.
 
 In: `de.tsv` and `de_summary.json` of every variant and cell type, the run itself being the variant `base`; the run's
-samples; the summaries of VARY_QC. Out: `sensitivity.tsv`, one row a variant and cell type; `cells.tsv`, the cells that
-a variant loses and gains; `genes.parquet`, every gene of every variant; and a figure.
+samples; the summaries of VARY_QC. Out: `sensitivity.tsv`, one row per variant and cell type; `cells.tsv`, the cells
+that a variant loses and gains; `genes.parquet`, every gene of every variant; and a figure.
 """
 
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from immune_aging.figures.sensitivity import plot_sensitivity
 from immune_aging.figures.style import save_figure
-from immune_aging.statistics.sensitivity import ALPHA, BASE, TEXT, base_sizes, gene_table, sensitivity_table
+from immune_aging.statistics.multiple_testing import ALPHA
+from immune_aging.statistics.sensitivity import (
+    TEXT,
+    base_sizes,
+    cell_table,
+    gene_table,
+    listed_variants,
+    sensitivity_table,
+)
 from immune_aging.task.checkpoints import read_json, read_tsv, write_parquet, write_tsv, write_versions
 from immune_aging.task.command_line import BadInput, run
 
@@ -36,24 +42,12 @@ def main(argv: list[str]) -> None:
     tables = dict(zip(labels, (read_tsv(path, dtype=TEXT) for path in args.tables), strict=True))
     summaries = dict(zip(labels, map(read_json, args.summaries), strict=True))
     varied = {summary["variant"]: summary for summary in map(read_json, args.varied)}
-    variants = [{"id": BASE, "changes": "none: the run itself"}, *read_json(args.variants)]
+    variants = listed_variants(read_json(args.variants))
     samples = read_tsv(args.samples, dtype={"cell_type": str, "donor_id": str})
     table = sensitivity_table(tables, summaries, variants, base_sizes(samples), varied)
     write_tsv(table, args.output / "sensitivity.tsv")
     write_parquet(gene_table(tables, variants), args.output / "genes.parquet")
-    cells = pd.DataFrame(
-        [{k: v for k, v in varied[name].items() if k.startswith(("variant", "n_"))} for name in sorted(varied)],
-        columns=[
-            "variant",
-            "n_cells",
-            "n_kept_in_run",
-            "n_kept",
-            "n_lost",
-            "n_gained",
-            "n_gained_without_doublet_score",
-        ],
-    )
-    write_tsv(cells, args.output / "cells.tsv")
+    write_tsv(cell_table(varied), args.output / "cells.tsv")
     n = table["variant"].nunique() - 1
     save_figure(
         plot_sensitivity(table),

@@ -20,6 +20,7 @@ from immune_aging.statistics.designs import build_design
 from immune_aging.task.checkpoints import VARYING, read_json, read_tsv, write_h5ad, write_tsv
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
+from inputs.step_options import default_options
 
 TYPES = ["B", "DC", "Mono", "NK", "T/x"]
 SHARES = np.array([0.15, 0.05, 0.2, 0.2, 0.4])
@@ -67,7 +68,8 @@ def run_step(folder, counts: pd.DataFrame, donors: pd.DataFrame, *options: str, 
     types = pd.DataFrame({"id": [f"id_{i}" for i in range(len(counts.columns))], "cell_type": counts.columns})
     write_tsv(types, folder / "cell_types.tsv")
     files = ["--pseudobulk", str(folder / "pseudobulk.h5ad"), "--cell-types", str(folder / "cell_types.tsv")]
-    main([*files, "--output", str(folder / "out"), "--versions", str(folder / "v.json"), *options])
+    outputs = ["--output", str(folder / "out"), "--versions", str(folder / "v.json")]
+    main([*files, *outputs, *default_options("composition"), *options])
     out = folder / "out"
     tables = (read_tsv(out / "composition.tsv", dtype={"id": str}), read_tsv(out / "proportions.tsv"))
     return *tables, read_json(out / "composition_summary.json")
@@ -301,7 +303,7 @@ def test_tables_of_different_runs_are_refused(tmp_path):
     write_tsv(pd.DataFrame({"id": ["b"], "cell_type": ["B"]}), tmp_path / "cell_types.tsv")
     files = ["--pseudobulk", str(tmp_path / "pseudobulk.h5ad"), "--cell-types", str(tmp_path / "cell_types.tsv")]
     with pytest.raises(BadInput, match="has no cell type 'DC'"):
-        main([*files, "--output", str(tmp_path / "out"), "--versions", str(tmp_path / "v.json")])
+        main([*files, *default_options("composition"), "--output", str(tmp_path / "out")])
     (tmp_path / "text.h5ad").write_text("no table")
     with pytest.raises(BadInput, match="cannot be read as a pseudobulk table"):
         read_cells(tmp_path / "text.h5ad")

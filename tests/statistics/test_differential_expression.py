@@ -15,22 +15,21 @@ from differential_expression import main
 from immune_aging.samples.cell_type_samples import read_samples
 from immune_aging.statistics.count_tests import (
     DeseqOptions,
-    are_outliers,
-    expressed_genes,
     fit_pydeseq2,
     fit_voom,
     moderated_df,
-    residual_ratios,
     size_factor_method,
-    weighted_fits,
-    whitening,
 )
 from immune_aging.statistics.designs import build_design
+from immune_aging.statistics.expressed_genes import expressed_genes
 from immune_aging.statistics.expression_tests import COLUMNS, compare_genes
+from immune_aging.statistics.linear_models import weighted_fits, whitening
+from immune_aging.statistics.sample_outliers import are_outliers, residual_ratios
 from immune_aging.task.checkpoints import read_json, read_tsv, write_h5ad
 from immune_aging.task.command_line import BadInput, limit_threads
 from immune_aging.task.skipped import CannotFit
 from inputs.statistics_inputs import CELL_TYPE, SET_SIZE, simulate_samples
+from inputs.step_options import default_options
 
 AGE = np.array([0.0, 0.0, 1.0])  # the tested coefficient of ~ sex + age
 
@@ -40,7 +39,8 @@ def run_step(folder: Path, adata: anndata.AnnData, *options: str) -> tuple[pd.Da
     folder.mkdir(exist_ok=True)
     write_h5ad(adata, folder / "counts.h5ad")
     files = ["--output", str(folder / "de.tsv"), "--summary", str(folder / "de_summary.json")]
-    main(["--pseudobulk", str(folder / "counts.h5ad"), *files, "--versions", str(folder / "v.json"), *options])
+    files += ["--versions", str(folder / "v.json"), *default_options("differential_expression")]
+    main(["--pseudobulk", str(folder / "counts.h5ad"), *files, *options])
     return read_tsv(folder / "de.tsv"), read_json(folder / "de_summary.json")
 
 
@@ -438,6 +438,7 @@ def test_under_strict_it_is_an_error_of_one_line_and_exit_code_2(tmp_path):
         "--summary",
         "de_summary.json",
         "--strict",
+        *default_options("differential_expression"),
     ]
     done = subprocess.run([sys.executable, script, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -12,6 +12,7 @@ from immune_aging.statistics.preranked import COLUMNS, prerank, rank_symbols
 from immune_aging.task.checkpoints import read_json, read_tsv, write_tsv
 from immune_aging.task.command_line import BadInput
 from inputs.statistics_inputs import SET_SIZE, planted_sets, statistics_table
+from inputs.step_options import default_options
 
 
 def run_step(folder, table, *options, sets=None):
@@ -26,7 +27,8 @@ def run_step(folder, table, *options, sets=None):
         "--versions",
         str(folder / "v.json"),
     ]
-    main(["--de", str(folder / "de.tsv"), "--gene-sets", str(folder / "sets.gmt"), *files, *options])
+    inputs = ["--de", str(folder / "de.tsv"), "--gene-sets", str(folder / "sets.gmt")]
+    main([*inputs, *files, *default_options("gsea"), *options])
     return read_tsv(folder / "gsea.tsv"), read_json(folder / "s.json")
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from immune_aging.statistics.meta_analysis import (
-    adjusted,
+    adjusted_p_values,
     by_expression,
     combine_cell_types,
     error_correlation,
@@ -147,8 +147,8 @@ def test_genes_of_one_cell_type_are_left_out_and_missing_ones_change_no_other():
 
 
 def test_adjusting_skips_what_is_missing():
-    np.testing.assert_allclose(adjusted(np.array([0.01, np.nan, 0.04])), [0.02, np.nan, 0.04])
-    assert np.isnan(adjusted(np.array([np.nan]))).all()
+    np.testing.assert_allclose(adjusted_p_values(np.array([0.01, np.nan, 0.04])), [0.02, np.nan, 0.04])
+    assert np.isnan(adjusted_p_values(np.array([np.nan]))).all()
 
 
 def slopes(shared: np.ndarray, n_donors: int, rng: np.random.Generator) -> tuple[pd.DataFrame, ...]:

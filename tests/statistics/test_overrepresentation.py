@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 
 from http_stand_in import served
+from immune_aging.statistics.enrichr import enrich_by_service
 from immune_aging.statistics.gene_sets import by_symbol, measured_sets, write_gmt
-from immune_aging.statistics.overrepresentation import COLUMNS, called_genes, enrich, enrich_by_service
+from immune_aging.statistics.overrepresentation import COLUMNS, called_genes, enrich
 from immune_aging.task.checkpoints import read_json, read_tsv, write_tsv
 from immune_aging.task.command_line import BadInput
 from inputs.statistics_inputs import SET_SIZE, planted_sets, statistics_table
+from inputs.step_options import default_options
 from overrepresentation import main
 
 
@@ -26,7 +28,8 @@ def run_step(folder, table, *options):
         "--versions": "v.json",
     }
     paths = [part for option, name in files.items() for part in (option, str(folder / name))]
-    main(["--de", str(folder / "de.tsv"), "--gene-sets", str(folder / "sets.gmt"), *paths, *options])
+    inputs = ["--de", str(folder / "de.tsv"), "--gene-sets", str(folder / "sets.gmt")]
+    main([*inputs, *paths, *default_options("overrepresentation"), *options])
     return read_tsv(folder / "up.tsv"), read_tsv(folder / "down.tsv"), read_json(folder / "s.json")
 
 
@@ -199,8 +202,8 @@ def test_a_service_that_fails_is_told_in_one_line_with_a_way_out(monkeypatch, an
 def test_a_service_that_never_answers_is_given_up(monkeypatch, tmp_path):
     import threading
 
-    monkeypatch.setattr("overrepresentation.ENRICHR_TIMEOUT_SECONDS", (0.2, 0.2))
-    monkeypatch.setattr("overrepresentation.ENRICHR_TRIES", 1)
+    monkeypatch.setattr("immune_aging.statistics.enrichr.TIMEOUT_SECONDS", (0.2, 0.2))
+    monkeypatch.setattr("immune_aging.statistics.enrichr.TRIES", 1)
     release = threading.Event()
 
     def silent(_path: str, _body: str) -> tuple[int, str]:

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.statistics.designs import (
-    DEFAULT_DESIGN,
     Design,
     as_labels,
     build_design,
     formula_columns,
+    is_default,
     refuse_varying_columns,
 )
 from immune_aging.task.checkpoints import VARYING
@@ -25,7 +25,7 @@ from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
 AUTO, NONE = "auto", "none"
-# What cohorts call their pools, the first that is there counts.
+# What cohorts call their pools, of which the first that is there counts.
 POOL_NAMES = ("pool", "pool_number", "pool_id", "batch", "batch_id", "library", "library_id", "experiment")
 EFFECTS = ("auto", "fixed", "random", "none")
 MIN_SAMPLES = 45  # at 25 donors a fixed pool costs up to a quarter of the power, at 50 about 3 %
@@ -105,7 +105,7 @@ def choose_batches(
     Parameters
     ----------
     samples
-        One row a sample of one cell type, donor columns.
+        One row per sample of one cell type, donor columns.
     formula
         The design that was asked for; only the default one is added to under `effect` 'auto'.
     column
@@ -131,36 +131,48 @@ def choose_batches(
     if effect in ("fixed", "random"):
         refuse_varying_columns(samples, [found])
         return Batches(found, effect, f"pool_effect is {effect}")
-    if formula.split() != DEFAULT_DESIGN.split():
+    if not is_default(formula):
         return Batches(found, "none", "the design is not the default one, and is taken as it is")
-    if found not in samples:
-        return Batches(found, "none", f"'{found}' varies within donors")
+    return weigh_batches(samples, found, formula=formula, test_term=test_term, contrast=contrast)
 
-    labels = as_labels(samples[found])
+
+def weigh_batches(samples: pd.DataFrame, column: str, *, formula: str, test_term: str, contrast: str) -> Batches:
+    """Decide by these samples alone whether a column of batches is a fixed term, a random effect or neither."""
+    if column not in samples:
+        return Batches(column, "none", f"'{column}' varies within donors")
+    labels = as_labels(samples[column])
     n_samples, n_pools = len(labels), labels.nunique()
     if labels.isna().any():
-        return Batches(found, "none", f"'{found}' is unknown for {int(labels.isna().sum())} of {n_samples} samples")
+        return Batches(column, "none", f"'{column}' is unknown for {int(labels.isna().sum())} of {n_samples} samples")
     if n_pools < 2:
-        return Batches(found, "none", f"all samples are of one '{found}'")
+        return Batches(column, "none", f"all samples are of one '{column}'")
     size = f"{n_samples} samples in {n_pools} levels"
-    obstacle = ""
+    if obstacle := obstacle_of_size(n_samples, n_pools):
+        return Batches(column, use_without_fixed_term(n_samples, n_pools), f"{size}: {obstacle}")
+    try:
+        plain = build_design(samples, formula=formula, test_term=test_term, contrast=contrast)
+        pooled = build_design(samples, formula=formula, test_term=test_term, contrast=contrast, batch=column)
+        kept = information_kept(plain, pooled)
+    except CannotFit as reason:
+        return Batches(column, use_without_fixed_term(n_samples, n_pools), f"confounded: {reason}")
+    size += f", {100 * kept:.0f} % of the variance of '{test_term}' within them"
+    if kept < MIN_KEPT:
+        return Batches(column, use_without_fixed_term(n_samples, n_pools), f"confounded: {size}")
+    return Batches(column, "fixed", size)
+
+
+def obstacle_of_size(n_samples: int, n_pools: int) -> str:
+    """Why so many samples in so many pools rule out a fixed term; '' where they do not."""
     if n_samples < MIN_SAMPLES:
-        obstacle = f"{size}: with fewer than {MIN_SAMPLES} samples a fixed term costs power"
-    elif n_samples < MIN_SAMPLES_PER_POOL * n_pools:
-        obstacle = f"{size}: with fewer than {MIN_SAMPLES_PER_POOL} samples a level a fixed term costs power"
-    elif n_pools > MAX_POOLS:
-        obstacle = f"{size}: with more than {MAX_POOLS} levels each fit would cost too much, and matter little"
-    else:
-        try:
-            options = {"formula": formula, "test_term": test_term, "contrast": contrast}
-            kept = information_kept(build_design(samples, **options), build_design(samples, **options, batch=found))
-        except CannotFit as reason:
-            obstacle = f"confounded: {reason}"
-        else:
-            size += f", {100 * kept:.0f} % of the variance of '{test_term}' within them"
-            if kept < MIN_KEPT:
-                obstacle = f"confounded: {size}"
-    if not obstacle:
-        return Batches(found, "fixed", size)
+        return f"with fewer than {MIN_SAMPLES} samples a fixed term costs power"
+    if n_samples < MIN_SAMPLES_PER_POOL * n_pools:
+        return f"with fewer than {MIN_SAMPLES_PER_POOL} samples a level a fixed term costs power"
+    if n_pools > MAX_POOLS:
+        return f"with more than {MAX_POOLS} levels each fit would cost too much, and matter little"
+    return ""
+
+
+def use_without_fixed_term(n_samples: int, n_pools: int) -> str:
+    """'random' where a correlation within pools can be estimated at a bearable cost, else 'none'."""
     correlated = n_samples <= MAX_RANDOM_SAMPLES and n_samples >= MIN_SAMPLES_PER_BLOCK * n_pools
-    return Batches(found, "random" if correlated else "none", obstacle)
+    return "random" if correlated else "none"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import pandas as pd
 
 from immune_aging.results import summary_of, table_of
 from immune_aging.statistics.meta_analysis import by_expression, normal_errors
+from immune_aging.statistics.multiple_testing import ALPHA
+from immune_aging.statistics.power import CHANGING_SHARE, POWER_AIM, power_table
+from immune_aging.task.command_line import BadInput
 
 SHARED = (
     "gene_id",
@@ -34,7 +38,6 @@ SHARED = (
 )  # fmt: skip  then lfc_ID of each cell type
 SETS = ("gene_set", "n_cell_types", "n_up", "n_down", "mean_nes")  # then nes_ID and q_ID of each cell type
 DE_COLUMNS = ("gene_id", "symbol", "base_mean", "log2_fold_change", "lfc_se", "stat", "p_value", "padj", "robust")
-ALPHA = 0.05
 PATTERNS = ("shared", "opposed", "specific", "unclear", "none")
 
 
@@ -133,7 +136,7 @@ def shared_ageing(
 
 
 def enrichment_matrix(files: Mapping[str, Path]) -> pd.DataFrame:
-    """gsea_nes.tsv: one row a set; NES and q of each cell type, NaN where the set was not tested there."""
+    """gsea_nes.tsv: one row per set; NES and q of each cell type, NaN where the set was not tested there."""
     scores, chances = {}, {}
     for name in sorted(files):
         found = re.fullmatch(r"cell_types/([^/]+)/gsea\.tsv", name)
@@ -154,4 +157,80 @@ def enrichment_matrix(files: Mapping[str, Path]) -> pd.DataFrame:
     table = pd.concat([table, nes.add_prefix("nes_"), q.add_prefix("q_")], axis=1).rename_axis("gene_set").reset_index()
     table["n_called"] = -(table["n_up"] + table["n_down"])
     order = table.sort_values(["n_called", "gene_set"], kind="stable", ignore_index=True)
-    return order.drop(columns="n_called")
+    order = order.drop(columns="n_called")
+    return order if len(order) else order.reindex(columns=list(SETS))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the cell types have in common.
+
+    Attributes
+    ----------
+    power
+        power.tsv.
+    sets
+        gsea_nes.tsv.
+    shared
+        shared_ageing.tsv. None where fewer than two cell types have tested genes.
+    facts
+        The summary, except `status` and `reason`.
+    reason
+        Why there is no `shared`; '' where there is.
+    """
+
+    power: pd.DataFrame
+    sets: pd.DataFrame
+    shared: pd.DataFrame | None
+    facts: dict
+    reason: str = ""
+
+
+def compare_cell_types(files: Mapping[str, Path], *, source: str | Path) -> Comparison:
+    """Put the published results of the cell types side by side.
+
+    Parameters
+    ----------
+    files
+        Path of each published file by its name in the tree of results.
+    source
+        Where they are from, for the message of an error.
+
+    Raises
+    ------
+    BadInput
+        None of them is a de.tsv.
+    """
+    tables, summaries, left_out = measured(files)
+    if not tables and not left_out:
+        raise BadInput(f"--published {source}: holds no de.tsv; give what DIFFERENTIAL_EXPRESSION publishes")
+    names = {name: str(summary.get("cell_type", name)) for name, summary in summaries.items()}
+    sds = {name: float(summary.get("test_term_sd") or np.nan) for name, summary in summaries.items()}
+    samples = {name: int(summary.get("n_samples", 0)) for name, summary in summaries.items()}
+    by_age = all(summary.get("test_term") == "age" for summary in summaries.values())
+    first = next(iter(summaries.values()), {})
+    power = power_table(tables, names, samples, sds if by_age else dict.fromkeys(sds, np.nan))
+    sets = enrichment_matrix(files)
+    facts = {
+        "test_term": first.get("test_term", ""),
+        "contrast": first.get("contrast", ""),
+        "cell_types": names,
+        "left_out": left_out,
+        "rule_power": f"adjusted p < {ALPHA}, {POWER_AIM:.0%} power, {CHANGING_SHARE:.0%} of the genes changing",
+        "n_gene_sets": len(sets),
+    }
+    if len(tables) < 2:
+        reason = f"{len(tables)} cell type with tested genes; two are needed to compare"
+        return Comparison(power, sets, None, facts, reason)
+    table, correlations, common = shared_ageing(tables, sds)
+    table["lfc_per_decade"] = table["log2_fold_change"] / common * 10 if by_age else np.nan
+    order = table.sort_values(["p_value", "gene_id"], kind="stable", ignore_index=True)
+    facts |= {
+        "n_genes": len(table),
+        "patterns": {name: int((table["pattern"] == name).sum()) for name in PATTERNS},
+        "common_sd": common,
+        "error_correlation": [
+            {name: row.round(2).to_dict() for name, row in correlation.iterrows()} for correlation in correlations
+        ],
+    }
+    return Comparison(power, sets, order[[*SHARED, *(f"lfc_{name}" for name in tables)]], facts)

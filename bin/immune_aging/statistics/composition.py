@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from immune_aging.samples.sample_obs import read_obs
 from immune_aging.statistics.designs import Design, build_design
-from immune_aging.task.checkpoints import require_columns
+from immune_aging.statistics.multiple_testing import ALPHA, adjusted_p_values
+from immune_aging.task.checkpoints import read_tsv, require_columns
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
@@ -15,7 +17,6 @@ COLUMNS = (
     "id", "cell_type", "n_cells", "n_donors", "mean_proportion", "log2_fold_change", "lfc_se", "ci_low", "ci_high",
     "stat", "p_value", "padj", "lfc_per_decade", "reference_weight", "share_log2_odds", "share_p_value", "share_padj",
 )  # fmt: skip
-ALPHA = 0.05
 PSEUDOCOUNT = 0.5  # on every count of a plain share, so that 0 has log odds too (Phipson et al. 2022)
 # Abundances are modelled by a power of the counts. The mean of logarithms falls faster than the logarithm of the mean
 # where cells vary as shares do (Dirichlet): 4 % of an effect, most of a standard error with 300 donors. Roots
@@ -30,20 +31,34 @@ MIN_SHARE_OF_DONORS = 0.5
 
 def read_cells(path: str | Path) -> pd.DataFrame:
     """The samples of a pseudobulk table without its counts: donor_id, cell_type, n_cells and the donor columns."""
-    import h5py
-    import hdf5plugin  # noqa: F401  registers the zstd filter
-    from anndata.io import read_elem
-
-    try:
-        with h5py.File(path) as file:
-            obs = read_elem(file["obs"])
-    except (OSError, KeyError) as error:
-        raise BadInput(f"{path}: cannot be read as a pseudobulk table: {error}") from error
+    obs = read_obs(path)
     require_columns(obs, ["donor_id", "cell_type", "n_cells", "age_years", "sex"], path)
     samples = obs.reset_index(drop=True)
     for column in samples.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in samples.dtypes]]:
         samples[column] = samples[column].astype(object).where(samples[column].notna(), None)
     return samples.astype({"donor_id": str, "cell_type": str})
+
+
+def read_ids(path: str | Path, samples: pd.DataFrame, *, source: str | Path) -> pd.Series:
+    """Id of each cell type (index) from cell_types.tsv.
+
+    Parameters
+    ----------
+    samples
+        As of `read_cells`, from the file `source`.
+
+    Raises
+    ------
+    BadInput
+        A cell type of the samples has no id.
+    """
+    types = read_tsv(path, dtype={"id": str, "cell_type": str})
+    require_columns(types, ["id", "cell_type"], path)
+    ids = types.set_index("cell_type")["id"]
+    unknown = sorted(set(samples["cell_type"]) - set(ids.index))
+    if unknown:
+        raise BadInput(f"{path}: has no cell type '{unknown[0]}' of {source}; give both of one run")
+    return ids
 
 
 def count_table(samples: pd.DataFrame) -> pd.DataFrame:
@@ -183,7 +198,7 @@ def compare_types(counts: pd.DataFrame, design: Design) -> pd.DataFrame:
 
     Returns
     -------
-    One row a cell type (index): log2_fold_change, lfc_se, ci_low, ci_high (95 %), stat, p_value, padj,
+    One row per cell type (index): log2_fold_change, lfc_se, ci_low, ci_high (95 %), stat, p_value, padj,
     lfc_per_decade, reference_weight, share_log2_odds, share_p_value, share_padj.
 
     Notes
@@ -198,7 +213,7 @@ def compare_types(counts: pd.DataFrame, design: Design) -> pd.DataFrame:
     (effects against the majority); Buckland, Burnham, Augustin (1997), Biometrics 53:603 (variance between models);
     Phipson et al. (2022), Bioinformatics 38:4720 (moderated t on logits).
     """
-    from scipy.stats import false_discovery_control, t
+    from scipy.stats import t
 
     matrix, column = design.matrix.to_numpy(), list(design.matrix.columns).index(design.coefficient)
     logs = log_abundances(counts.to_numpy(), matrix)
@@ -221,12 +236,12 @@ def compare_types(counts: pd.DataFrame, design: Design) -> pd.DataFrame:
             "ci_high": effect + reach,
             "stat": effect / se,
             "p_value": p_value,
-            "padj": false_discovery_control(p_value),
+            "padj": adjusted_p_values(p_value),
             "lfc_per_decade": effect / design.sd * 10 if design.test_term == "age" else np.nan,
             "reference_weight": probability @ weights,
             "share_log2_odds": share["effect"],
             "share_p_value": share["p_value"],
-            "share_padj": false_discovery_control(share["p_value"]),
+            "share_padj": adjusted_p_values(share["p_value"]),
         },
         index=counts.columns,
     )
@@ -251,7 +266,7 @@ def describe_types(counts: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
 
 
 def proportions(counts: pd.DataFrame, ids: pd.Series, donors: pd.DataFrame) -> pd.DataFrame:
-    """The columns of proportions.tsv, one row a donor and cell type; shares of the cells of all cell types here."""
+    """The columns of proportions.tsv, one row per donor and cell type; shares of the cells of all cell types here."""
     table = counts.rename_axis(columns="cell_type").stack().rename("n_cells").reset_index()
     table["proportion"] = table["n_cells"] / table.groupby("donor_id")["n_cells"].transform("sum")
     table["id"] = table["cell_type"].map(ids)
@@ -287,7 +302,6 @@ def compare_donors(
     result = describe_types(used, ids).join(compare_types(used[tested], design), how="inner")
     table = result.rename_axis("cell_type").reset_index()[list(COLUMNS)]
     table = table.sort_values(["p_value", "id"], kind="stable", ignore_index=True)
-    called = table["padj"] < ALPHA
     numbers = {
         "design": design.formula,
         "test_term": test_term,
@@ -300,9 +314,17 @@ def compare_donors(
         "n_cell_types_in": counts.shape[1],
         "n_cell_types_tested": len(tested),
         "not_tested": {str(name): "in fewer than half of the donors" for name in counts.columns.difference(tested)},
-        "n_up": int((called & (table["log2_fold_change"] > 0)).sum()),
-        "n_down": int((called & (table["log2_fold_change"] < 0)).sum()),
-        "n_share": int((table["share_padj"] < ALPHA).sum()),
+        **count_calls(table),
         "notes": list(design.notes),
     }
     return proportions(counts, ids, donors), table, numbers
+
+
+def count_calls(table: pd.DataFrame) -> dict[str, int]:
+    """How many cell types grow, shrink, and have another share."""
+    called = table["padj"] < ALPHA
+    return {
+        "n_up": int((called & (table["log2_fold_change"] > 0)).sum()),
+        "n_down": int((called & (table["log2_fold_change"] < 0)).sum()),
+        "n_share": int((table["share_padj"] < ALPHA).sum()),
+    }

@@ -1,7 +1,7 @@
 """Design matrices from a formula over donor columns, checked before anything is fitted."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -243,7 +243,7 @@ def build_design(
     Parameters
     ----------
     samples
-        One row a sample; the donor columns of the formula, `age` standing for `age_years`.
+        One row per sample; the donor columns of the formula, `age` standing for `age_years`.
     contrast
         'LEVEL vs REFERENCE' of a categorical `test_term`; '' tests each level against the first.
     batch
@@ -257,34 +257,81 @@ def build_design(
         These samples cannot carry the design: a term is constant, a column varies within a donor, the columns are
         collinear, a level of the named contrast lacks, or too few samples are left.
     """
-    from formulaic import model_matrix
-
     columns = formula_columns(formula)
     if test_term not in columns:
         raise BadInput(f"--test_term '{test_term}': is not in the design '{formula}'; it has: {', '.join(columns)}")
     refuse_varying_columns(samples, [*columns, batch])
-    values = donor_values(samples, columns)
-    own = formula.split() != DEFAULT_DESIGN.split()
-    if batch:
-        values[batch] = as_labels(samples[batch])
-        columns = [*columns, batch]
-    notes = []
-    missing = values.isna().any(axis=1)
-    if missing.any():
-        first = values.columns[values.isna().any()][0]
-        notes.append(f"{int(missing.sum())} samples left out: no value for a design column ('{first}')")
-        values = values[~missing]
+    values, left_out = complete_values(samples, columns, batch=batch)
     if len(values) < min_samples:
         raise CannotFit(f"{len(values)} samples; at least {min_samples} are needed")
-    constant = [name for name in columns if values[name].nunique() < 2]
-    if constant == ["sex"] and test_term != "sex" and not own:
-        only = values["sex"].iloc[0]
-        formula, constant = DEFAULT_WITHOUT_SEX, []
-        notes.append(f"sex dropped from the design: all samples are '{only}'")
-    if constant:
-        raise CannotFit(f"design '{formula}': '{constant[0]}' has one value in all {len(values)} samples")
+    formula, dropped = formula_these_samples_carry(values, formula, test_term=test_term)
     if batch:
         formula += f" + {batch if batch.isidentifier() else f'`{batch}`'}"
+    matrix = scaled_matrix(values, formula)
+    tested = values[test_term]
+    contrasts = contrasts_of(tested, matrix, formula=formula, contrast=contrast)
+    mean, sd = (float(tested.mean()), float(tested.std())) if tested.dtype == float else (np.nan, np.nan)
+    notes = (*left_out, *dropped, *notes_of_several_contrasts(test_term, contrasts))
+    return Design(matrix, formula, test_term, contrasts, mean, sd, notes)
+
+
+def complete_values(samples: pd.DataFrame, columns: Sequence[str], *, batch: str) -> tuple[pd.DataFrame, list[str]]:
+    """The design's donor columns, of the samples that have a value in each of them, and a note of the others.
+
+    Parameters
+    ----------
+    batch
+        A further column, which is read as a factor; '' for none.
+    """
+    values = donor_values(samples, columns)
+    if batch:
+        values[batch] = as_labels(samples[batch])
+    missing = values.isna()
+    incomplete = missing.any(axis=1)
+    if not incomplete.any():
+        return values, []
+    first = values.columns[missing.any()][0]
+    note = f"{int(incomplete.sum())} samples left out: no value for a design column ('{first}')"
+    return values[~incomplete], [note]
+
+
+def formula_these_samples_carry(values: pd.DataFrame, formula: str, *, test_term: str) -> tuple[str, list[str]]:
+    """The formula, the default one without sex where only one sex has samples; and a note of that.
+
+    Parameters
+    ----------
+    values
+        Every donor column that the design will use, batch included.
+
+    Raises
+    ------
+    CannotFit
+        Another column has one value in all samples.
+    """
+    constant = [name for name in values if values[name].nunique() < 2]
+    if constant == ["sex"] and test_term != "sex" and is_default(formula):
+        return DEFAULT_WITHOUT_SEX, [f"sex dropped from the design: all samples are '{values['sex'].iloc[0]}'"]
+    if constant:
+        raise CannotFit(f"design '{formula}': '{constant[0]}' has one value in all {len(values)} samples")
+    return formula, []
+
+
+def is_default(formula: str) -> bool:
+    """Whether this is the pipeline's own design rather than one that the user wrote."""
+    return formula.split() == DEFAULT_DESIGN.split()
+
+
+def scaled_matrix(values: pd.DataFrame, formula: str) -> pd.DataFrame:
+    """The design matrix of a formula, samples x coefficients, its numeric columns with mean 0 and SD 1.
+
+    Raises
+    ------
+    BadInput
+        The formula cannot be evaluated.
+    CannotFit
+        The samples are too few for its coefficients, or its columns are collinear.
+    """
+    from formulaic import model_matrix
 
     try:
         model = model_matrix(formula, values, na_action="raise")
@@ -302,12 +349,14 @@ def build_design(
             f"design '{formula}' is not of full rank: in these samples '{aliased_term(model, formula)}' follows from "
             "the terms before it"
         )
-    tested = values[test_term]
-    contrasts = contrasts_of(tested, matrix, formula=formula, contrast=contrast)
-    if len(contrasts) > 1:
-        notes.append(
-            f"'{test_term}' has {len(contrasts) + 1} levels: de.tsv holds {contrasts[0].name}, de_contrasts.tsv every "
-            "level against the reference; --contrast names another"
-        )
-    mean, sd = (float(tested.mean()), float(tested.std())) if tested.dtype == float else (np.nan, np.nan)
-    return Design(matrix, formula, test_term, contrasts, mean, sd, tuple(notes))
+    return matrix
+
+
+def notes_of_several_contrasts(test_term: str, contrasts: Sequence[Contrast]) -> list[str]:
+    """Which table holds which contrast, where there are several."""
+    if len(contrasts) < 2:
+        return []
+    return [
+        f"'{test_term}' has {len(contrasts) + 1} levels: de.tsv holds {contrasts[0].name}, de_contrasts.tsv every "
+        "level against the reference; --contrast names another"
+    ]

@@ -1,18 +1,27 @@
-"""Gene set libraries of Enrichr."""
+"""Enrichr, a service of gene sets: its libraries, and over-representation of genes in one of them."""
 
 import re
 import time
+from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
 import requests
 
 from immune_aging.statistics.gene_sets import GeneSets, parse_gmt, read_gmt, write_gmt
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.web import open_url
 
+if TYPE_CHECKING:
+    from gseapy.enrichr import EnrichrAPI
+
 ENRICHR_URL = "https://maayanlab.cloud"
 LIBRARY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 TRIES = 4
+TIMEOUT_SECONDS = (10, 60)  # of an enrichment: to connect; between two bytes
+BUSY = (429, 500, 502, 503, 504)  # what a service answers that may do better when asked again
 
 
 def is_library_name(text: str) -> bool:
@@ -68,3 +77,78 @@ def cached_library(name: str, folder: Path, *, url: str = ENRICHR_URL, allow_htt
     sets = download_library(name, url=url, allow_http=allow_http)
     write_gmt(sets, file)
     return sets
+
+
+def enrich_by_service(
+    genes: Collection[str], library: str, background: Collection[str], *, url: str = ENRICHR_URL
+) -> pd.DataFrame:
+    """Over-representation of genes in each set of a library, against a background (`speedrichr`).
+
+    Parameters
+    ----------
+    genes, background
+        Symbols; the first are among the second.
+    library
+        Name of an Enrichr library.
+    url
+        Of the service, without path.
+
+    Returns
+    -------
+    The columns of ora_*.tsv; the service does not tell the size of a set (NaN).
+
+    Raises
+    ------
+    ConnectionError
+        No usable answer in `TRIES` tries.
+
+    References
+    ----------
+    Chen et al. (2013), BMC Bioinformatics 14:128.
+    """
+    service = _patient_service(url)
+    try:
+        list_id = service.add_list_speedrichr(sorted(genes))["userListId"]
+        background_id = service.add_background(sorted(background))["backgroundid"]
+        answer = service.get_background_enrichment(list_id, background_id, library)
+    except (requests.RequestException, KeyError, ValueError, TypeError) as error:
+        raise ConnectionError(
+            f"Enrichr at {url} gave no usable answer for library '{library}' in {TRIES} tries "
+            f"({type(error).__name__}: {error}); run again with -resume, check the library's "
+            "name, or use --ora_backend local"
+        ) from error
+    return service_table(answer)
+
+
+def _patient_service(url: str) -> "EnrichrAPI":
+    """The client of gseapy, every request of which has a timeout and a few tries; alone it would wait for ever."""
+    from gseapy.enrichr import EnrichrAPI
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+
+    class Patient(HTTPAdapter):
+        def send(self, request, **options):
+            return super().send(request, **{**options, "timeout": TIMEOUT_SECONDS})
+
+    retry = Retry(total=TRIES - 1, backoff_factor=0.5, status_forcelist=BUSY, allowed_methods=None)
+    service = EnrichrAPI("human")
+    service.speedrichr_url = f"{url.rstrip('/')}/speedrichr/api"
+    for scheme in ("http://", "https://"):
+        service._session.mount(scheme, Patient(max_retries=retry))
+    return service
+
+
+def service_table(answer: pd.DataFrame) -> pd.DataFrame:
+    """The columns of ora_*.tsv from an answer of the service."""
+    table = pd.DataFrame(
+        {
+            "gene_set": answer["Term"].astype(str),
+            "overlap": answer["Genes"].map(lambda text: len(text.split(";"))),
+            "size": np.nan,
+            "odds_ratio": answer["Odds Ratio"].astype(float),
+            "p_value": answer["P-value"].astype(float),
+            "padj": answer["Adjusted P-value"].astype(float),
+            "genes": answer["Genes"].map(lambda text: ";".join(sorted(text.split(";")))),
+        }
+    )
+    return table.sort_values(["p_value", "gene_set"], kind="stable", ignore_index=True)

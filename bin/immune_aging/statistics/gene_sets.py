@@ -1,4 +1,4 @@
-"""Gene sets: reading and writing GMT files, matching sets to measured genes, one ranking value a symbol."""
+"""Gene sets: reading and writing GMT files, matching sets to measured genes, one ranking value per symbol."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ MIN_SIZE, MAX_SIZE = 10, 1000
 
 
 def parse_gmt(text: str, source: str) -> GeneSets:
-    """Parse GMT text: a line a set, tab-separated: name, description, genes.
+    """Parse GMT text: one line per set, tab-separated: name, description, genes.
 
     A gene listed twice in a set counts once. Enrichr's form `SYMBOL,weight` is read as `SYMBOL`. A set that
     has no gene at all is not an error where others have: Enrichr's libraries hold a few.
@@ -79,7 +79,7 @@ def measured_sets(
 
 
 def by_symbol(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """One row a symbol of a differential expression table, and how many rows each rule left out.
+    """One row per symbol of a differential expression table, and how many rows each rule left out.
 
     Genes whose statistic or p value is missing were not tested; genes without a symbol can be in no set; of
     several genes with one symbol the one with the largest |stat| stays (the first gene id where equal).
@@ -110,3 +110,10 @@ def why_no_sets(counts: Mapping[str, int]) -> str:
     if counts["n_symbols"] == 0:
         return f"none of the {counts['n_without_symbol']} tested genes has a symbol, which gene sets go by"
     return f"no gene set has enough genes among the {counts['n_symbols']} tested symbols"
+
+
+def checked_sizes(min_size: int, max_size: int) -> dict[str, int]:
+    """The sizes of the sets to test, as `measured_sets` takes them; `BadInput` where no set could have one."""
+    if not 1 <= min_size <= max_size:
+        raise BadInput(f"--min-size {min_size} --max-size {max_size}: must be 1 <= min <= max")
+    return {"min_size": min_size, "max_size": max_size}

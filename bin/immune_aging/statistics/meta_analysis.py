@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from immune_aging.statistics.multiple_testing import adjusted_p_values
+
 # Genes whose |z| is above this in one of two cell types may change with age and say nothing of the errors.
 NULL_Z = 1.5
 LARGEST_CORRELATION = 0.99
@@ -159,17 +161,6 @@ def without_any_one(effect: np.ndarray, se: np.ndarray, correlation: np.ndarray)
     return np.where(known.sum(axis=1) >= 2, largest, np.nan)
 
 
-def adjusted(p_value: np.ndarray) -> np.ndarray:
-    """Benjamini-Hochberg over the p values that are there; NaN stays NaN."""
-    from scipy.stats import false_discovery_control
-
-    result = np.full(len(p_value), np.nan)
-    known = np.isfinite(p_value)
-    if known.any():
-        result[known] = false_discovery_control(np.clip(p_value[known], 0, 1))
-    return result
-
-
 def combine_cell_types(effect: pd.DataFrame, se: pd.DataFrame, correlation: np.ndarray) -> pd.DataFrame:
     """All of the above for each gene (index) that at least two cell types have.
 
@@ -230,7 +221,7 @@ def by_expression(
     table = pd.concat(parts).sort_index()
     for name, chance in (("padj", "p_value"), ("heterogeneity_padj", "heterogeneity_p_value"),
                          ("padj_shared", "p_value_shared")):  # fmt: skip
-        table[name] = adjusted(table[chance].to_numpy())
+        table[name] = adjusted_p_values(table[chance].to_numpy())
     return table, correlations
 
 

@@ -1,17 +1,14 @@
 """Over-representation of gene sets among called genes."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import pandas as pd
 
 from immune_aging.statistics.gene_sets import GeneSets
+from immune_aging.statistics.multiple_testing import ALPHA, adjusted_p_values
 
 COLUMNS = ("gene_set", "overlap", "size", "odds_ratio", "p_value", "padj", "genes")
-ALPHA = 0.05
-ENRICHR_URL = "https://maayanlab.cloud"
-ENRICHR_TRIES = 4
-ENRICHR_TIMEOUT_SECONDS = (10, 60)  # to connect; between two bytes
 
 
 def called_genes(table: pd.DataFrame, background: Collection[str], *, alpha: float = ALPHA) -> dict[str, list[str]]:
@@ -39,7 +36,7 @@ def enrich(genes: Collection[str], sets: GeneSets, background: Collection[str]) 
     The columns of ora_*.tsv for the sets with at least one called gene. The odds ratio has 0.5 added to each
     cell (Haldane-Anscombe), so that it is finite where a set is called whole.
     """
-    from scipy.stats import false_discovery_control, hypergeom
+    from scipy.stats import hypergeom
 
     query, total, drawn = set(genes), len(set(background)), len(set(genes))
     rows = []
@@ -50,75 +47,26 @@ def enrich(genes: Collection[str], sets: GeneSets, background: Collection[str]) 
         p_value = hypergeom.sf(both - 1, total, size, drawn)
         rows.append((name, both, size, odds, p_value, np.nan, ";".join(hits)))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    table["padj"] = false_discovery_control(np.minimum(table["p_value"], 1.0), method="bh")
+    table["padj"] = adjusted_p_values(table["p_value"].to_numpy())
     return table[table["overlap"] > 0].sort_values(["p_value", "gene_set"], kind="stable", ignore_index=True)
 
 
-def enrich_by_service(
-    genes: Collection[str], library: str, background: Collection[str], *, url: str = ENRICHR_URL
-) -> pd.DataFrame:
-    """The same by the Enrichr service, which takes a background too (`speedrichr`).
+def enrich_both_directions(
+    called: Mapping[str, Collection[str]], enrichment: Callable[[Collection[str]], pd.DataFrame]
+) -> tuple[dict[str, pd.DataFrame], dict[str, int]]:
+    """The table of rising and that of falling genes, empty where there are none, and their numbers of called sets.
 
     Parameters
     ----------
-    library
-        Name of an Enrichr library.
-    url
-        Of the service, without path.
-
-    Returns
-    -------
-    The columns of ora_*.tsv; the service does not tell the size of a set (NaN).
-
-    Raises
-    ------
-    ConnectionError
-        No usable answer in `ENRICHR_TRIES` tries.
-
-    References
-    ----------
-    Chen et al. (2013), BMC Bioinformatics 14:128.
+    called
+        As of `called_genes`.
+    enrichment
+        Makes the columns of ora_*.tsv from symbols.
     """
-    import requests
-    from gseapy.enrichr import EnrichrAPI
-    from requests.adapters import HTTPAdapter
-    from urllib3.util import Retry
+    tables = {way: enrichment(genes) if genes else pd.DataFrame(columns=list(COLUMNS)) for way, genes in called.items()}
+    return tables, {f"n_sets_{way}": int((table["padj"] <= ALPHA).sum()) for way, table in tables.items()}
 
-    class Patient(HTTPAdapter):
-        """Gives every request a timeout and a few tries; gseapy gives none and would wait for ever."""
 
-        def send(self, request, **options):
-            return super().send(request, **{**options, "timeout": ENRICHR_TIMEOUT_SECONDS})
-
-    retry = Retry(
-        total=ENRICHR_TRIES - 1,
-        backoff_factor=0.5,
-        status_forcelist=[429, 500, 502, 503, 504],
-        allowed_methods=None,
-    )
-    service = EnrichrAPI("human")
-    service.speedrichr_url = f"{url.rstrip('/')}/speedrichr/api"
-    for scheme in ("http://", "https://"):
-        service._session.mount(scheme, Patient(max_retries=retry))
-    try:
-        list_id = service.add_list_speedrichr(sorted(genes))["userListId"]
-        background_id = service.add_background(sorted(background))["backgroundid"]
-        answer = service.get_background_enrichment(list_id, background_id, library)
-    except (requests.RequestException, KeyError, ValueError, TypeError) as error:
-        raise ConnectionError(
-            f"Enrichr at {url} gave no usable answer for library '{library}' in {ENRICHR_TRIES} tries "
-            f"({type(error).__name__}: {error}); run again with -resume, check the library's "
-            "name, or use --ora_backend local"
-        ) from error
-    table = pd.DataFrame(
-        {
-            "gene_set": answer["Term"].astype(str),
-            "overlap": answer["Genes"].map(lambda text: len(text.split(";"))),
-            "size": np.nan,
-            "odds_ratio": answer["Odds Ratio"].astype(float),
-            "p_value": answer["P-value"].astype(float),
-            "padj": answer["Adjusted P-value"].astype(float),
-            "genes": answer["Genes"].map(lambda text: ";".join(sorted(text.split(";")))),
-        }
-    )
-    return table.sort_values(["p_value", "gene_set"], kind="stable", ignore_index=True)
+def why_nothing_is_called(background: Collection[str]) -> str:
+    """The reason for empty tables where genes were tested and none of them changes."""
+    return f"no gene with padj <= {ALPHA} among {len(background)} tested symbols"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from immune_aging.statistics.comparison import ALPHA
+from immune_aging.statistics.multiple_testing import ALPHA
 
 POWER = (
     "id", "cell_type", "n_samples", "expression", "n_genes", "mean_count", "lfc_se", "smallest_lfc",
@@ -66,7 +66,7 @@ def power_rows(table: pd.DataFrame) -> list[dict]:
 def power_table(
     tables: Mapping[str, pd.DataFrame], names: Mapping[str, str], samples: Mapping[str, int], sds: Mapping[str, float]
 ) -> pd.DataFrame:
-    """power.tsv: four rows a cell type, the cell type of smallest effect first.
+    """power.tsv: four rows per cell type, the cell type of smallest effect first.
 
     Parameters
     ----------

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.statistics.gene_sets import GeneSets
+from immune_aging.statistics.multiple_testing import ALPHA
 
 COLUMNS = ("gene_set", "es", "nes", "p_value", "q_value", "size", "leading_edge")
-FDR = 0.05
 
 
 @contextlib.contextmanager
@@ -57,7 +57,7 @@ def prerank(
 
     codes = {symbol: f"G{i}" for i, symbol in enumerate(ranking.index)}
     symbols = {code: symbol for symbol, code in codes.items()}
-    result = gseapy.prerank(
+    result: pd.DataFrame = gseapy.prerank(
         rnk=pd.DataFrame({"gene": list(symbols), "stat": ranking.to_numpy()}),
         gene_sets={name: [codes[gene] for gene in genes] for name, genes in sorted(sets.items())},
         min_size=1,
@@ -86,3 +86,13 @@ def prerank(
         ["q_value", "p_value", "extreme", "gene_set"], kind="stable"
     )
     return order[list(COLUMNS)].reset_index(drop=True)
+
+
+def enrichment_facts(result: pd.DataFrame, ranking: pd.Series) -> dict[str, int]:
+    """Numbers of called sets and of ties, for the summary."""
+    called = result["q_value"] < ALPHA
+    return {
+        "n_up": int((called & (result["nes"] > 0)).sum()),
+        "n_down": int((called & (result["nes"] < 0)).sum()),
+        "n_tied_statistics": int(ranking.duplicated().sum()),
+    }

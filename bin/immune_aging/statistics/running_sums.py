@@ -12,7 +12,7 @@ def running_sum(ranking: pd.Series, genes: Collection[str]) -> np.ndarray:
     Parameters
     ----------
     ranking
-        Statistic of each symbol, in order of rank (`gsea.rank_symbols`).
+        Statistic of each symbol, in order of rank (`preranked.rank_symbols`).
     genes
         Symbols of the set; those that are not ranked do not count. At least one is, and not all.
 

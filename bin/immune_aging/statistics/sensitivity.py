@@ -1,12 +1,13 @@
 """How much results depend on choices of quality control and design."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from immune_aging.statistics.multiple_testing import ALPHA
+
 BASE = "base"
-ALPHA = 0.05
 COLUMNS = (
     "variant", "changes", "id", "cell_type", "status", "reason", "n_cells", "n_samples", "n_tested", "n_called",
     "n_called_base", "n_shared", "jaccard", "n_robust", "n_robust_base", "jaccard_robust", "sign_agreement",
@@ -30,7 +31,7 @@ def compare(variant: pd.DataFrame, base: pd.DataFrame) -> dict[str, float]:
     Parameters
     ----------
     variant, base
-        gene_id, log2_fold_change, padj, robust; one row a tested gene.
+        gene_id, log2_fold_change, padj, robust; one row per tested gene.
 
     Returns
     -------
@@ -72,7 +73,7 @@ def sensitivity_table(
     sizes: dict[str, dict],
     varied: dict[str, dict],
 ) -> pd.DataFrame:
-    """Every variant against the run, a row for each cell type that the run analysed or the variant would.
+    """Every variant against the run, one row per cell type that the run analysed or the variant would.
 
     Parameters
     ----------
@@ -124,3 +125,16 @@ def gene_table(tables: dict[tuple[str, str], pd.DataFrame], variants: Sequence[d
         for label in sorted(tables, key=lambda label: (order[label[0]], label[1]))
     ]
     return pd.concat(parts, ignore_index=True)[["variant", "id", *GENE_COLUMNS]]
+
+
+def cell_table(varied: Mapping[str, dict]) -> pd.DataFrame:
+    """cells.tsv: how many cells each variant keeps, loses and gains, one row per variant that changes cells."""
+    rows = [
+        {name: value for name, value in varied[variant].items() if name in CELL_COLUMNS} for variant in sorted(varied)
+    ]
+    return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
+
+
+def listed_variants(variants: Sequence[dict]) -> list[dict]:
+    """The run itself, then the variants in their order."""
+    return [{"id": BASE, "changes": "none: the run itself"}, *variants]
