@@ -21,12 +21,17 @@ from pseudobulk_cohorts import PseudobulkCohort, draw
 from verdict import Verdict
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bin"))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 import predict_age
 from immune_aging.prediction import tables
+from immune_aging.prediction.age_features import sex_indicators
 from immune_aging.prediction.age_metrics import metric_values
-from immune_aging.prediction.age_models import INNER_FOLDS, fold_table, predict_held_out, sex_indicators
+from immune_aging.prediction.folds import fold_table
+from immune_aging.prediction.held_out import predict_held_out
 from immune_aging.prediction.immune_age import acceleration_of, acceleration_tests, cross_stack, feature_table
+from immune_aging.prediction.penalty_choice import INNER_FOLDS
 from immune_aging.task.checkpoints import read_json, write_h5ad
+from inputs.step_options import default_options
 
 CELL_TYPES = [
     "CD14-positive monocyte",
@@ -226,6 +231,7 @@ def new_cohort(seed: int) -> dict[str, float]:
         write_h5ad(anndata.AnnData(shallow, obs[~half], genes), folder / "new.h5ad")
         options = ["--id", "t", "--model", "ridge", "--alpha", "nested", "--output", str(folder / "fit")]
         files = ["--pseudobulk", str(folder / "train.h5ad"), "--versions", str(folder / "v.json")]
+        files += default_options("predict_age")
         predict_age.main(["train", *files, *options])
         files = ["--model", str(folder / "fit/model.json"), "--pseudobulk", str(folder / "new.h5ad")]
         predict_age.main(["apply", *files, "--output", str(folder / "new.tsv")])

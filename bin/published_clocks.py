@@ -21,13 +21,18 @@ import pandas as pd
 from scipy import sparse
 
 from immune_aging.prediction.clock_files import read_clocks, weight_matrix
-from immune_aging.prediction.clocks import AGES, METRICS, clock_metrics, predict_donors
+from immune_aging.prediction.clocks import (
+    AGES,
+    age_table,
+    clock_notes,
+    metric_table,
+    predict_shard,
+    read_types_of_clocks,
+)
 from immune_aging.task.checkpoints import (
     check_same_cells,
     read_h5ad,
     read_parquet,
-    read_tsv,
-    require_columns,
     write_json,
     write_tsv,
     write_versions,
@@ -42,19 +47,16 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--donors", type=Path, required=True, help="donors.parquet")
     parser.add_argument("--clocks", type=Path, required=True, help="a wheel of clocks, or a folder of wheels and CSV")
     parser.add_argument("--cell-types", type=Path, required=True, help="which clock is for which cell type (tsv)")
-    parser.add_argument("--min-cells", type=int, default=10, help="fewer cells of a donor are left out")
+    parser.add_argument("--min-cells", type=int, required=True, help="fewer cells of a donor are left out")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
     if len(args.shards) != len(args.cells):
-        raise BadInput(f"--shards, --cells: {len(args.shards)} and {len(args.cells)} files; give one of each a shard")
+        raise BadInput(f"--shards, --cells: {len(args.shards)} and {len(args.cells)} files; give one of each per shard")
 
     clocks = read_clocks(args.clocks)
     own = args.clocks / "cell_types.tsv"
-    table = own if own.is_file() else args.cell_types
-    types = read_tsv(table, dtype=str)
-    require_columns(types, ["cell_type", "clock"], table)
-    types_of = {name: set(types.loc[types["clock"] == name, "cell_type"]) for name in clocks}
+    types_of = read_types_of_clocks(own if own.is_file() else args.cell_types, clocks)
     parts, facts, seen = [], {}, set()
     for shard_path, cells_path in zip(args.shards, args.cells, strict=True):
         shard = read_h5ad(shard_path)
@@ -64,33 +66,13 @@ def main(argv: list[str]) -> None:
         seen |= set(cells.loc[cells["kept"], "cell_type"])
         symbols = shard.var["symbol"] if "symbol" in shard.var else pd.Series("", index=shard.var_names)
         weights, facts = weight_matrix(clocks, shard.var_names, symbols)
-        counts = sparse.csr_matrix(shard.X)
-        for column, (name, clock) in enumerate(clocks.items()):
-            rows = (cells["kept"] & cells["cell_type"].isin(types_of[name])).to_numpy()
-            own = predict_donors(counts[rows], cells.loc[rows, "donor_id"], clock, weights[:, column])
-            parts.append(own.assign(clock=name))
-    predicted = pd.concat(parts)
-    ages = read_parquet(args.donors, ["donor_id", "age_years"]).astype({"donor_id": str})
-    rows = predicted.merge(ages, on="donor_id", how="left").sort_values(["clock", "donor_id"])
+        parts.append(predict_shard(sparse.csr_matrix(shard.X), cells, clocks, weights, types_of))
+    rows = age_table(pd.concat(parts), read_parquet(args.donors, ["donor_id", "age_years"]))
     few = rows["n_cells"] < args.min_cells
-    metrics = []
-    for name in clocks:
-        mine = rows["clock"] == name
-        row = {
-            "clock": name,
-            "cell_types": ";".join(sorted(seen & types_of[name])),
-            "n_donors_few_cells": int((mine & few).sum()),
-        }
-        metrics.append(row | facts[name] | clock_metrics(rows[mine & ~few]))
+    metrics = metric_table(rows, few, types_of=types_of, seen=seen, facts=facts)
+    notes = clock_notes(clocks, set(rows["clock"]), facts)
     write_tsv(rows.loc[~few, list(AGES)], args.output / "clock_ages.tsv")
-    write_tsv(pd.DataFrame(metrics, columns=list(METRICS)), args.output / "clock_metrics.tsv")
-    without = sorted(set(clocks) - set(rows["clock"]))
-    notes = [f"clock {name}: no cell type of this cohort is its own; name it in cell_types.tsv" for name in without]
-    notes += [
-        f"clock {name}: the cohort has none of its genes, so all its ages are its intercept; does it have symbols?"
-        for name in clocks
-        if facts[name]["n_genes_missing"] == facts[name]["n_genes"]
-    ]
+    write_tsv(metrics, args.output / "clock_metrics.tsv")
     write_json({"clocks": len(clocks), "notes": notes}, args.output / "clocks.json")
     write_versions("published_clocks", ["anndata", "numpy", "pandas", "scipy"], args.versions)
 

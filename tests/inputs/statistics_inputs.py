@@ -182,7 +182,7 @@ def nested_fit(
     n_repeats: int = 2,
 ) -> pd.DataFrame:
     """What PREDICT_AGE hands to IMMUNE_AGE of one fit: true ages with errors of their own, in the pipeline's folds."""
-    from immune_aging.prediction.age_models import fold_table
+    from immune_aging.prediction.folds import fold_table
 
     donors, ages = adata.obs["donor_id"].astype(str).to_numpy(), adata.obs["age_years"].to_numpy()
     rng, rows = np.random.default_rng(seed), []

@@ -20,6 +20,7 @@ from immune_aging.prediction.immune_age import (
 from immune_aging.task.checkpoints import read_json, read_tsv, write_h5ad, write_parquet
 from immune_aging.task.command_line import BadInput
 from inputs.statistics_inputs import nested_fit, simulate_samples
+from inputs.step_options import default_options
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,8 @@ def run_step(folder, fits, tables, *options, name="out"):
         write_h5ad(table, folder / f"table{number}.h5ad")
     files = ["--fits", *(str(folder / f"fit{i}.parquet") for i in range(len(fits)))]
     files += ["--tables", *(str(folder / f"table{i}.h5ad") for i in range(len(tables)))]
-    main([*files, "--output", str(folder / name), "--versions", str(folder / "v.json"), *options])
+    files += ["--output", str(folder / name), "--versions", str(folder / "v.json")]
+    main([*files, *default_options("immune_age"), *options])
     return folder / name
 
 

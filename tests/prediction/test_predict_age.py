@@ -8,21 +8,14 @@ import pandas as pd
 import pytest
 from scipy.stats import kstest
 
+from immune_aging.prediction.age_features import log_cpm, sex_indicators
 from immune_aging.prediction.age_metrics import METRICS, corrected_for_age, metric_table, metric_values
 from immune_aging.prediction.age_model_file import PortableModel, apply_model, read_model
-from immune_aging.prediction.age_models import (
-    CALIBRATED,
-    MODELS,
-    NESTED_ALPHAS,
-    fit_age_model,
-    fit_nested,
-    fold_of,
-    fold_table,
-    log_cpm,
-    predict_held_out,
-    ridge_left_out,
-    sex_indicators,
-)
+from immune_aging.prediction.age_models import fit_age_model, fit_nested
+from immune_aging.prediction.folds import fold_of, fold_table
+from immune_aging.prediction.held_out import predict_held_out
+from immune_aging.prediction.penalty_choice import CALIBRATED, NESTED_ALPHAS
+from immune_aging.prediction.penalty_paths import MODELS, ridge_left_out
 from immune_aging.prediction.summary import COLUMNS, summarize
 from immune_aging.prediction.training import APPLIED, COEFFICIENTS, PREDICTIONS, cells_by_donor, usable_donors
 from immune_aging.samples.cell_type_samples import CellTypeSamples
@@ -30,6 +23,7 @@ from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, wri
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 from inputs.statistics_inputs import CELL_TYPE, prediction_summary, sample_list, simulate_samples
+from inputs.step_options import default_options
 from predict_age import main
 from summarize_predictions import main as summarize_main
 
@@ -46,6 +40,7 @@ def run_step(folder, adata, *options, model="ridge", alpha="0.1", name="out"):
         "--versions",
         str(folder / "v.json"),
     ]
+    files += default_options("predict_age")
     main(["train", *files, "--id", "cd4", "--model", model, "--alpha", alpha, *options])
     tables = [read_tsv(out / f"{table}.tsv") for table in ("predictions", "metrics", "coefficients")]
     return tables[0], tables[1].set_index("metric"), tables[2], read_json(out / "predict_age_summary.json")

@@ -21,10 +21,7 @@ from immune_aging.statistics.count_tests import (
     size_factor_method,
 )
 from immune_aging.statistics.designs import build_design
-from immune_aging.statistics.expressed_genes import expressed_genes
 from immune_aging.statistics.expression_tests import COLUMNS, compare_genes
-from immune_aging.statistics.linear_models import weighted_fits, whitening
-from immune_aging.statistics.sample_outliers import are_outliers, residual_ratios
 from immune_aging.task.checkpoints import read_json, read_tsv, write_h5ad
 from immune_aging.task.command_line import BadInput, limit_threads
 from immune_aging.task.skipped import CannotFit
@@ -145,21 +142,6 @@ def test_adjusted_p_values_are_benjamini_hochberg(planted):
     table = planted[3]
     expected = multipletests(table["p_value_companion"], method="fdr_bh")[1]
     np.testing.assert_allclose(table["padj_companion"], expected, rtol=1e-4)
-
-
-def test_low_counts_are_filtered_as_edger_does():
-    adata, _ = simulate_samples(n_donors=30, depth=6)
-    counts, matrix = dense(adata), build_design(adata.obs).matrix
-    x = matrix.to_numpy()
-    leverage = np.einsum("ij,jk,ik->i", x, np.linalg.inv(x.T @ x), x)
-    n_min = 1 / leverage.max()
-    n_min = min(10 + (n_min - 10) * 0.7 if n_min > 10 else n_min, 40)
-    library = counts.sum(axis=1)
-    cpm = counts / library[:, None] * 1e6
-    enough = (cpm >= 5 / np.median(library) * 1e6).sum(axis=0) >= n_min - 1e-9
-    expected = enough & (counts.sum(axis=0) >= 15)
-    assert 50 < expected.sum() < 350
-    np.testing.assert_array_equal(expressed_genes(counts, matrix), expected)
 
 
 def test_false_discoveries_stay_at_their_rate_and_null_p_values_are_uniform():
@@ -327,29 +309,6 @@ def test_a_sample_that_does_not_belong_is_left_out_and_counted(planted, tmp_path
     _, kept = run_step(tmp_path, adata, "--keep-outliers")
     assert kept["n_samples"] == 40 and "outlier_samples" not in kept
     assert planted[4]["outlier_samples"] == [], "no sample of an even cohort is one"
-
-
-def test_low_depth_or_an_extreme_age_makes_no_outlier():
-    adata, _ = simulate_samples(n_donors=60)
-    counts = dense(adata)[:, :360]
-    counts[5] = np.random.default_rng(1).binomial(counts[5].astype(int), 0.1)
-    obs = adata.obs.copy()
-    obs.loc[obs.index[9], "age_years"] = 120.0
-    assert not are_outliers(residual_ratios(counts, build_design(obs).matrix)).any()
-
-
-def test_least_squares_of_all_genes_at_once_are_pylimmas():
-    import pylimma
-
-    rng = np.random.default_rng(0)
-    expression, weights = rng.normal(size=(300, 20)), rng.uniform(0.5, 3, (300, 20))
-    matrix = np.column_stack([np.ones(20), rng.integers(0, 2, 20), rng.normal(size=20)])
-    block = np.repeat(["a", "b", "c", "d"], 5)
-    for options, whiten in (({}, None), ({"block": block, "correlation": 0.3}, whitening(block, 0.3))):
-        theirs = pylimma.lm_fit({"E": expression, "weights": weights}, matrix, **options)
-        ours = weighted_fits(expression, weights, matrix, whiten=whiten)
-        for name in ("coefficients", "stdev_unscaled", "sigma", "df_residual"):
-            np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-9, err_msg=name)
 
 
 def test_pools_as_a_random_effect_are_told_of_and_find_the_planted_genes(planted, tmp_path):

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from immune_aging.statistics.meta_analysis import (
-    adjusted_p_values,
     by_expression,
     combine_cell_types,
     error_correlation,
@@ -144,11 +143,6 @@ def test_genes_of_one_cell_type_are_left_out_and_missing_ones_change_no_other():
     for column in ("log2_fold_change", "lfc_se", "p_value", "heterogeneity_p_value", "p_value_shared"):
         assert table.loc[1, column] == pytest.approx(alone.loc[0, column])
     assert table["sign_concordance"].between(0.5 / K, 1).all() and table["i_squared"].between(0, 1).all()
-
-
-def test_adjusting_skips_what_is_missing():
-    np.testing.assert_allclose(adjusted_p_values(np.array([0.01, np.nan, 0.04])), [0.02, np.nan, 0.04])
-    assert np.isnan(adjusted_p_values(np.array([np.nan]))).all()
 
 
 def slopes(shared: np.ndarray, n_donors: int, rng: np.random.Generator) -> tuple[pd.DataFrame, ...]:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from immune_aging.figures.style import DOWN, NEUTRAL, UP, new_figure, shorten
 from immune_aging.figures.volcano import gene_names
-from immune_aging.prediction.age_models import log_cpm, sex_labels
+from immune_aging.prediction.age_features import log_cpm, sex_labels
 from immune_aging.samples.cell_type_samples import CellTypeSamples
 
 N_EXPRESSION = 40  # genes of smallest p whose expression is written by donor

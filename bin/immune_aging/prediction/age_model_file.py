@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from immune_aging.prediction.age_models import PRIOR_COUNT, AgeModel, sex_labels
+from immune_aging.prediction.age_features import PRIOR_COUNT, sex_labels
+from immune_aging.prediction.age_models import AgeModel
 from immune_aging.samples.cell_type_samples import CellTypeSamples
 from immune_aging.task.checkpoints import read_json, write_json
 from immune_aging.task.command_line import BadInput

@@ -1,10 +1,14 @@
 """Published clocks applied to the cells of each donor."""
 
+from collections.abc import Mapping, Set
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from scipy import sparse, stats
 
 from immune_aging.prediction.clock_files import Clock
+from immune_aging.task.checkpoints import read_tsv, require_columns
 
 AGES = ("clock", "donor_id", "age_years", "predicted", "n_cells")
 METRICS = (
@@ -65,6 +69,107 @@ def predict_donors(counts: sparse.csr_matrix, donors: pd.Series, clock: Clock, w
     # Not a product of BLAS, whose order of sums in a row may depend on the number of rows: donors of the shard.
     predicted = clock.intercept + (expression * weights[genes]).sum(axis=1)
     return pd.DataFrame({"donor_id": names, "predicted": predicted, "n_cells": np.bincount(owner)})
+
+
+def read_types_of_clocks(path: str | Path, clocks: Mapping[str, Clock]) -> dict[str, set[str]]:
+    """The cell types that each clock is for, from a table of the columns cell_type and clock."""
+    types = read_tsv(path, dtype=str)
+    require_columns(types, ["cell_type", "clock"], path)
+    return {name: set(types.loc[types["clock"] == name, "cell_type"]) for name in clocks}
+
+
+def predict_shard(
+    counts: sparse.csr_matrix,
+    cells: pd.DataFrame,
+    clocks: Mapping[str, Clock],
+    weights: np.ndarray,
+    types_of: Mapping[str, set[str]],
+) -> pd.DataFrame:
+    """Age of the donors of one shard by every clock: clock, donor_id, predicted, n_cells.
+
+    Parameters
+    ----------
+    counts
+        Cells x all genes of the cohort.
+    cells
+        donor_id, cell_type, kept of each cell.
+    weights
+        Genes x clocks.
+    types_of
+        Cell types of each clock.
+    """
+    parts = []
+    for column, (name, clock) in enumerate(clocks.items()):
+        rows = (cells["kept"] & cells["cell_type"].isin(types_of[name])).to_numpy()
+        own = predict_donors(counts[rows], cells.loc[rows, "donor_id"], clock, weights[:, column])
+        parts.append(own.assign(clock=name))
+    return pd.concat(parts)
+
+
+def age_table(predicted: pd.DataFrame, ages: pd.DataFrame) -> pd.DataFrame:
+    """The predictions with the donors' true ages, sorted by clock and donor (`AGES`).
+
+    Parameters
+    ----------
+    ages
+        donor_id, age_years.
+    """
+    known = ages.astype({"donor_id": str})
+    return predicted.merge(known, on="donor_id", how="left").sort_values(["clock", "donor_id"])
+
+
+def metric_table(
+    rows: pd.DataFrame,
+    few: pd.Series,
+    *,
+    types_of: Mapping[str, set[str]],
+    seen: Set[str],
+    facts: Mapping[str, dict],
+) -> pd.DataFrame:
+    """clock_metrics.tsv: one row per clock.
+
+    Parameters
+    ----------
+    rows
+        As of `age_table`.
+    few
+        Which of them are of too few cells, and counted only.
+    types_of
+        Cell types of each clock.
+    seen
+        Cell types of the cohort.
+    facts
+        What is missing of each clock.
+    """
+    metrics = []
+    for name, types in types_of.items():
+        mine = rows["clock"] == name
+        row = {
+            "clock": name,
+            "cell_types": ";".join(sorted(seen & types)),
+            "n_donors_few_cells": int((mine & few).sum()),
+        }
+        metrics.append(row | facts[name] | clock_metrics(rows[mine & ~few]))
+    return pd.DataFrame(metrics, columns=list(METRICS))
+
+
+def clock_notes(clocks: Mapping[str, Clock], told: Set[str], facts: Mapping[str, dict]) -> list[str]:
+    """What a reader must know of clocks that say nothing of this cohort.
+
+    Parameters
+    ----------
+    told
+        The clocks that predict any donor.
+    facts
+        What is missing of each clock.
+    """
+    without = sorted(set(clocks) - told)
+    notes = [f"clock {name}: no cell type of this cohort is its own; name it in cell_types.tsv" for name in without]
+    return notes + [
+        f"clock {name}: the cohort has none of its genes, so all its ages are its intercept; does it have symbols?"
+        for name in clocks
+        if facts[name]["n_genes_missing"] == facts[name]["n_genes"]
+    ]
 
 
 def clock_metrics(ages: pd.DataFrame) -> dict[str, float]:

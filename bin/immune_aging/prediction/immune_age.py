@@ -1,13 +1,13 @@
 """Immune age: the predictions of all cell types put together, and age acceleration."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from immune_aging.prediction.age_metrics import age_line
-from immune_aging.prediction.age_models import sex_indicators
+from immune_aging.prediction.age_features import sex_indicators
+from immune_aging.prediction.age_metrics import METRICS, age_line, metric_table
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
@@ -20,6 +20,95 @@ TESTS = (
 MIN_DONORS = 10
 MIN_IN_LEVEL = 3  # donors of a level of a category; levels of fewer are left out of the test
 LEVEL_SHARE = 5  # donors for each level of a category, at least
+
+
+# Columns of the tables, by their files.
+FILES = {
+    "immune_age.tsv": COLUMNS,
+    "immune_age_metrics.tsv": METRICS,
+    "immune_age_weights.tsv": WEIGHTS,
+    "age_acceleration_tests.tsv": TESTS,
+}
+
+
+@dataclass(frozen=True)
+class ImmuneAges:
+    """What is said of the donors' immune ages.
+
+    Attributes
+    ----------
+    tables
+        By the names of `FILES`.
+    facts
+        The summary, except `status` and `reason`.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    facts: dict
+
+
+def joined_fits(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The nested predictions of all fits as one table.
+
+    Raises
+    ------
+    CannotFit
+        There is no fit, or too few donors.
+    BadInput
+        A fit is there twice.
+    """
+    if not parts:
+        raise CannotFit("no cell type has an age prediction with a nested choice of penalty")
+    fits = pd.concat(parts)
+    if fits.duplicated(["id", "model", "repeat", "fold", "donor_id"]).any():
+        raise BadInput("--fits: a cell type and model is there twice; give each fit once")
+    if fits["donor_id"].nunique() < MIN_DONORS:
+        raise CannotFit(f"{fits['donor_id'].nunique()} donors; at least {MIN_DONORS} are needed")
+    return fits
+
+
+def immune_ages(
+    fits: pd.DataFrame, samples: Sequence[pd.DataFrame], *, columns: Sequence[str], n_bootstrap: int, seed: int
+) -> ImmuneAges:
+    """Put the predictions of all cell types together, judge them, and test what goes with age acceleration.
+
+    Parameters
+    ----------
+    fits
+        As of `joined_fits`.
+    samples
+        What is known of the samples of each cell type.
+    columns
+        Donor columns to test.
+    """
+    donors = donor_table(samples, sorted(fits["donor_id"].unique()))
+    features = feature_table(fits)
+    predicted, weights, _ = cross_stack(features, donors)
+    ages, mean = donors["age_years"].to_numpy(dtype=float), predicted["model"].mean(axis=0)
+    acceleration = acceleration_of(mean, ages)
+    immune = pd.DataFrame(
+        {
+            "donor_id": donors.index,
+            "age_years": ages,
+            "predicted": mean,
+            "corrected": ages + acceleration,
+            "acceleration": acceleration,
+            "n_cell_types": fits.groupby("donor_id")["id"].nunique().reindex(donors.index).to_numpy(),
+            "sd_repeats": predicted["model"].std(axis=0),
+        }
+    )
+    metrics = metric_table(predicted, ages, n_bootstrap=n_bootstrap, seed=seed)
+    of_fits = weight_table(weights, features, donors)
+    tests = acceleration_tests(mean, donors, list(dict.fromkeys(columns)))
+    facts = {
+        "n_donors": len(donors),
+        "n_fits": weights.shape[1],
+        "n_cell_types": int(fits["id"].nunique()),
+        "best_single_mae": float(of_fits["mae"].min()),
+        "acceleration_sd": float(acceleration.std(ddof=1)),
+    }
+    made = zip(FILES.items(), (immune, metrics, of_fits, tests), strict=True)
+    return ImmuneAges({name: table[list(columns)] for (name, columns), table in made}, facts)
 
 
 def feature_table(fits: pd.DataFrame) -> dict[tuple[int, int], tuple[pd.DataFrame, pd.DataFrame]]:
@@ -93,7 +182,7 @@ def cross_stack(
 
     Returns
     -------
-    `model`, `median`, `sex`: repeats x donors; weights, one row a repeat and fold, one column a fit; and the folds.
+    `model`, `median`, `sex`: repeats x donors; weights, one row per repeat and fold, one column per fit; and the folds.
     """
     repeats = sorted({repeat for repeat, _ in tables})
     shape = (len(repeats), len(donors))
@@ -127,8 +216,8 @@ def design_of(column: pd.Series) -> tuple[np.ndarray, str, list[str], np.ndarray
 
     Returns
     -------
-    Which donors can be used; 'numeric' (one term, in SDs) or 'categorical' (a term a level but the first); the levels;
-    the terms of these donors.
+    Which donors can be used; 'numeric' (one term, in SDs) or 'categorical' (a term for each level but the first); the
+    levels; the terms of these donors.
 
     Raises
     ------
@@ -181,7 +270,7 @@ def tested_column(predicted: np.ndarray, ages: np.ndarray, column: pd.Series) ->
 
 
 def acceleration_tests(predicted: np.ndarray, donors: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """age_acceleration_tests.tsv: one row a column; those that cannot be tested with their reason."""
+    """age_acceleration_tests.tsv: one row per column; those that cannot be tested with their reason."""
     from scipy.stats import false_discovery_control
 
     rows = []
@@ -199,19 +288,6 @@ def acceleration_tests(predicted: np.ndarray, donors: pd.DataFrame, columns: Seq
         adjusted = false_discovery_control(table.loc[tested, "p_value"].to_numpy(dtype=float))
         table["padj"] = pd.Series(adjusted, index=table.index[tested]).reindex(table.index)
     return table
-
-
-def read_obs(path: str | Path) -> pd.DataFrame:
-    """The samples of a pseudobulk table, without its counts."""
-    import h5py
-    import hdf5plugin  # noqa: F401  registers the zstd filter
-    from anndata.io import read_elem
-
-    try:
-        with h5py.File(path) as file:
-            return read_elem(file["obs"])
-    except (OSError, KeyError) as error:
-        raise BadInput(f"{path}: cannot be read as an h5ad file with obs: {error}") from error
 
 
 def donor_table(tables: Sequence[pd.DataFrame], donors: Sequence[str]) -> pd.DataFrame:

@@ -6,10 +6,8 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.prediction.age_metrics import corrected_for_age
-from immune_aging.prediction.age_models import (
-    AgeModel,
-    HeldOut,
-)
+from immune_aging.prediction.age_models import AgeModel
+from immune_aging.prediction.held_out import HeldOut
 from immune_aging.samples.cell_type_samples import CellTypeSamples
 
 

@@ -1,17 +1,19 @@
-"""Age models of one cell type: donors, folds, facts about the fit."""
+"""An age model of one cell type: judged on donors held out, fitted on all donors, and described."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from immune_aging.prediction.age_metrics import age_line
-from immune_aging.prediction.age_models import (
-    NESTED,
-    AgeModel,
-    HeldOut,
-    sex_labels,
-)
+from immune_aging.prediction.age_features import log_cpm, sex_indicators, sex_labels
+from immune_aging.prediction.age_metrics import METRICS, age_line, metric_table
+from immune_aging.prediction.age_model_file import PortableModel, portable
+from immune_aging.prediction.age_models import AgeModel, fit_age_model, fit_nested
+from immune_aging.prediction.folds import fold_table
+from immune_aging.prediction.held_out import HeldOut, predict_held_out
+from immune_aging.prediction.penalty_choice import INNER_FOLDS, NESTED
+from immune_aging.prediction.tables import coefficient_table, inner_table, prediction_table
 from immune_aging.samples.cell_type_samples import CellTypeSamples
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
@@ -19,7 +21,157 @@ from immune_aging.task.skipped import CannotFit
 PREDICTIONS = ("donor_id", "age_years", "predicted", "fold", "repeat", "corrected")
 COEFFICIENTS = ("gene_id", "symbol", "coefficient", "mean", "sd")
 APPLIED = ("sample_id", "donor_id", "age_years", "predicted", "corrected")
+# Columns of the tables of a fit, by their names.
+TABLES = {"predictions": PREDICTIONS, "metrics": METRICS, "coefficients": COEFFICIENTS}
 PACKAGES = ("numpy", "pandas", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a model is fitted and judged.
+
+    Attributes
+    ----------
+    model
+        One of `MODELS`.
+    alpha
+        Penalty; None for the nested choice.
+    folds, repeats
+        Of the cross-validation.
+    min_donors
+        Fewer cannot be fitted.
+    bootstrap
+        Draws for the intervals of the metrics.
+    permutations
+        Of the ages, for the p value.
+    seed
+        Of folds, bootstrap and permutations.
+    """
+
+    model: str
+    alpha: float | None
+    folds: int
+    repeats: int
+    min_donors: int
+    bootstrap: int
+    permutations: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is said of one fit.
+
+    Attributes
+    ----------
+    tables
+        By the names of `TABLES`.
+    model
+        The fit on all donors, as its file holds it.
+    inner
+        As of `inner_table`; None without the nested choice.
+    facts
+        The summary, except `status` and `reason`.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    model: PortableModel
+    inner: pd.DataFrame | None
+    facts: dict
+
+
+def train(whole: CellTypeSamples, list_of_samples: pd.DataFrame | None, plan: Plan, *, facts: dict) -> Trained:
+    """Cross-validate one model, fit it on all donors, and describe both.
+
+    Parameters
+    ----------
+    list_of_samples
+        As of `cells_by_donor`, for the baseline of composition; None for no such baseline.
+    facts
+        id, cell_type, model, alpha: what tells the fit from others.
+
+    Raises
+    ------
+    CannotFit
+        Too few donors of known age, all of one age, or no gene with enough counts.
+    """
+    table = usable_donors(whole, min_donors=plan.min_donors)
+    donors = table.samples["donor_id"].tolist()
+    ages = table.samples["age_years"].to_numpy(dtype=float)
+    covariates = sex_indicators(table.samples["sex"])
+    layout = {"n_repeats": plan.repeats, "seed": plan.seed}
+    folds = fold_table(donors, n_folds=plan.folds, **layout)
+    inner_folds = fold_table(donors, n_folds=INNER_FOLDS[plan.model], level="inner", **layout)
+    held_out = predict_held_out(
+        table.counts,
+        covariates,
+        ages,
+        folds,
+        model=plan.model,
+        alpha=plan.alpha,
+        inner_folds=inner_folds,
+        composition=None if list_of_samples is None else cells_by_donor(list_of_samples, donors),
+        n_permutations=plan.permutations,
+        seed=plan.seed,
+    )
+    features = np.hstack([log_cpm(table.counts), covariates])
+    if plan.alpha is None:
+        fitted = fit_nested(table.counts, features, ages, inner_folds, model=plan.model)
+    else:
+        fitted = fit_age_model(table.counts, features, ages, model=plan.model, alpha=plan.alpha)
+    metrics = metrics_with_p_value(held_out, ages, n_bootstrap=plan.bootstrap, seed=plan.seed)
+    return Trained(
+        {
+            "predictions": prediction_table(table, held_out.model, folds),
+            "metrics": metrics,
+            "coefficients": coefficient_table(fitted, table),
+        },
+        portable(fitted, table, facts=model_facts(facts, fitted, held_out, table)),
+        None if plan.alpha is not None else inner_table(held_out, donors, folds, facts=facts),
+        facts | fit_facts(whole, table, fitted, held_out, metrics, plan),
+    )
+
+
+def metrics_with_p_value(held_out: HeldOut, ages: np.ndarray, *, n_bootstrap: int, seed: int) -> pd.DataFrame:
+    """metrics.tsv: the metrics of the predictions and, before the number of donors, the p value of permuted ages."""
+    metrics = metric_table(held_out.by_name(), ages, n_bootstrap=n_bootstrap, seed=seed)
+    p_value = pd.DataFrame([("p_value", held_out.p_value(), np.nan, np.nan)], columns=list(METRICS))
+    return pd.concat([metrics.iloc[:-1], p_value, metrics.iloc[-1:]], ignore_index=True)
+
+
+def fit_facts(
+    whole: CellTypeSamples,
+    table: CellTypeSamples,
+    fitted: AgeModel,
+    held_out: HeldOut,
+    metrics: pd.DataFrame,
+    plan: Plan,
+) -> dict:
+    """What the summary says of a fit.
+
+    Parameters
+    ----------
+    whole, table
+        All samples, and those that were used.
+    """
+    values = metrics.set_index("metric")
+    n_genes = len(table.symbols)
+    return {
+        "n_donors": len(table.samples),
+        "n_donors_left_out": len(whole.samples) - len(table.samples),
+        "n_genes": int((fitted.features < n_genes).sum()),
+        "n_nonzero": int((fitted.coefficients != 0).sum()),
+        "alpha_used": fitted.alpha,
+        "alphas_chosen": {
+            f"{value:g}": int(count) for value, count in zip(*np.unique(held_out.alpha, return_counts=True))
+        },
+        "intercept": fitted.intercept,
+        "sex_coefficients": fitted.coefficients[fitted.features >= n_genes],
+        "folds": plan.folds,
+        "repeats": plan.repeats,
+        "n_permutations": plan.permutations,
+        "metrics": {name: dict(values.loc[name]) for name in values.index if name != "n_donors"},
+    }
 
 
 def usable_donors(table: CellTypeSamples, *, min_donors: int) -> CellTypeSamples:

@@ -1,0 +1,215 @@
+"""Donors predicted without their own fold: by the model, and by the baselines that it is judged against.
+
+Everything that is learned (which genes, their means and SDs, the penalty, the fit) is learned from the training
+donors of a fold only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from immune_aging.prediction.age_features import log_cpm, log_ratios, possible_genes, usable_features
+from immune_aging.prediction.penalty_choice import NESTED_ALPHAS, choose_penalty
+from immune_aging.prediction.penalty_paths import predict_inner, predict_path, ridge_left_out, scale
+from immune_aging.task.skipped import CannotFit
+
+BASELINES = ("median", "sex", "composition")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What was predicted of donors without their own fold; arrays are repeats x donors unless said otherwise.
+
+    Attributes
+    ----------
+    model, median, sex, composition
+        By the model; the median of the training ages; their mean by sex; composition and sex (NaN without it).
+    alpha
+        Penalty of the fit that predicted the donor.
+    inner
+        With the nested choice, repeats x folds x donors: within the training donors of each fold, predictions by
+        fits that saw neither the donor nor the fold; NaN for the donors held out. None otherwise.
+    permuted
+        Permutations: R2 of the same procedure on permuted ages. Empty where there are none.
+    r2
+        R2 of the repeats that the permutations used, to compare with.
+    """
+
+    model: np.ndarray
+    median: np.ndarray
+    sex: np.ndarray
+    composition: np.ndarray
+    alpha: np.ndarray
+    inner: np.ndarray | None
+    permuted: np.ndarray
+    r2: float
+
+    def by_name(self) -> dict[str, np.ndarray]:
+        """The predictions that metrics are about."""
+        return {"model": self.model, "median": self.median, "sex": self.sex, "composition": self.composition}
+
+    def p_value(self) -> float:
+        """Share of permutations that predict as well or better, the observed one among them (Phipson & Smyth 2010)."""
+        if not len(self.permuted):
+            return np.nan
+        return float((1 + (self.permuted >= self.r2 - 1e-12).sum()) / (1 + len(self.permuted)))
+
+
+def predict_composition(composition: np.ndarray, ages: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Age of the donors outside `train` by ridge on composition and sex, the penalty chosen within `train`.
+
+    Parameters
+    ----------
+    composition
+        Donors x (log ratios of cell types, covariates).
+    """
+    varies = composition[train].std(axis=0) > 1e-8
+    if not varies.any():
+        return np.full((~train).sum(), ages[train].mean())
+    samples = scale(composition[train][:, varies], composition[~train][:, varies], model="ridge")
+    alphas, column = NESTED_ALPHAS["ridge"], ages[train][:, None]
+    choice = choose_penalty(ridge_left_out(samples.kernel, column, alphas), column, model="ridge")
+    return choice.of(predict_path(samples, column, model="ridge", alphas=alphas))[:, 0]
+
+
+@dataclass(frozen=True)
+class FoldPrediction:
+    """What one fold says of its held-out donors.
+
+    Attributes
+    ----------
+    held
+        Predicted age, held-out donors x columns of ages.
+    inner
+        With the nested choice, predictions of the training donors by fits that saw neither them nor the fold. None
+        otherwise.
+    alpha
+        Penalty, chosen or given.
+    """
+
+    held: np.ndarray
+    inner: np.ndarray | None
+    alpha: float
+
+
+def predict_fold(
+    counts: np.ndarray,
+    features: np.ndarray,
+    targets: np.ndarray,
+    held: np.ndarray,
+    *,
+    model: str,
+    alphas: Sequence[float],
+    inner_folds: np.ndarray | None,
+) -> FoldPrediction:
+    """Predict the donors of one fold by a fit on the others.
+
+    Parameters
+    ----------
+    counts, features
+        Donors x genes, raw; donors x (genes + covariates).
+    targets
+        Donors x columns of ages: true ones first, permuted ones where wanted.
+    held
+        Mask of the donors that are held out.
+    alphas
+        Penalties to choose from, or the only one.
+    inner_folds
+        Donors: folds within the training donors, by which the penalty is chosen. None for no choice.
+    """
+    train = ~held
+    own = features[train]
+    used = usable_features(counts[train], own)
+    samples = scale(own.take(used, axis=1), features[held].take(used, axis=1), model=model)
+    predicted = predict_path(samples, targets[train], model=model, alphas=alphas)
+    if inner_folds is None:
+        return FoldPrediction(predicted[0], None, alphas[0])
+    left_out = predict_inner(samples, targets[train], inner_folds[train], model=model, alphas=alphas)
+    choice = choose_penalty(left_out, targets[train], model=model)
+    return FoldPrediction(choice.of(predicted), choice.of(left_out)[:, 0], alphas[choice.position[0]])
+
+
+def predict_baselines(
+    ages: np.ndarray, covariates: np.ndarray, composition: np.ndarray | None, held: np.ndarray
+) -> dict[str, np.ndarray | float]:
+    """`BASELINES` of the held-out donors: what is predicted without any gene. No composition where it is None.
+
+    Parameters
+    ----------
+    covariates
+        Donors x covariates.
+    composition
+        Numbers of cells, donors x cell types.
+    held
+        Mask of the donors that are held out.
+    """
+    train = ~held
+    groups = np.column_stack([np.ones(len(ages)), covariates])
+    by_sex = np.linalg.lstsq(groups[train], ages[train], rcond=None)[0]
+    predicted = {"median": np.median(ages[train]), "sex": groups[held] @ by_sex}
+    if composition is not None:
+        parts = np.hstack([log_ratios(composition), covariates])
+        predicted["composition"] = predict_composition(parts, ages, train)
+    return predicted
+
+
+def predict_held_out(
+    counts: np.ndarray,
+    covariates: np.ndarray,
+    ages: np.ndarray,
+    folds: np.ndarray,
+    *,
+    model: str,
+    alpha: float | None,
+    inner_folds: np.ndarray | None = None,
+    composition: np.ndarray | None = None,
+    n_permutations: int = 0,
+    seed: int = 0,
+) -> HeldOut:
+    """Predict every donor, in every repeat, from a fit without the donor's fold.
+
+    Parameters
+    ----------
+    counts, covariates
+        Donors x genes, raw; donors x covariates.
+    ages
+        Years.
+    folds
+        Repeats x donors.
+    alpha
+        Penalty; None chooses it for each fold by cross-validation within its training donors.
+    inner_folds
+        Repeats x donors: folds within the training donors. Needed for the choice.
+    composition
+        Numbers of cells, donors x cell types: a baseline is added.
+    n_permutations
+        How often the ages are permuted over the donors, everything else the same. For ridge all repeats are done
+        again, which costs little since predictions are linear in the ages; for other models the first repeat.
+    """
+    possible = possible_genes(counts, folds)  # the others need not be looked at in each fold
+    features, counts = np.hstack([log_cpm(counts)[:, possible], covariates]), counts[:, possible]
+    alphas = NESTED_ALPHAS[model] if alpha is None else (alpha,)
+    rng = np.random.default_rng(seed)
+    columns = np.column_stack([ages, *(rng.permutation(ages) for _ in range(n_permutations))])
+    found = {name: np.full(folds.shape, np.nan) for name in ("model", *BASELINES, "alpha")}
+    inner = np.full((len(folds), int(folds.max()) + 1, len(ages)), np.nan) if alpha is None else None
+    squared_error, n_squared = np.zeros(columns.shape[1]), 0
+    for repeat, fold_of_donor in enumerate(folds):
+        targets = columns if model == "ridge" or repeat == 0 else columns[:, :1]
+        own_folds = inner_folds[repeat] if alpha is None else None
+        for fold in np.unique(fold_of_donor):
+            held = fold_of_donor == fold
+            if held.all():
+                raise CannotFit(f"{len(ages)} donors all fall into one fold")
+            made = predict_fold(counts, features, targets, held, model=model, alphas=alphas, inner_folds=own_folds)
+            own = {"model": made.held[:, 0], "alpha": made.alpha}
+            for name, values in (own | predict_baselines(ages, covariates, composition, held)).items():
+                found[name][repeat, held] = values
+            if inner is not None:
+                inner[repeat, fold, ~held] = made.inner
+            if targets.shape[1] == columns.shape[1]:
+                squared_error = squared_error + np.square(made.held - targets[held]).sum(axis=0)
+                n_squared += int(held.sum())
+    r2 = 1 - squared_error / n_squared / ages.var()
+    return HeldOut(**found, inner=inner, permuted=r2[1:], r2=float(r2[0]))
