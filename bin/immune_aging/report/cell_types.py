@@ -10,7 +10,7 @@ from immune_aging.figures.gene_sets import set_name
 from immune_aging.report.formats import shown
 from immune_aging.report.pictures import Picture, in_folder
 from immune_aging.results import Results
-from immune_aging.statistics.count_tests import ALPHA
+from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.statistics.running_sums import top_sets
 
 N_TOP_GENES = 20

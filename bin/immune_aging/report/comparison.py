@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from immune_aging.report.pictures import Picture, in_folder
 from immune_aging.results import Results
-from immune_aging.statistics.count_tests import ALPHA
+from immune_aging.statistics.multiple_testing import ALPHA
 
 N_SHARED_GENES = 15
 COMPOSITION_FIGURES = ("effects", "proportions")

@@ -18,7 +18,7 @@ from immune_aging.report.quality_control import qc_content
 from immune_aging.report.sensitivity import sensitivity_content
 from immune_aging.report.versions import version_rows
 from immune_aging.results import Results
-from immune_aging.statistics.count_tests import ALPHA
+from immune_aging.statistics.multiple_testing import ALPHA
 
 # The folder of each section's figures, and those that come first in it.
 FIGURES = {
