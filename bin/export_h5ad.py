@@ -10,39 +10,11 @@ dropped are in no shard and are read from the cohort once more.
 """
 
 import argparse
-import itertools
-import platform
-from importlib import metadata
 from pathlib import Path
 
-import anndata
-import h5py
-from anndata.io import write_elem
-
-from immune_aging.cohort.cohort_file import Counts, unchanged
-from immune_aging.cohort.export import (
-    DISTRIBUTION,
-    EMBEDDINGS,
-    FILTERED,
-    PACKAGES,
-    aligned,
-    blocks_of_dropped,
-    blocks_of_shards,
-    cluster_columns,
-    find,
-    of_input,
-    own_columns,
-    stream_counts,
-    text_as_categories,
-    with_dropped,
-    with_own_columns,
-)
-from immune_aging.task.checkpoints import (
-    atomic_path,
-    read_json,
-    read_parquet,
-    write_versions,
-)
+from immune_aging.cohort.cohort_file import Counts
+from immune_aging.cohort.export import Source, annotation, find, provenance, write_export
+from immune_aging.task.checkpoints import read_json, read_parquet, write_versions
 from immune_aging.task.command_line import run
 
 
@@ -64,45 +36,20 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    cells = read_parquet(find(args.published, "qc/cells.parquet"))
-    counts, genes = Counts(**read_json(args.check)["counts"]), read_parquet(args.genes)
     only_kept = args.cells == "kept"
-    dropped = read_parquet(args.dropped).iloc[: 0 if only_kept else None]
-    written = cells[cells["kept"].astype(bool)].reset_index(drop=True) if only_kept else with_dropped(cells, dropped)
-    ids = written["cell_id"].to_numpy(dtype=object)
-    obs, var, obsm, uns = of_input(args.cohort, ids, counts.var_path)
-    own = own_columns(written, read_parquet(args.donors), cluster_columns(args.published, written))
-    for name, relative in EMBEDDINGS.items():
-        if path := find(args.published, relative):
-            obsm[name] = aligned(read_parquet(path), written)
-    uns |= {DISTRIBUTION: "count"} if DISTRIBUTION in uns else {}
-    uns["immune_aging"] = {
-        "parameters": {name: str(entry["value"]) for name, entry in read_json(args.params).items()},
-        "versions": {"immune-aging": args.pipeline_version, "python": platform.python_version()}
-        | {name: metadata.version(name) for name in PACKAGES},
-    }
-    with (
-        atomic_path(args.output) as temporary,
-        unchanged(args.cohort, args.sha256),
-        h5py.File(temporary, "w") as file,
-    ):
-        # An empty AnnData lays out the file's skeleton as this version of anndata has it.
-        write_elem(file, "/", anndata.AnnData(obs=text_as_categories(with_own_columns(obs, own))))
-        for part in ("X", "raw"):
-            if part in file:
-                del file[part]
-        shards = sorted(args.shards, key=lambda path: path.name)
-        blocks = blocks_of_shards(shards, cells, genes, only_kept=only_kept)
-        if len(dropped):
-            blocks = itertools.chain(blocks, blocks_of_dropped(args.cohort, counts, dropped))
-        stream_counts(file, blocks, (len(written), len(genes)), target_sum=args.target_sum)
-        var = with_own_columns(var.set_axis(var.index.astype(str)), genes[["symbol"]])
-        if FILTERED in var:  # X is what was counted, so nothing of it was filtered
-            var[FILTERED] = False
-        write_elem(file, "var", text_as_categories(var))
-        for name, values in sorted(obsm.items()):
-            write_elem(file, f"obsm/{name}", values)
-        write_elem(file, "uns", uns)
+    source = Source(
+        path=args.cohort,
+        sha256=args.sha256,
+        counts=Counts(**read_json(args.check)["counts"]),
+        genes=read_parquet(args.genes),
+        cells=read_parquet(find(args.published, "qc/cells.parquet")),
+        dropped=read_parquet(args.dropped).iloc[: 0 if only_kept else None],
+        only_kept=only_kept,
+    )
+    made_by = provenance(read_json(args.params), args.pipeline_version)
+    beside = annotation(source, read_parquet(args.donors), args.published, made_by)
+    shards = sorted(args.shards, key=lambda path: path.name)
+    write_export(args.output, source, beside, shards, target_sum=args.target_sum)
     write_versions("export_h5ad", ["anndata", "h5py", "isal"], args.versions)
 
 

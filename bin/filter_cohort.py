@@ -13,16 +13,8 @@ their reason, `donors.tsv`, the table of cell types, `filtering.json` (the funne
 import argparse
 from pathlib import Path
 
-import numpy as np
-
-from immune_aging.cohort.filtering import cell_type_rows, choose, plan_shards
-from immune_aging.task.checkpoints import (
-    read_parquet,
-    write_json,
-    write_parquet,
-    write_tsv,
-    write_versions,
-)
+from immune_aging.cohort.filtering import choose, filtered, funnel
+from immune_aging.task.checkpoints import read_parquet, write_json, write_parquet, write_tsv, write_versions
 from immune_aging.task.command_line import run
 
 
@@ -50,62 +42,18 @@ def main(argv: list[str]) -> None:
         min_cells=args.min_cells_per_type,
         min_fraction=args.min_donor_fraction,
     )
-    cell_reason, reasons, kept_types, table = chosen.cells, chosen.donors, chosen.types, chosen.table
-    labelled = cells[cell_reason == ""]
-    n_cells = labelled["donor_id"].value_counts()
-
-    donor_kept, type_kept = reasons == "", set(kept_types.index[kept_types])
-    unlabelled = cell_reason != ""
-    donor_out = ~unlabelled & ~cells["donor_id"].isin(donor_kept.index[donor_kept])
-    cell_reason[donor_out] = "donor left out: " + cells.loc[donor_out, "donor_id"].map(reasons).replace(
-        {r"^(no|lacks) .*": "lacks a cell type kept", r"^fewer.*": "too few cells"}, regex=True
-    )
-    type_out = ~unlabelled & ~donor_out & ~cells["cell_type"].isin(type_kept)
-    cell_reason[type_out] = "cell type in too few donors"
-
-    kept = cells[cell_reason == ""]
-    shards = plan_shards(kept["donor_id"].value_counts(), cells_per_shard=args.cells_per_shard)
-    kept = kept.assign(shard=kept["donor_id"].map(shards).astype(np.int64))
-    write_parquet(kept.reset_index(drop=True), args.output_cells)
-    write_parquet(cells.assign(reason=cell_reason)[cell_reason != ""].reset_index(drop=True), args.output_dropped)
-
-    donor_rows = donors[["donor_id", "age_years", "sex"]].assign(
-        n_cells=n_cells.reindex(donors["donor_id"], fill_value=0).to_numpy(),
-        n_cells_kept=kept["donor_id"].value_counts().reindex(donors["donor_id"], fill_value=0).to_numpy(),
-        kept=donor_kept.to_numpy(),
-        reason=reasons.to_numpy(),
-    )
-    write_tsv(donor_rows, args.output_donors)
-
-    type_rows = cell_type_rows(labelled, table, kept_types, min_cells=args.min_cells_per_type)
-    write_parquet(type_rows, args.output_cell_types)
-    write_json(
-        {
-            "rules": {
-                "donor_percentile": args.donor_percentile,
-                "min_cells_of_a_donor": chosen.cut,
-                "min_cells_per_type": args.min_cells_per_type,
-                "min_donor_fraction": args.min_donor_fraction,
-            },
-            "cells": {
-                "input": len(cells),
-                "lost": cell_reason[cell_reason != ""].value_counts().sort_index().to_dict(),
-                "kept": len(kept),
-            },
-            "donors": {
-                "input": len(donors),
-                "lost": reasons[reasons != ""].value_counts().sort_index().to_dict(),
-                "kept": int(donor_kept.sum()),
-            },
-            "cell_types": {
-                "input": len(type_rows),
-                "lost": {"in too few donors": int((~type_rows["kept"]).sum())},
-                "kept": int(type_rows["kept"].sum()),
-            },
-            "shards": int(shards.max()) + 1,
-        },
-        args.output_summary,
-    )
+    found = filtered(cells, donors, chosen, min_cells=args.min_cells_per_type, cells_per_shard=args.cells_per_shard)
+    write_parquet(found.kept, args.output_cells)
+    write_parquet(found.dropped, args.output_dropped)
+    write_parquet(found.cell_types, args.output_cell_types)
+    write_tsv(found.donors, args.output_donors)
+    rules = {
+        "donor_percentile": args.donor_percentile,
+        "min_cells_of_a_donor": chosen.cut,
+        "min_cells_per_type": args.min_cells_per_type,
+        "min_donor_fraction": args.min_donor_fraction,
+    }
+    write_json({"rules": rules, **funnel(found)}, args.output_summary)
     write_versions("filter_cohort", ["numpy", "pandas"], args.versions)
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Expression in each kept cell of a shard of the genes that the reader asked for.
 
-In: a shard of raw counts, its quality control. Out: a Parquet table: cell_id, and a column a gene found, the
+In: a shard of raw counts, its quality control. Out: a Parquet table: cell_id, and one column per gene found, the
 log(1 + counts per `--target-sum`) that the embedding is built from. Genes that the cohort does not hold have none.
 """
 
@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from immune_aging.cohort.shard_file import donor_counts, read_kept, read_shard
+from immune_aging.cohort.shard_file import read_kept, read_shard
 from immune_aging.embedding.gene_expression import asked
-from immune_aging.embedding.normalization import log_normalize
+from immune_aging.embedding.normalization import normalized_donors
 from immune_aging.task.checkpoints import write_parquet, write_versions
 from immune_aging.task.command_line import run
 
@@ -34,11 +34,9 @@ def main(argv: list[str]) -> None:
     places = asked(np.asarray(shard.gene_ids, dtype=object), np.asarray(shard.symbols, dtype=object), wanted)
     selected = np.zeros(len(shard.gene_ids), dtype=bool)
     selected[list(places.values())] = True
-    parts = [np.zeros((0, len(places)), dtype=np.float32)]
-    for _, rows, counts in donor_counts(shard):
-        parts.append(log_normalize(counts[kept[rows]], selected, target_sum=args.target_sum).toarray())
-    # Columns of the parts are in the order of the genes in the shard, as places are.
-    values = pd.DataFrame(np.concatenate(parts), columns=list(places))
+    blocks = normalized_donors(shard, kept, selected, target_sum=args.target_sum)
+    # Columns of the blocks are in the order of the genes in the shard, as places are.
+    values = pd.DataFrame(np.concatenate([block.toarray() for block in blocks]), columns=list(places))
     values.insert(0, "cell_id", np.asarray(shard.cell_ids, dtype=object)[kept])
     write_parquet(values, args.output)
     write_versions("gene_expression", ["numpy", "pandas", "scipy"], args.versions)

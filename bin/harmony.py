@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from immune_aging.embedding.harmony import batches_of, harmonize
+from immune_aging.embedding.harmony import batches_of, correct
 from immune_aging.task.checkpoints import (
     check_same_cells,
     read_parquet,
@@ -46,30 +46,14 @@ def main(argv: list[str]) -> None:
     require_columns(donors, ["donor_id"], args.donors)
     batches = batches_of(cells, donors, args.batch_column, cells_path=args.cells, donors_path=args.donors)
     components = pca.drop(columns="cell_id").to_numpy(dtype=np.float32)
-    summary = {
-        "batch_column": args.batch_column,
-        "n_batches": len(np.unique(batches.astype(str))),
-        "notes": [],
-    }
-    if summary["n_batches"] == 1:
-        corrected = components
-        summary["notes"].append(
-            f"one batch only ('{args.batch_column}'): the principal components are passed on as they are"
-        )
-    else:
-        with limit_threads(args.threads) as threads:
-            fit = harmonize(components, batches, max_iterations=args.max_iterations, seed=args.seed, threads=threads)
-        corrected = fit.embedding
-        summary |= {
-            "converged": fit.converged,
-            "iterations": len(fit.objective) - 1,
-            "objective": fit.objective,
-        }
-        if not fit.converged:
-            summary["notes"].append(f"not converged after {args.max_iterations} iterations")
+    with limit_threads(args.threads) as threads:
+        corrected, summary = correct(
+            components, batches, column=args.batch_column, max_iterations=args.max_iterations, seed=args.seed,
+            threads=threads,
+        )  # fmt: skip
     names = [f"H{i + 1}" for i in range(corrected.shape[1])]
     write_parquet(pd.concat([pca[["cell_id"]], pd.DataFrame(corrected, columns=names)], axis=1), args.output)
-    write_json(summary, args.output_summary)
+    write_json({"batch_column": args.batch_column, **summary}, args.output_summary)
     write_versions("harmony", ["harmonypy", "numpy"], args.versions)
 
 

@@ -2,14 +2,13 @@
 """Put the pseudobulk sums of all shards together, add what is known of the donors, and part them by cell type.
 
 In: the sums of PSEUDOBULK, the donors, the table of cell types. Out: `pseudobulk.h5ad` (samples x genes, raw sums),
-`samples.tsv`, and one h5ad a kept cell type, from which the statistics fan out.
+`samples.tsv`, and one h5ad per kept cell type, from which the statistics fan out.
 """
 
 import argparse
 from pathlib import Path
 
-from immune_aging.samples.pseudobulk_table import write_pseudobulk
-from immune_aging.samples.sums import merge
+from immune_aging.samples.pseudobulk_table import merge, write_pseudobulk
 from immune_aging.task.checkpoints import read_h5ad, read_parquet, read_tsv, write_versions
 from immune_aging.task.command_line import run
 

@@ -14,18 +14,17 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from scipy import sparse
 
 from immune_aging.embedding.fuzzy_graph import connectivities
-from immune_aging.embedding.graph_file import Graph, write_graph
-from immune_aging.embedding.neighbors import distance_matrix, faiss_for_every_processor, find_neighbors
+from immune_aging.embedding.graph_file import Graph, graph_summary, write_graph
+from immune_aging.embedding.neighbors import distance_matrix, faiss_for_every_processor, find_neighbors, neighbourhood
 from immune_aging.task.checkpoints import read_parquet, write_json, write_versions
 from immune_aging.task.command_line import BadInput, limit_threads, run
 
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--embedding", type=Path, required=True, help="cell_id, then one column a component")
+    parser.add_argument("--embedding", type=Path, required=True, help="cell_id, then one column per component")
     parser.add_argument("--n-neighbors", type=int, default=30, help="including the cell itself")
     parser.add_argument("--n-components", type=int, default=40, help="the first components of the embedding")
     parser.add_argument("--exact-cells", type=int, default=50_000)
@@ -45,8 +44,7 @@ def main(argv: list[str]) -> None:
             f"{args.embedding}: {n_cells} cells have no neighbourhoods; loosen the thresholds or end with "
             "--stop_after qc"
         )
-    # scanpy's rule for cohorts smaller than a neighbourhood
-    k = args.n_neighbors if args.n_neighbors <= n_cells else 1 + n_cells // 2
+    k = neighbourhood(args.n_neighbors, n_cells)
     with limit_threads(args.threads) as threads:
         faiss_for_every_processor().omp_set_num_threads(threads)
         indices, distances, about = find_neighbors(
@@ -58,13 +56,8 @@ def main(argv: list[str]) -> None:
         Graph(embedding["cell_id"].to_numpy(dtype=object), distance_matrix(indices, distances), weights, about),
         args.output,
     )
-    notes = [f"{k} neighbours, not {args.n_neighbors}: there are {n_cells} cells"] if k < args.n_neighbors else []
-    if about["recall"] < args.min_recall:
-        notes.append(f"recall {about['recall']:.3f} is below {args.min_recall}")
-    n_groups = int(sparse.csgraph.connected_components(weights, directed=False)[0])
     write_json(
-        about | {"n_cells": n_cells, "n_edges": weights.nnz // 2, "connected_components": n_groups, "notes": notes},
-        args.output_summary,
+        graph_summary(weights, about, n_neighbors=args.n_neighbors, min_recall=args.min_recall), args.output_summary
     )
     write_versions("neighbors", ["faiss-cpu", "numba", "numpy", "scipy"], args.versions)
 

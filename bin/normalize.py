@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
-from immune_aging.cohort.shard_file import donor_counts, read_kept, read_shard, write_shard
-from immune_aging.embedding.normalization import log_normalize
+from immune_aging.cohort.shard_file import read_kept, read_shard, write_shard
+from immune_aging.embedding.normalization import normalized_donors
 from immune_aging.task.checkpoints import read_tsv, require_columns, write_versions
 from immune_aging.task.command_line import BadInput, run
 
@@ -38,14 +37,10 @@ def main(argv: list[str]) -> None:
             f"{args.genes}: column 'gene_id' differs from the genes of {args.shard}; select genes of this cohort anew"
         )
     selected = genes["selected"].to_numpy(dtype=bool)
-    parts = [sparse.csr_matrix((0, selected.sum()), dtype=np.float32)]
-    for _, rows, counts in donor_counts(shard):
-        parts.append(log_normalize(counts[kept[rows]], selected, target_sum=args.target_sum))
-    cells = pd.DataFrame(
-        {"cell_id": shard.cell_ids[kept], "donor_id": shard.donors[kept], "cell_type": shard.cell_types[kept]}
-    )
-    genes = pd.DataFrame({"gene_id": shard.gene_ids[selected], "symbol": shard.symbols[selected]})
-    write_shard(args.output, parts, cells, genes)
+    cells = pd.DataFrame({"cell_id": shard.cell_ids, "donor_id": shard.donors, "cell_type": shard.cell_types})
+    genes = pd.DataFrame({"gene_id": shard.gene_ids, "symbol": shard.symbols})
+    blocks = normalized_donors(shard, kept, selected, target_sum=args.target_sum)
+    write_shard(args.output, blocks, cells[kept], genes[selected])
     write_versions("normalize", ["h5py", "numpy", "scipy"], args.versions)
 
 

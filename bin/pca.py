@@ -11,10 +11,16 @@ component does not flip between machines.
 import argparse
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
-from immune_aging.embedding.components import MIN_CELLS, MIN_GENES, moments, principal_components, read_shards, scores
+from immune_aging.embedding.components import (
+    MIN_CELLS,
+    MIN_GENES,
+    embed_cells,
+    loading_table,
+    moments,
+    principal_components,
+    read_shards,
+    variance_table,
+)
 from immune_aging.task.checkpoints import write_json, write_parquet, write_tsv, write_versions
 from immune_aging.task.command_line import BadInput, limit_threads, run
 
@@ -40,21 +46,10 @@ def main(argv: list[str]) -> None:
     n_pcs = min(args.n_pcs, min(n_cells, n_genes) - 1)
     with limit_threads(1):  # the vectors are short: a second BLAS thread costs more than it brings
         pca = principal_components(found, n_pcs, seed=args.seed)
-    names = [f"PC{i + 1}" for i in range(n_pcs)]
-    tables, genes = [], None
-    for matrix, cell_ids, genes_here in read_shards(args.counts):
-        table = pd.DataFrame(scores(matrix, pca).astype(np.float32), columns=names)
-        table.insert(0, "cell_id", cell_ids)
-        tables.append(table)
-        genes = genes_here
-    write_parquet(pd.concat(tables, ignore_index=True), args.output / "pca.parquet")
-    write_parquet(
-        pd.concat([genes, pd.DataFrame(pca.loadings, columns=names)], axis=1),
-        args.output / "pca_loadings.parquet",
-    )
-    ratio = pca.variance / pca.total_variance
-    variance = {"component": names, "variance": pca.variance, "ratio": ratio, "cumulative": ratio.cumsum()}
-    write_tsv(pd.DataFrame(variance), args.output / "pca_variance.tsv")
+    table, genes = embed_cells(args.counts, pca)
+    write_parquet(table, args.output / "pca.parquet")
+    write_parquet(loading_table(genes, pca), args.output / "pca_loadings.parquet")
+    write_tsv(variance_table(pca), args.output / "pca_variance.tsv")
     fewer = f"{n_pcs} components, not {args.n_pcs}: {n_cells} cells and {n_genes} genes hold no more"
     write_json(
         {"n_pcs": n_pcs, "n_cells": n_cells, "n_genes": n_genes, "total_variance": pca.total_variance,

@@ -10,20 +10,15 @@ import argparse
 from pathlib import Path
 
 from immune_aging.embedding.seurat_v3 import merge_donors
-from immune_aging.embedding.variable_genes import join_shards, notes_on, select
-from immune_aging.task.checkpoints import (
-    read_json,
-    write_json,
-    write_tsv,
-    write_versions,
-)
+from immune_aging.embedding.variable_genes import join_shards, select, selection_summary, why_no_donor_ranks
+from immune_aging.task.checkpoints import read_json, write_json, write_tsv, write_versions
 from immune_aging.task.command_line import BadInput, run
 
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ranks", type=Path, nargs="+", required=True, help="a table a shard")
-    parser.add_argument("--summaries", type=Path, nargs="+", required=True, help="a summary a shard")
+    parser.add_argument("--ranks", type=Path, nargs="+", required=True, help="one table per shard")
+    parser.add_argument("--summaries", type=Path, nargs="+", required=True, help="one summary per shard")
     parser.add_argument("--n-top-genes", type=int, default=3000)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--output-summary", type=Path, required=True)
@@ -34,33 +29,11 @@ def main(argv: list[str]) -> None:
     donors = sorted(
         (row for path in args.summaries for row in read_json(path)["donors"]), key=lambda row: row["donor_id"]
     )
-    left_out = [row for row in donors if row["reason"]]
     if not variances_norm:
-        why = (
-            f"all {len(left_out)} donors were left out ({left_out[0]['reason']})"
-            if left_out
-            else "no cell passed quality control"
-        )
-        raise BadInput(f"{args.ranks[0]}: no donor can rank genes: {why}; loosen the thresholds of quality control")
+        raise BadInput(f"{args.ranks[0]}: {why_no_donor_ranks(donors)}; loosen the thresholds of quality control")
     table = select(genes, merge_donors(list(variances_norm.values()), n_top_genes=args.n_top_genes))
     write_tsv(table, args.output)
-    write_json(
-        {
-            "n_top_genes": args.n_top_genes,
-            "genes": table["reason"]
-            .where(table["reason"] != "", "selected")
-            .value_counts(sort=False)
-            .sort_index()
-            .to_dict(),
-            "donors": len(donors),
-            "donors_left_out": left_out,
-            "donors_with_jitter": [
-                {"donor_id": row["donor_id"], "jitter": row["jitter"]} for row in donors if row["jitter"]
-            ],
-            "notes": notes_on(genes, n_top_genes=args.n_top_genes),
-        },
-        args.output_summary,
-    )
+    write_json(selection_summary(table, genes, donors, n_top_genes=args.n_top_genes), args.output_summary)
     write_versions("select_genes", ["numpy", "pandas"], args.versions)
 
 

@@ -18,7 +18,7 @@ from immune_aging.cohort.cohort_file import (
     symbols_of,
 )
 from immune_aging.cohort.donors import donor_table, repeated
-from immune_aging.cohort.hostile_names import clean_labels
+from immune_aging.cohort.hostile_names import clean_genes, clean_labels
 from immune_aging.task.command_line import BadInput
 
 NO_SYMBOLS = "the file gives no gene symbols: steps that need them leave out what they cannot do"
@@ -160,7 +160,7 @@ def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> t
 
 
 def cell_table(cohort: Cohort, columns: Mapping[str, str]) -> pd.DataFrame:
-    """One row a cell of the file: row, cell_id, donor_id, cell_type; text or missing."""
+    """One row per cell of the file: row, cell_id, donor_id, cell_type; text or missing."""
     text = {
         role: cohort.obs[columns[role]].astype(object).map(lambda value: value if pd.isna(value) else str(value))
         for role in ("donor", "cell_type")
@@ -173,3 +173,31 @@ def cell_table(cohort: Cohort, columns: Mapping[str, str]) -> pd.DataFrame:
             "cell_type": text["cell_type"].to_numpy(),
         }
     )
+
+
+def gene_table(cohort: Cohort) -> pd.DataFrame:
+    """One row per gene of the matrix with the counts: position, gene_id, symbol ('' where unknown)."""
+    ids = cohort.var.index.astype(str).to_numpy(dtype=object)
+    gene_ids, symbols = clean_genes(ids, symbols_of(cohort.var))
+    return pd.DataFrame({"position": np.arange(len(gene_ids)), "gene_id": gene_ids, "symbol": symbols})
+
+
+def check_summary(cohort: Cohort, cells: pd.DataFrame, genes: pd.DataFrame) -> dict:
+    """What check.json says: where the counts are, how much of everything there is, and notes.
+
+    Parameters
+    ----------
+    cells, genes
+        Of `cell_table` and `gene_table`.
+    """
+    n_symbols = int((genes["symbol"] != "").sum())
+    return {
+        "counts_layer": cohort.layer,
+        "counts": vars(cohort.counts),
+        "n_cells": cohort.counts.n_cells,
+        "n_genes": cohort.counts.n_genes,
+        "n_donors": len(cohort.donors),
+        "n_cell_types": int(cells["cell_type"].nunique()),
+        "n_symbols": n_symbols,
+        "notes": [*cohort.notes, *([] if n_symbols else [NO_SYMBOLS])],
+    }

@@ -1,20 +1,26 @@
 """The export: the input with all results in it, cell by cell, streamed."""
 
+import itertools
+import platform
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
+import anndata
 import h5py
 import numpy as np
 import pandas as pd
-from anndata.io import read_elem
+from anndata.abc import CSRDataset
+from anndata.io import read_elem, sparse_dataset, write_elem
 from scipy import sparse
 
-from immune_aging.cohort.cohort_file import Counts, open_cohort, read_table
+from immune_aging.cohort.cohort_file import Counts, open_cohort, read_table, unchanged
 from immune_aging.cohort.spool import spool_counts
-from immune_aging.task.checkpoints import check_same_cells, read_h5ad, read_parquet
+from immune_aging.task.checkpoints import atomic_path, check_same_cells, read_h5ad, read_parquet
 from immune_aging.task.command_line import BadInput, Progress
-from immune_aging.task.h5ad_stream import append, encode, growing
+from immune_aging.task.h5ad_stream import H5_CHUNK, PORTABLE
 
 SPOOLED_CELLS = 50_000  # dropped cells that are in memory at a time
 PREFIX = "immune_aging_"  # of a column of ours that the input has as well
@@ -109,22 +115,15 @@ def own_columns(cells: pd.DataFrame, donors: pd.DataFrame, clusters: dict[str, p
     return text_as_categories(found).assign(**clusters)
 
 
-def matrix(group: h5py.Group, shape: tuple[int, int]) -> h5py.Group:
-    """Start a CSR matrix of float32 to which rows are appended."""
-    group.attrs["shape"] = np.array(shape, dtype=np.int64)
-    encode(group, "csr_matrix", "0.1.0")
-    for name, dtype in (("data", np.float32), ("indices", np.int32), ("indptr", np.int64)):
-        growing(group, name, dtype)
-    append(group["indptr"], np.zeros(1, dtype=np.int64))
-    return group
-
-
-def append_rows(group: h5py.Group, block: sparse.csr_matrix) -> None:
-    """Append the rows of a block."""
-    before = group["data"].shape[0]
-    append(group["data"], block.data.astype(np.float32))
-    append(group["indices"], block.indices)
-    append(group["indptr"], block.indptr[1:].astype(np.int64) + before)
+def empty_matrix(file: h5py.File, name: str, n_genes: int) -> CSRDataset:
+    """Start a CSR matrix of float32 to which blocks of cells are appended."""
+    write_elem(
+        file,
+        name,
+        sparse.csr_matrix((0, n_genes), dtype=np.float32),
+        dataset_kwargs={"chunks": (H5_CHUNK,), **PORTABLE, "indptr_dtype": np.int64},
+    )
+    return sparse_dataset(file[name])
 
 
 def normalised(block: sparse.csr_matrix, target_sum: float) -> sparse.csr_matrix:
@@ -176,15 +175,132 @@ def blocks_of_dropped(cohort: Path, counts: Counts, dropped: pd.DataFrame) -> It
 
 
 def stream_counts(
-    file: h5py.File, blocks: Iterable[sparse.csr_matrix], shape: tuple[int, int], *, target_sum: float | None
+    file: h5py.File, blocks: Iterable[sparse.csr_matrix], *, n_cells: int, n_genes: int, target_sum: float | None
 ) -> None:
-    """Write X (cells x genes), and the layer `log1p` where a `target_sum` is given, block by block."""
-    progress = Progress(shape[0], unit="cells", label="writing counts")
-    counts = matrix(file.create_group("X"), shape)
-    layer = matrix(file.create_group("layers/log1p"), shape) if target_sum else None
+    """Write X (`n_cells` x genes), and the layer `log1p` where a `target_sum` is given, block by block."""
+    progress = Progress(n_cells, unit="cells", label="writing counts")
+    counts = empty_matrix(file, "X", n_genes)
+    layer = empty_matrix(file, "layers/log1p", n_genes) if target_sum else None
     for block in blocks:
-        append_rows(counts, block)
+        counts.append(block.astype(np.float32))
         if layer is not None:
-            append_rows(layer, normalised(block, target_sum))
+            layer.append(normalised(block, target_sum).astype(np.float32))
         progress.advance(block.shape[0])
     progress.close()
+
+
+@dataclass(frozen=True)
+class Source:
+    """The cohort's own file, and which of its cells are exported.
+
+    Attributes
+    ----------
+    path, sha256
+        Where it is; what its content must be ('' for anything).
+    counts
+        Where in it the counts are.
+    genes
+        gene_id, symbol of all its genes.
+    cells
+        Those of quality control, in the order of the shards: cell_id, donor_id, kept, and what was found out.
+    dropped
+        Those that the cohort filter dropped and that are exported all the same: row, cell_id, reason.
+    only_kept
+        Export only what quality control kept.
+    """
+
+    path: Path
+    sha256: str
+    counts: Counts
+    genes: pd.DataFrame
+    cells: pd.DataFrame
+    dropped: pd.DataFrame
+    only_kept: bool
+
+    @property
+    def written(self) -> pd.DataFrame:
+        """The exported cells in their order."""
+        if self.only_kept:
+            return self.cells[self.cells["kept"].astype(bool)].reset_index(drop=True)
+        return with_dropped(self.cells, self.dropped)
+
+    def blocks(self, shards: list[Path]) -> Iterator[sparse.csr_matrix]:
+        """Counts of the exported cells in their order: those in shards, then those that are in none."""
+        blocks = blocks_of_shards(shards, self.cells, self.genes, only_kept=self.only_kept)
+        if not len(self.dropped):
+            return blocks
+        return itertools.chain(blocks, blocks_of_dropped(self.path, self.counts, self.dropped))
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What the export says beside its counts."""
+
+    obs: pd.DataFrame
+    var: pd.DataFrame
+    obsm: dict[str, np.ndarray | pd.DataFrame]
+    uns: dict
+
+
+def provenance(parameters: Mapping[str, Mapping], pipeline_version: str) -> dict:
+    """The parameters of the run, as text, and the versions of what made the numbers."""
+    versions = {"immune-aging": pipeline_version, "python": platform.python_version()}
+    return {
+        "parameters": {name: str(entry["value"]) for name, entry in parameters.items()},
+        "versions": versions | {name: metadata.version(name) for name in PACKAGES},
+    }
+
+
+def annotation(source: Source, donors: pd.DataFrame, published: list[Path], made_by: dict) -> Annotation:
+    """The input's own tables with what the pipeline found out.
+
+    Parameters
+    ----------
+    donors
+        donor_id, age_years.
+    published
+        Published folders of earlier steps.
+    made_by
+        Of `provenance`.
+    """
+    written = source.written
+    obs, var, obsm, uns = of_input(source.path, written["cell_id"].to_numpy(dtype=object), source.counts.var_path)
+    own = own_columns(written, donors, cluster_columns(published, written))
+    for name, relative in EMBEDDINGS.items():
+        if path := find(published, relative):
+            obsm[name] = aligned(read_parquet(path), written)
+    var = with_own_columns(var.set_axis(var.index.astype(str)), source.genes[["symbol"]])
+    if FILTERED in var:  # X is what was counted, so nothing of it was filtered
+        var = var.assign(**{FILTERED: False})
+    uns = uns | ({DISTRIBUTION: "count"} if DISTRIBUTION in uns else {}) | {"immune_aging": made_by}
+    return Annotation(text_as_categories(with_own_columns(obs, own)), text_as_categories(var), obsm, uns)
+
+
+def write_export(
+    path: Path, source: Source, beside: Annotation, shards: list[Path], *, target_sum: float | None
+) -> None:
+    """Write the file, its counts block by block.
+
+    Parameters
+    ----------
+    target_sum
+        Adds the layer `log1p` of counts scaled to this sum per cell; None for no such layer.
+
+    Raises
+    ------
+    BadInput
+        The shards are of another cohort, or the cohort's file is another by now.
+    """
+    with atomic_path(path) as temporary, unchanged(source.path, source.sha256), h5py.File(temporary, "w") as file:
+        # An empty AnnData lays out the file's skeleton as this version of anndata has it.
+        write_elem(file, "/", anndata.AnnData(obs=beside.obs))
+        for part in ("X", "raw"):
+            if part in file:
+                del file[part]
+        stream_counts(
+            file, source.blocks(shards), n_cells=len(beside.obs), n_genes=len(source.genes), target_sum=target_sum
+        )
+        write_elem(file, "var", beside.var)
+        for name, values in sorted(beside.obsm.items()):
+            write_elem(file, f"obsm/{name}", values)
+        write_elem(file, "uns", beside.uns)

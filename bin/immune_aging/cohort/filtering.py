@@ -15,7 +15,7 @@ def donor_reasons(donors: pd.DataFrame, n_cells: pd.Series, *, donor_percentile:
     Parameters
     ----------
     donors
-        One row a donor: donor_id, age_years.
+        One row per donor: donor_id, age_years.
     n_cells
         Cells by donor_id.
     donor_percentile
@@ -113,6 +113,116 @@ def choose(
     return Chosen(cell_reason, reasons, cut, table, kept_types)
 
 
+# Donors' reasons, as regular expressions, and what stands for each in the reason of a cell: fewer words, no names.
+_REASON_OF_CELL = {r"^(no|lacks) .*": "lacks a cell type kept", r"^fewer.*": "too few cells"}
+
+
+def reasons_of_cells(cells: pd.DataFrame, chosen: Chosen) -> pd.Series:
+    """Why each cell is dropped; '' for one that is kept. In the order of the cells.
+
+    Parameters
+    ----------
+    cells
+        donor_id, cell_type; those that `chosen` was made from.
+    """
+    labelled = chosen.cells == ""
+    donor_out = labelled & ~cells["donor_id"].isin(chosen.donors.index[chosen.donors == ""])
+    type_out = labelled & ~donor_out & ~cells["cell_type"].isin(chosen.types.index[chosen.types])
+    reasons = chosen.cells.copy()
+    why = cells.loc[donor_out, "donor_id"].map(chosen.donors).replace(_REASON_OF_CELL, regex=True)
+    reasons[donor_out] = "donor left out: " + why
+    reasons[type_out] = "cell type in too few donors"
+    return reasons
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """A cohort after the rules.
+
+    Attributes
+    ----------
+    kept
+        The kept cells with their shard.
+    dropped
+        The other cells with their reason.
+    donors
+        One row per donor: donor_id, age_years, sex, n_cells, n_cells_kept, kept, reason.
+    cell_types
+        The table of cell types.
+    n_shards
+        Shards that the kept cells are divided into.
+    """
+
+    kept: pd.DataFrame
+    dropped: pd.DataFrame
+    donors: pd.DataFrame
+    cell_types: pd.DataFrame
+    n_shards: int
+
+
+def filtered(
+    cells: pd.DataFrame, donors: pd.DataFrame, chosen: Chosen, *, min_cells: int, cells_per_shard: int
+) -> Filtered:
+    """Sort cells, donors and cell types by what the rules chose, and divide the kept cells into shards.
+
+    Parameters
+    ----------
+    cells, donors
+        Those that `chosen` was made from.
+    min_cells
+        Cells of a type that a donor needs, for the table of cell types.
+    """
+    reasons = reasons_of_cells(cells, chosen)
+    kept = cells[reasons == ""]
+    shards = plan_shards(kept["donor_id"].value_counts(), cells_per_shard=cells_per_shard)
+    labelled = cells[chosen.cells == ""]
+    donor_rows = donors[["donor_id", "age_years", "sex"]].assign(
+        n_cells=_cells_of(donors, labelled),
+        n_cells_kept=_cells_of(donors, kept),
+        kept=(chosen.donors == "").to_numpy(),
+        reason=chosen.donors.to_numpy(),
+    )
+    return Filtered(
+        kept.assign(shard=kept["donor_id"].map(shards).astype(np.int64)).reset_index(drop=True),
+        cells.assign(reason=reasons)[reasons != ""].reset_index(drop=True),
+        donor_rows,
+        cell_type_rows(labelled, chosen.table, chosen.types, min_cells=min_cells),
+        int(shards.max()) + 1,
+    )
+
+
+def _cells_of(donors: pd.DataFrame, cells: pd.DataFrame) -> np.ndarray:
+    """How many of `cells` each donor has."""
+    return cells["donor_id"].value_counts().reindex(donors["donor_id"], fill_value=0).to_numpy()
+
+
+def _lost(reasons: pd.Series) -> dict[str, int]:
+    return reasons[reasons != ""].value_counts().sort_index().to_dict()
+
+
+def funnel(found: Filtered) -> dict:
+    """Cells, donors and cell types that came in, were lost by each reason and are kept; and the number of shards."""
+    n_types_kept = int(found.cell_types["kept"].sum())
+    return {
+        "cells": {
+            "input": len(found.kept) + len(found.dropped),
+            "lost": _lost(found.dropped["reason"]),
+            "kept": len(found.kept),
+        },
+        "donors": {
+            "input": len(found.donors),
+            "lost": _lost(found.donors["reason"]),
+            "kept": int(found.donors["kept"].sum()),
+        },
+        "cell_types": {
+            "input": len(found.cell_types),
+            "lost": {"in too few donors": len(found.cell_types) - n_types_kept},
+            "kept": n_types_kept,
+        },
+        "shards": found.n_shards,
+    }
+
+
 def cell_type_rows(labelled: pd.DataFrame, table: pd.DataFrame, kept: pd.Series, *, min_cells: int) -> pd.DataFrame:
     """The table of cell types: id, cell_type, n_cells, n_donors, kept, reason; sorted by id.
 
@@ -144,7 +254,7 @@ def cell_type_rows(labelled: pd.DataFrame, table: pd.DataFrame, kept: pd.Series,
 
 
 def plan_shards(n_cells: pd.Series, *, cells_per_shard: int) -> pd.Series:
-    """Give each donor a shard: consecutive donors in sorted order, about `cells_per_shard` cells a shard.
+    """Give each donor a shard: consecutive donors in sorted order, about `cells_per_shard` cells per shard.
 
     Contiguity makes the cells of all shards, one after another, the same sequence whatever their number.
 

@@ -126,3 +126,36 @@ def principal_components(of: Moments, n_components: int, *, seed: int) -> Compon
 def scores(block: sparse.csr_matrix, components: Components) -> np.ndarray:
     """Scores (cells x components) of cells (cells x genes)."""
     return block @ components.loadings - components.mean @ components.loadings
+
+
+def names_of(components: Components) -> list[str]:
+    """PC1, PC2, ..."""
+    return [f"PC{i + 1}" for i in range(len(components.variance))]
+
+
+def embed_cells(paths: Sequence[Path], components: Components) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of the cells of normalised shards, read donor by donor.
+
+    Returns
+    -------
+    cell_id, PC1, ... in 32 bits, in the order of `read_shards`; and the genes (gene_id, symbol).
+    """
+    tables, genes = [], None
+    for matrix, cell_ids, of_shard in read_shards(paths):
+        table = pd.DataFrame(scores(matrix, components).astype(np.float32), columns=names_of(components))
+        table.insert(0, "cell_id", cell_ids)
+        tables.append(table)
+        genes = of_shard
+    return pd.concat(tables, ignore_index=True), genes
+
+
+def loading_table(genes: pd.DataFrame, components: Components) -> pd.DataFrame:
+    """One row per gene: gene_id, symbol, and its loading on each component."""
+    return pd.concat([genes, pd.DataFrame(components.loadings, columns=names_of(components))], axis=1)
+
+
+def variance_table(components: Components) -> pd.DataFrame:
+    """One row per component: component, variance, its ratio of all variance, and these added up."""
+    ratio = components.variance / components.total_variance
+    columns = {"component": names_of(components), "variance": components.variance, "ratio": ratio}
+    return pd.DataFrame(columns | {"cumulative": ratio.cumsum()})

@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 from scipy import sparse
+from scipy.sparse import csgraph
 
 from immune_aging.task.checkpoints import atomic_path, checked_filters
 from immune_aging.task.command_line import BadInput
@@ -64,3 +65,28 @@ def read_graph(path: str | Path, *, distances: bool = False) -> Graph:
         raise BadInput(
             f"{path}: cannot be read as a graph of neighbours: {error}; make it anew with NEIGHBORS"
         ) from error
+
+
+def graph_summary(weights: sparse.csr_matrix, about: dict, *, n_neighbors: int, min_recall: float) -> dict:
+    """What is said of a graph: how it was made, its cells, edges and connected components, and notes.
+
+    Parameters
+    ----------
+    weights
+        Connectivities, cells x cells.
+    about
+        How it was made; `n_neighbors` and `recall` among it.
+    n_neighbors, min_recall
+        What was asked for.
+    """
+    n_cells, notes = weights.shape[0], []
+    if about["n_neighbors"] < n_neighbors:
+        notes.append(f"{about['n_neighbors']} neighbours, not {n_neighbors}: there are {n_cells} cells")
+    if about["recall"] < min_recall:
+        notes.append(f"recall {about['recall']:.3f} is below {min_recall}")
+    return about | {
+        "n_cells": n_cells,
+        "n_edges": weights.nnz // 2,
+        "connected_components": int(csgraph.connected_components(weights, directed=False)[0]),
+        "notes": notes,
+    }

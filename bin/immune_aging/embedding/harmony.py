@@ -8,11 +8,7 @@ import pandas as pd
 
 from immune_aging.task.command_line import BadInput
 
-CELLS_PER_CLUSTER, MAX_CLUSTERS, MIN_CLUSTERS = (
-    30,
-    100,
-    2,
-)  # harmonypy's defaults, but never below two clusters
+CELLS_PER_CLUSTER, MAX_CLUSTERS, MIN_CLUSTERS = 30, 100, 2  # harmonypy's defaults, but never below two clusters
 TOLERANCE = 1e-2  # harmonypy's epsilon_harmony: relative gain of the objective below which it has converged
 
 
@@ -78,3 +74,38 @@ def harmonize(
     before, after = objective[-2:]
     converged = len(objective) - 1 < max_iterations or abs(before - after) < TOLERANCE * abs(before)
     return Harmonized(corrected.astype(np.float32), objective, converged)
+
+
+def correct(
+    components: np.ndarray, batches: np.ndarray, *, column: str, max_iterations: int, seed: int, threads: int
+) -> tuple[np.ndarray, dict]:
+    """Take batch differences out; with one batch there are none, and the components pass through.
+
+    Parameters
+    ----------
+    components
+        Cells x components, 32 bits.
+    batches
+        Batch of each cell.
+    column
+        Its name, for the notes.
+    max_iterations, seed, threads
+        As `harmonize` takes them.
+
+    Returns
+    -------
+    The corrected components, and what is said of them: n_batches, notes, and how the fit went.
+    """
+    n_batches = len(np.unique(batches.astype(str)))
+    if n_batches == 1:
+        note = f"one batch only ('{column}'): the principal components are passed on as they are"
+        return components, {"n_batches": n_batches, "notes": [note]}
+    fit = harmonize(components, batches, max_iterations=max_iterations, seed=seed, threads=threads)
+    summary = {
+        "n_batches": n_batches,
+        "notes": [] if fit.converged else [f"not converged after {max_iterations} iterations"],
+        "converged": fit.converged,
+        "iterations": len(fit.objective) - 1,
+        "objective": fit.objective,
+    }
+    return fit.embedding, summary

@@ -38,6 +38,11 @@ def faiss_for_every_processor() -> ModuleType:
     return faiss
 
 
+def neighbourhood(n_neighbors: int, n_cells: int) -> int:
+    """How many neighbours each cell gets, itself included: scanpy's rule for cohorts smaller than a neighbourhood."""
+    return n_neighbors if n_neighbors <= n_cells else 1 + n_cells // 2
+
+
 def divided(points: np.ndarray, *, seed: int) -> Lists:
     """Divide points (n x dimensions, 32 bits) into lists of near ones."""
     faiss = faiss_for_every_processor()

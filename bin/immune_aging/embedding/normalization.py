@@ -1,7 +1,11 @@
 """Counts per cell, scaled to one total and put on a logarithmic scale."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import sparse
+
+from immune_aging.cohort.shard_file import Shard, donor_counts
 
 
 def log_normalize(counts: sparse.csr_matrix, selected: np.ndarray, *, target_sum: float) -> sparse.csr_matrix:
@@ -12,7 +16,7 @@ def log_normalize(counts: sparse.csr_matrix, selected: np.ndarray, *, target_sum
     counts
         Cells x genes, raw counts.
     selected
-        Boolean, one value a gene.
+        Boolean, one value per gene.
     target_sum
         Total of every cell after scaling. A cell without counts stays empty.
     """
@@ -23,3 +27,22 @@ def log_normalize(counts: sparse.csr_matrix, selected: np.ndarray, *, target_sum
     return sparse.csr_matrix(
         (np.log1p(kept.data * scale).astype(np.float32), kept.indices, kept.indptr), shape=kept.shape
     )
+
+
+def normalized_donors(
+    shard: Shard, kept: np.ndarray, selected: np.ndarray, *, target_sum: float
+) -> Iterator[sparse.csr_matrix]:
+    """`log_normalize` of a shard's kept cells, one donor's counts in memory at a time.
+
+    Parameters
+    ----------
+    kept
+        Boolean, one value per cell of the shard.
+
+    Yields
+    ------
+    First an empty matrix of the same type and genes, so that there is one even without cells; then one per donor.
+    """
+    yield sparse.csr_matrix((0, int(selected.sum())), dtype=np.float32)
+    for _, rows, counts in donor_counts(shard):
+        yield log_normalize(counts[kept[rows]], selected, target_sum=target_sum)

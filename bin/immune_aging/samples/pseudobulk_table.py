@@ -42,9 +42,9 @@ def sample_table(
     counts
         Samples x genes, raw sums.
     samples
-        donor_id, cell_type, n_cells; one row a row of `counts`, indexed from 0.
+        donor_id, cell_type, n_cells; one row per row of `counts`, indexed from 0.
     donors
-        One row a donor: donor_id, age_years, sex and more. Its own cell_type or n_cells do not replace the samples'.
+        One row per donor: donor_id, age_years, sex and more. Its own cell_type or n_cells do not replace the samples'.
     types
         id, cell_type.
     var
@@ -55,6 +55,24 @@ def sample_table(
     obs = samples.loc[order].merge(donors[extra], on="donor_id", how="left", validate="many_to_one")
     obs.index = pd.Index(sample_ids(obs, types), name="sample_id")
     return anndata.AnnData(X=counts[order.to_numpy()], obs=obs, var=var.copy())
+
+
+def merge(parts: list[anndata.AnnData], donors: pd.DataFrame, types: pd.DataFrame) -> anndata.AnnData:
+    """One table of samples from those of the shards, sorted by cell type and donor, with the donors' columns.
+
+    Parameters
+    ----------
+    parts
+        Samples x genes of each shard, the same genes in each; obs donor_id, cell_type, n_cells.
+    donors
+        One row per donor: donor_id, age_years, sex and more.
+    types
+        id, cell_type.
+    """
+    samples = pd.concat([part.obs for part in parts], ignore_index=True)
+    samples = samples.astype({"donor_id": str, "cell_type": str})
+    counts = sparse.vstack([part.X for part in parts], format="csr")
+    return sample_table(counts, samples, donors, types, parts[0].var)
 
 
 def write_pseudobulk(table: anndata.AnnData, types: pd.DataFrame, *, min_cells: int, folder: Path, prefix: str) -> None:

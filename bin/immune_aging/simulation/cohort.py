@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 from immune_aging.simulation import genes
-from immune_aging.simulation.model import DONOR, KEYS, NAMES, POOL, TYPES, Model, stream
+from immune_aging.simulation.model import DONOR, KEYS, NAMES, POOL, TYPES, Model, Settings, stream
 from immune_aging.task.checkpoints import atomic_path
 from immune_aging.task.command_line import Progress
 from immune_aging.task.h5ad_stream import CohortWriter
@@ -41,6 +42,144 @@ def draw_composition(model: Model, donor: pd.Series, rng: np.random.Generator) -
     return share / share.sum()
 
 
+@dataclass(frozen=True)
+class Parts:
+    """The single cells that one donor's barcodes hold: one of each, then the second cell of each doublet.
+
+    Attributes
+    ----------
+    owner
+        Number of the barcode.
+    cell_type
+        Code of the cell's type.
+    kind
+        Kind of the barcode.
+    """
+
+    owner: np.ndarray
+    cell_type: np.ndarray
+    kind: np.ndarray
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Expected counts of each part: in all, of mitochondrial genes, of hemoglobin, and of the other genes."""
+
+    whole: np.ndarray
+    mitochondrial: np.ndarray
+    hemoglobin: np.ndarray
+    rest: np.ndarray
+
+
+# Drawn counts: of which barcodes, in which columns, how many.
+Triplets = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def draw_parts(settings: Settings, share: np.ndarray, n: int, rng: np.random.Generator) -> Parts:
+    """Draw what `n` barcodes hold. A doublet's second cell is of another type but for the homotypic share.
+
+    Parameters
+    ----------
+    share
+        Of each cell type.
+    """
+    rate = [settings.doublet_rate, settings.dying_rate, settings.red_cell_rate]
+    kind = rng.choice(4, n, p=[1 - sum(rate), *rate])
+    first = rng.choice(len(TYPES), n, p=share)
+    doublet = np.flatnonzero(kind == DOUBLET)
+    others = np.where(np.eye(len(TYPES), dtype=bool), 0, share) + 1e-12
+    others /= others.sum(axis=1, keepdims=True)
+    partner = np.array([rng.choice(len(TYPES), p=others[code]) for code in first[doublet]], dtype=int)
+    homotypic = rng.random(len(doublet)) < settings.homotypic_share
+    partner[homotypic] = first[doublet][homotypic]
+    owner = np.r_[np.arange(n), doublet]
+    return Parts(owner, np.r_[first, partner], kind[owner])
+
+
+def draw_sizes(settings: Settings, parts: Parts, rng: np.random.Generator) -> Sizes:
+    """Draw how many counts each part has, and how they divide among the classes of genes."""
+    n = len(parts.owner)
+    library = np.array([cell_type.library for cell_type in TYPES])[parts.cell_type]
+    whole = settings.counts_per_cell * library * rng.lognormal(0, settings.library_sd, n) * rng.lognormal(0, 0.1)
+    mito = 1 / (1 + np.exp(-rng.normal(np.log(0.045) + rng.normal(0, 0.1), 0.3, n)))
+    dying = parts.kind == DYING
+    mito[dying] = rng.uniform(0.27, 0.7, dying.sum())
+    whole[dying] *= np.where(rng.random(dying.sum()) < LATE_DEATH, 0.1, 0.5)
+    hemoglobin = rng.lognormal(np.log(5e-4), 0.5) * rng.lognormal(0, 0.7, n)
+    hemoglobin = np.where(parts.kind == RED, rng.uniform(0.3, 0.95, n), hemoglobin.clip(max=0.01))
+    return Sizes(whole, whole * mito * (1 - hemoglobin), whole * hemoglobin, whole * (1 - mito) * (1 - hemoglobin))
+
+
+def free_counts(rates: np.ndarray, parts: Parts, sizes: Sizes, rng: np.random.Generator) -> list[Triplets]:
+    """Counts of the genes whose cells are independent.
+
+    The sum over the cells of a type is Poisson; each of its counts falls to a cell by size. That makes the cells'
+    counts independent Poisson, at a cost that follows the counts, not cells x genes.
+
+    Parameters
+    ----------
+    rates
+        Expected counts of a cell of size 1, types x genes; 0 for other genes.
+    """
+    drawn = []
+    for code in np.unique(parts.cell_type):
+        members = np.flatnonzero(parts.cell_type == code)
+        edges = np.cumsum(sizes.rest[members])
+        totals = rng.poisson(rates[code] * edges[-1])
+        column = np.repeat(np.arange(len(totals), dtype=np.int32), totals)
+        chosen = np.searchsorted(edges, rng.random(len(column)) * edges[-1], side="right")
+        rows = parts.owner[members[chosen.clip(max=len(members) - 1)]]
+        drawn.append((rows, column, np.ones(len(column), dtype=np.float32)))
+    return drawn
+
+
+def class_counts(
+    model: Model, rates: np.ndarray, parts: Parts, sizes: Sizes, rng: np.random.Generator
+) -> list[Triplets]:
+    """Counts of ribosomal, mitochondrial and hemoglobin genes, which rise and fall together in a cell.
+
+    Parameters
+    ----------
+    rates
+        Expected counts of a cell of size 1, types x genes.
+    """
+    drawn = []
+    ribosomal = np.flatnonzero(model.ribosomal)
+    ribosome = sizes.rest * rng.lognormal(0, RIBOSOMAL_SD, len(parts.owner))
+    for where, mean in (
+        (ribosomal, ribosome[:, None] * rates[:, ribosomal][parts.cell_type]),
+        (model.mitochondrial[0], np.outer(sizes.mitochondrial, model.mitochondrial[1])),
+        (model.hemoglobin[0], np.outer(sizes.hemoglobin, model.hemoglobin[1])),
+    ):
+        counts = rng.poisson(mean)
+        row, column = np.nonzero(counts)
+        drawn.append((parts.owner[row], where[column], counts[row, column]))
+    return drawn
+
+
+def clonal_counts(model: Model, parts: Parts, sizes: Sizes, rng: np.random.Generator) -> list[Triplets]:
+    """Counts of the variable region that the clone of each T or B cell uses."""
+    drawn = []
+    for key, families in genes.CLONAL_COUNTS.items():
+        members = np.flatnonzero((parts.cell_type == KEYS.index(key)) & (parts.kind != RED))
+        for family, mean in families.items():
+            where, probability = model.usage[family]
+            column = where[rng.choice(len(where), len(members), p=probability)]
+            values = rng.poisson(mean * sizes.rest[members] / model.settings.counts_per_cell)
+            drawn.append((parts.owner[members], column, values))
+    return drawn
+
+
+def labels_of(parts: Parts, sizes: Sizes, n: int) -> pd.DataFrame:
+    """Truth of `n` barcodes: a doublet is labelled as the larger of its cells."""
+    doublet, first, partner = parts.owner[n:], parts.cell_type[:n], parts.cell_type[n:]
+    label, second = first.copy(), np.full(n, -1)
+    swapped = sizes.whole[n:] > sizes.whole[doublet]
+    label[doublet] = np.where(swapped, partner, first[doublet])
+    second[doublet] = np.where(swapped, first[doublet], partner)
+    return pd.DataFrame({"label": label, "second": second, "kind": parts.kind[:n]})
+
+
 def simulate_donor(model: Model, donor: pd.Series, index: int) -> tuple[sparse.csr_matrix, pd.DataFrame]:
     """Draw the cells of one donor.
 
@@ -49,83 +188,23 @@ def simulate_donor(model: Model, donor: pd.Series, index: int) -> tuple[sparse.c
     counts
         cells x genes, float32, indices sorted.
     truth
-        One row a cell: code of its labelled type, code of its second type (-1), kind.
+        One row per cell: code of its labelled type, code of its second type (-1), kind.
     """
-    settings, rng = model.settings, stream(model.seed, DONOR, index)
-    n = int(donor["n_cells"])
+    rng, n = stream(model.seed, DONOR, index), int(donor["n_cells"])
     rates = donor_rates(model, donor, rng)
-    share = draw_composition(model, donor, rng)
-    rate = [settings.doublet_rate, settings.dying_rate, settings.red_cell_rate]
-    kind = rng.choice(4, n, p=[1 - sum(rate), *rate])
-    first = rng.choice(len(TYPES), n, p=share)
-
-    # A doublet is two parts with one owner. Its partner is of another type but for the homotypic share.
-    doublet = np.flatnonzero(kind == DOUBLET)
-    others = np.where(np.eye(len(TYPES), dtype=bool), 0, share) + 1e-12
-    others /= others.sum(axis=1, keepdims=True)
-    partner = np.array([rng.choice(len(TYPES), p=others[code]) for code in first[doublet]], dtype=int)
-    homotypic = rng.random(len(doublet)) < settings.homotypic_share
-    partner[homotypic] = first[doublet][homotypic]
-    owner = np.r_[np.arange(n), doublet]
-    part_type = np.r_[first, partner]
-    part_kind = kind[owner]
-    parts = len(owner)
-
-    library = np.array([cell_type.library for cell_type in TYPES])[part_type]
-    size = settings.counts_per_cell * library * rng.lognormal(0, settings.library_sd, parts) * rng.lognormal(0, 0.1)
-    mito = 1 / (1 + np.exp(-rng.normal(np.log(0.045) + rng.normal(0, 0.1), 0.3, parts)))
-    dying = part_kind == DYING
-    mito[dying] = rng.uniform(0.27, 0.7, dying.sum())
-    size[dying] *= np.where(rng.random(dying.sum()) < LATE_DEATH, 0.1, 0.5)
-    red = part_kind == RED
-    hemoglobin = rng.lognormal(np.log(5e-4), 0.5) * rng.lognormal(0, 0.7, parts)
-    hemoglobin = np.where(red, rng.uniform(0.3, 0.95, parts), hemoglobin.clip(max=0.01))
-    rest = size * (1 - mito) * (1 - hemoglobin)
-
-    rows, columns, values = [], [], []
-    free = np.where(model.ribosomal, 0.0, rates)
-    for code in np.unique(part_type):
-        members = np.flatnonzero(part_type == code)
-        edges = np.cumsum(rest[members])
-        # The sum over the cells of a type is Poisson; each of its counts falls to a cell by size. That
-        # makes the cells' counts independent Poisson, at a cost that follows the counts, not cells x
-        # genes.
-        totals = rng.poisson(free[code] * edges[-1])
-        column = np.repeat(np.arange(len(totals), dtype=np.int32), totals)
-        chosen = np.searchsorted(edges, rng.random(len(column)) * edges[-1], side="right")
-        rows.append(owner[members[chosen.clip(max=len(members) - 1)]])
-        columns.append(column)
-        values.append(np.ones(len(column), dtype=np.float32))
-    ribosomal = np.flatnonzero(model.ribosomal)
-    ribosome = rest * rng.lognormal(0, RIBOSOMAL_SD, parts)
-    for where, mean in (
-        (ribosomal, ribosome[:, None] * rates[:, ribosomal][part_type]),
-        (model.mitochondrial[0], np.outer(size * mito * (1 - hemoglobin), model.mitochondrial[1])),
-        (model.hemoglobin[0], np.outer(size * hemoglobin, model.hemoglobin[1])),
-    ):
-        drawn = rng.poisson(mean)
-        row, column = np.nonzero(drawn)
-        rows.append(owner[row])
-        columns.append(where[column])
-        values.append(drawn[row, column])
-    for key, families in genes.CLONAL_COUNTS.items():
-        members = np.flatnonzero((part_type == KEYS.index(key)) & (part_kind != RED))
-        for family, mean in families.items():
-            where, probability = model.usage[family]
-            rows.append(owner[members])
-            columns.append(where[rng.choice(len(where), len(members), p=probability)])
-            values.append(rng.poisson(mean * rest[members] / settings.counts_per_cell))
-
+    parts = draw_parts(model.settings, draw_composition(model, donor, rng), n, rng)
+    sizes = draw_sizes(model.settings, parts, rng)
+    drawn = [
+        *free_counts(np.where(model.ribosomal, 0.0, rates), parts, sizes, rng),
+        *class_counts(model, rates, parts, sizes, rng),
+        *clonal_counts(model, parts, sizes, rng),
+    ]
+    rows, columns, values = (np.concatenate(part) for part in zip(*drawn, strict=True))
     shape = (n, len(model.genes))
-    triplets = (np.concatenate(values).astype(np.float32), (np.concatenate(rows), np.concatenate(columns)))
-    counts = sparse.coo_matrix(triplets, shape=shape).tocsr()
+    counts = sparse.coo_matrix((values.astype(np.float32), (rows, columns)), shape=shape).tocsr()
     counts.eliminate_zeros()
     counts.sort_indices()
-    label, second = first.copy(), np.full(n, -1)
-    swapped = size[n:] > size[doublet]  # a doublet is labelled as the larger of its cells
-    label[doublet] = np.where(swapped, partner, first[doublet])
-    second[doublet] = np.where(swapped, first[doublet], partner)
-    return counts, pd.DataFrame({"label": label, "second": second, "kind": kind})
+    return counts, labels_of(parts, sizes, n)
 
 
 def barcodes(n: int, pool: int, *, seed: int) -> np.ndarray:

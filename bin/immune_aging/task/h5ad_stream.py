@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-H5_CHUNK = 131_072  # values a chunk
+H5_CHUNK = 131_072  # values per chunk
+PORTABLE = {"compression": "gzip", "compression_opts": 4}  # as CELLxGENE's files are, for every reader of HDF5
 
 
 def encode(item, kind: str, version: str):
@@ -15,8 +16,8 @@ def encode(item, kind: str, version: str):
 
 
 def growing(group: h5py.Group, name: str, dtype, *, chunk: int = H5_CHUNK, filters: dict | None = None) -> h5py.Dataset:
-    """An empty dataset that can grow; without `filters` compressed by gzip as CELLxGENE's files are."""
-    filters = filters or {"compression": "gzip", "compression_opts": 4}
+    """An empty dataset that can grow; compressed by `filters`, or as `PORTABLE` says."""
+    filters = filters or PORTABLE
     return group.create_dataset(name, (0,), dtype=dtype, maxshape=(None,), chunks=(chunk,), **filters)
 
 
