@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 
 import check_pseudobulk
+from immune_aging.samples import given_table
 from immune_aging.task.checkpoints import read_h5ad, read_tsv
 from immune_aging.task.command_line import BadInput
 
@@ -94,3 +95,12 @@ def test_tables_that_cannot_be_used_are_refused(change, message, tmp_path):
     change(table)
     with pytest.raises(BadInput, match=message):
         run(table, tmp_path)
+
+
+def test_the_age_may_be_in_a_column_that_is_called_as_our_tables_call_it():
+    wanted = {"donor": "donor_id", "cell_type": "cell_type", "age": "development_stage", "sex": "sex"}
+    names = ["donor_id", "cell_type", "sex", "age", "age_years"]
+    assert given_table.columns_in(names, wanted, where="t") == wanted | {"age": "age_years"}
+    assert given_table.columns_in(["development_stage", *names], wanted, where="t") == wanted
+    with pytest.raises(BadInput, match=r"t: --donor_column donor_id: .* \| --age_column development_stage: "):
+        given_table.columns_in(["cell_type", "sex"], wanted, where="t")

@@ -1,8 +1,9 @@
 """A shard of counts, written block by block and read donor by donor: memory follows neither shard nor cohort.
 
-The file is an h5ad: raw or normalised counts of cells that are sorted by donor, or sums over cells. Through h5py rather
-than anndata, which would hold the whole matrix and takes a quarter of a second of CPU to import.
+The file is an h5ad: raw or normalised counts of cells that are sorted by donor, or sums over cells.
 """
+
+# Own code: anndata costs .5 CPU s to import in each of 5 tasks per shard, and 1.4 GB instead of .35.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

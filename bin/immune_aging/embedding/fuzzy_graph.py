@@ -1,9 +1,10 @@
 """The weights of a graph of neighbours by UMAP: a fuzzy union of what each cell thinks of its neighbours.
 
 McInnes et al. 2018, doi:10.48550/arXiv.1802.03426, algorithms 2 and 3, in umap-learn's precision (0.5,
-`fuzzy_simplicial_set`), whose numbers these are. The library itself is not used: importing it costs .9 of the 6 CPU
-seconds that NEIGHBORS takes for 82,000 cells, and 14 more where its dependency pynndescent may compile.
+`fuzzy_simplicial_set`), whose numbers these are.
 """
+
+# Own code: umap-learn takes .9 of 6 CPU s to import, and up to 14 where pynndescent compiles.
 
 import numba
 import numpy as np

@@ -10,6 +10,8 @@ time to where a cell can be halved without parting equal values: 35 of its 40 ms
 added up once.
 """
 
+# Own code: scikit-misc takes 40 ms per donor instead of 1.5: 38 CPU s more for OneK1K.
+
 from dataclasses import dataclass
 
 import numpy as np

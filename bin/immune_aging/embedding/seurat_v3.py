@@ -6,6 +6,8 @@ counts are added up in the same order, and ties are broken by the same sort. Wha
 cut in two here, so that donors can lie in different shards: the statistics of a donor, and the merge.
 """
 
+# Own code: scanpy takes 2 to 4 CPU s to import per shard, and needs all donors in memory.
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def number(default: float, text: str):
+def number(default: float, text: str) -> Any:
     """A setting with its default and the help text of its option."""
     return field(default=default, metadata={"help": text})
 
@@ -207,7 +208,9 @@ def choose_genes(sets: dict[str, list[str]], settings: Settings) -> pd.DataFrame
     return table.sort_values("gene_id", ignore_index=True)
 
 
-def expression_levels(genes: pd.DataFrame, sets: dict[str, list[str]], settings: Settings, rng) -> np.ndarray:
+def expression_levels(
+    genes: pd.DataFrame, sets: dict[str, list[str]], settings: Settings, rng: np.random.Generator
+) -> np.ndarray:
     """Draw the log2 CPM of each gene in each cell type (types x genes, -inf where never expressed)."""
     n = len(genes)
     symbols = genes["symbol"].to_numpy()
@@ -251,7 +254,9 @@ def expression_levels(genes: pd.DataFrame, sets: dict[str, list[str]], settings:
     return levels
 
 
-def plant_age_effects(genes: pd.DataFrame, sets: dict[str, list[str]], cpm: np.ndarray, settings: Settings, rng):
+def plant_age_effects(
+    genes: pd.DataFrame, sets: dict[str, list[str]], cpm: np.ndarray, settings: Settings, rng: np.random.Generator
+) -> np.ndarray:
     """Choose which genes age in which cell type, and by how much.
 
     A planted set ages in members that no other set holds, then in members whose other sets get no more than

@@ -10,11 +10,15 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from immune_aging.task.command_line import BadInput, Progress
+
+if TYPE_CHECKING:
+    import anndata
 
 MISSING = "NA"
 FLOAT_FORMAT = "%.6g"
@@ -196,7 +200,7 @@ def fast_filters() -> dict:
 
 
 def checked_filters() -> dict:
-    """`fast_filters` and a checksum a chunk, so that a damaged file is an error and never another number.
+    """`fast_filters` and a checksum per chunk, so that a damaged file is an error and never another number.
 
     Not for text, which HDF5 keeps apart from the chunks.
     """
@@ -209,7 +213,7 @@ def gaps_as_categories(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: pd.Categorical(table[name]) for name in gaps}) if gaps else table.copy()
 
 
-def write_h5ad(adata, path: str | Path, *, portable: bool = False) -> None:
+def write_h5ad(adata: "anndata.AnnData", path: str | Path, *, portable: bool = False) -> None:
     """Write an AnnData whole. The same content gives the same bytes (there are no time stamps in HDF5).
 
     Parameters
@@ -234,7 +238,7 @@ def write_h5ad(adata, path: str | Path, *, portable: bool = False) -> None:
                 anndata.io.write_elem(file, "uns", dict(adata.uns))
 
 
-def read_h5ad(path: str | Path):
+def read_h5ad(path: str | Path) -> "anndata.AnnData":
     """Read an AnnData that a step of ours wrote, into memory."""
     import anndata
     import hdf5plugin  # noqa: F401  registers the zstd filter

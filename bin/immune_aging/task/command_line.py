@@ -1,5 +1,7 @@
 """What every script of `bin/` shares as a command: errors of one line, thread pools, list options, progress."""
 
+# Own code: tqdm writes one endless line into a log; `Progress` writes a line per minute.
+
 import contextlib
 import gc
 import os
