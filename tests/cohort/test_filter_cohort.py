@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import filter_cohort
@@ -91,6 +91,7 @@ def test_no_surviving_cell_type_names_the_nearest_and_the_remedy(mixed, tmp_path
         run(*mixed, tmp_path, "--min-cells-per-type", "50")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=60), st.integers(50, 2000))
 def test_shards_hold_whole_consecutive_donors_and_none_is_empty(sizes, cells_per_shard):
     n_cells = pd.Series(sizes, index=[f"D{i:03d}" for i in range(len(sizes))]).sample(frac=1, random_state=0)

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -12,6 +12,7 @@ from immune_aging.cohort.cohort_file import Counts
 from immune_aging.cohort.spool import Spool, spool_counts
 
 
+@settings(deadline=None)
 @given(st.lists(st.permutations(range(12)), min_size=1, max_size=4), st.integers(1, 40))
 def test_rows_in_pieces_come_back_whole_and_in_order(tmp_path_factory, orders, block_values):
     """Each piece holds three genes of some cells, as a file by genes gives them."""

@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -117,6 +117,7 @@ def test_slugs_are_safe(name, expected):
     assert slug(name) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=80), min_size=1, max_size=12, unique=True))
 def test_ids_are_unique_safe_and_independent_of_order(names):
     ids = unique_slugs(names)
