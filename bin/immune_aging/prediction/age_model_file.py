@@ -151,12 +151,8 @@ def apply_model(
         total = own.sum(axis=1) / usual
     scaled = (np.log2((own + PRIOR_COUNT) / (total[:, None] + 1) * 1e6) - mean) / sd
     predicted = model.intercept + scaled @ genes["weight"].to_numpy()
-    labels = sex_labels(sex)
-    known = labels.isin({*model.sexes["level"], *model.facts.get("sex_levels", [])}).to_numpy()
-    for row in model.sexes.itertuples():
-        predicted = predicted + row.weight * np.where(known, ((labels == row.level).to_numpy() - row.mean) / row.sd, 0)
+    predicted, known = with_sex(predicted, model, sex)
     weight = model.genes["weight"].abs().to_numpy()
-    relative = float(np.median(share)) / usual if len(share) else np.nan
     facts = {
         "matched_by": matched_by,
         "n_genes_model": len(model.genes),
@@ -166,16 +162,37 @@ def apply_model(
         "share_of_counts": float(np.median(share)) if len(share) else np.nan,
         "share_of_counts_in_training": usual,
         "n_sex_unknown": int((~known).sum()) if len(model.sexes) else 0,
-        "warnings": [],
     }
-    if library == "all" and not USUAL_SHARE[0] <= relative <= USUAL_SHARE[1]:
-        facts["warnings"].append(
-            f"the model's genes are {facts['share_of_counts']:.0%} of the counts here and {usual:.0%} in training: "
+    return predicted, facts | {"warnings": warnings_of_a_poor_match(facts)}
+
+
+def with_sex(predicted: np.ndarray, model: PortableModel, sex: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions of the genes with what sex adds to them, and a mask of the samples whose sex the model knows.
+
+    Parameters
+    ----------
+    predicted
+        Years, one per sample.
+    """
+    labels = sex_labels(sex)
+    known = labels.isin({*model.sexes["level"], *model.facts.get("sex_levels", [])}).to_numpy()
+    for row in model.sexes.itertuples():
+        predicted = predicted + row.weight * np.where(known, ((labels == row.level).to_numpy() - row.mean) / row.sd, 0)
+    return predicted, known
+
+
+def warnings_of_a_poor_match(facts: Mapping[str, object]) -> list[str]:
+    """What a reader must know where the table holds other genes than the model was trained on."""
+    warnings = []
+    usual, here = facts["share_of_counts_in_training"], facts["share_of_counts"]
+    if facts["library"] == "all" and not USUAL_SHARE[0] <= here / usual <= USUAL_SHARE[1]:
+        warnings.append(
+            f"the model's genes are {here:.0%} of the counts here and {usual:.0%} in training: "
             "the tables do not hold the same genes, and --library shared suits better"
         )
     if facts["weight_missing"] > 0.1:
-        facts["warnings"].append(
-            f"{facts['n_genes_missing']} of {len(found)} genes with {facts['weight_missing']:.0%} of the weight are "
-            "missing; predictions are pulled towards the mean age of training"
+        warnings.append(
+            f"{facts['n_genes_missing']} of {facts['n_genes_model']} genes with {facts['weight_missing']:.0%} of the "
+            "weight are missing; predictions are pulled towards the mean age of training"
         )
-    return predicted, facts
+    return warnings
