@@ -1,7 +1,7 @@
 # What a person or CI calls. Everything is set up on first use; a machine needs Python 3.11 (pip, venv) and make.
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lint-python lint-shell lint-nextflow lint-nf-core image lock audit bench truth clean
+.PHONY: help demo test test-all test-setup lint lint-python lint-shell lint-nextflow lint-nf-core image lock audit bench truth clean
 
 BOOTSTRAP := sh containers/bootstrap.sh
 DEV := $(BOOTSTRAP) dev
@@ -13,23 +13,39 @@ OUTDIR = results
 JUNIT = build/junit.xml
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 demo: ## run the whole analysis on the embedded cohort
 	./nextflow run main.nf -profile test -resume --outdir $(OUTDIR)
 	@echo "The report is $(abspath $(OUTDIR))/report.html: open it in a browser"
 	@echo "(xdg-open $(OUTDIR)/report.html, on a Mac: open $(OUTDIR)/report.html)."
 
-test: ## all tests: pytest (PYTEST_OPTIONS to choose some), then nf-test where it is on PATH
-	@mkdir -p build
-	@./nextflow -version > build/engine.txt && $(BOOTSTRAP) setup engine-lint > build/engine-lint.txt
-	$(DEV) pytest $(if $(PYTEST_OPTIONS),,-n 2 --dist loadfile --no-loadscope-reorder) --cov=bin --cov-report=term --junitxml=$(JUNIT) -o junit_family=xunit2 $(PYTEST_OPTIONS)
-	@if [ -z "$(PYTEST_OPTIONS)" ]; then $(DEV) python tests/check_none_lost.py $(JUNIT); fi
+# Two workers, each file by one of them: a file's tests share what they have run.
+PYTEST = $(DEV) pytest -n 2 --dist loadfile --no-loadscope-reorder --junitxml=$(JUNIT) -o junit_family=xunit2
+CHECK_NONE_LOST = $(DEV) python tests/check_none_lost.py $(JUNIT)
+
+test: test-setup ## the tests but the long ones, in a quarter of an hour (PYTEST_OPTIONS to choose some of all)
+ifeq ($(strip $(PYTEST_OPTIONS)),)
+	@echo "About 12 minutes on two cores that do nothing else; make test-all runs the long tests, too."
+	$(PYTEST) -m "not long"
+	@$(CHECK_NONE_LOST) --without-long
+else
+	$(DEV) pytest $(PYTEST_OPTIONS)
+endif
+
+test-all: test-setup ## all tests, SLURM and containers included, then nf-test where it is on PATH
+	@echo "About 35 minutes on two cores that do nothing else."
+	$(PYTEST) --cov=bin --cov-report=term
+	@$(CHECK_NONE_LOST)
 	@if command -v nf-test > build/nf-test.path; then \
 	    PATH="$(CURDIR):$$PATH" $(DEV) sh tests/run_nf_tests.sh; \
 	else \
 	    echo "nf-test is not on PATH: the nf-test files were not run (pytest ran in full)"; \
 	fi
+
+test-setup:
+	@mkdir -p build
+	@./nextflow -version > build/engine.txt && $(BOOTSTRAP) setup engine-lint > build/engine-lint.txt
 
 lint: lint-python lint-shell lint-nextflow lint-nf-core ## ruff, shellcheck, strict Nextflow parser, nf-core
 

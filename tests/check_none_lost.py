@@ -1,4 +1,6 @@
-"""Fails when a test was silently lost: `check_none_lost.py JUNIT.xml`, after a full run of pytest.
+"""Fails when a test was silently lost: `check_none_lost.py JUNIT.xml [--without-long]`, after a run of pytest.
+
+With `--without-long` the run was that of `make test`, which leaves out the tests that are marked as long.
 
 Lost is: a test function that stands in a file and was not run, or was skipped or marked as an expected
 failure; one that is shadowed by a second of the same name; a module of the pipeline without an nf-test file;
@@ -26,6 +28,15 @@ def written_tests(path: Path) -> list[str]:
     return names
 
 
+def long_tests(path: Path) -> set[str]:
+    """The names of the tests of a file that are marked as long, as a whole and not only with some of their values."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and "pytest.mark.long" in map(ast.unparse, node.decorator_list):
+            names.add(node.name)
+    return names
+
+
 def run_tests(junit: Path) -> dict[str, list[str]]:
     """File stem -> the names of its tests that ran to an end: neither skipped nor expected to fail."""
     ran: dict[str, list[str]] = {}
@@ -42,14 +53,14 @@ def skipped_tests(junit: Path) -> list[str]:
     return [f"{case.get('classname')}::{case.get('name')}" for case in cases if case.find("skipped") is not None]
 
 
-def lost(root: Path, junit: Path) -> list[str]:
-    """Everything that is lost, one line each."""
+def lost(root: Path, junit: Path, *, without_long: bool = False) -> list[str]:
+    """Everything that is lost, one line each; of a run without the tests that are marked as long, if so."""
     files = sorted((root / "tests").rglob("test_*.py"))
     ran = run_tests(junit)
     found = [f"{name}: skipped or expected to fail" for name in skipped_tests(junit)]
     for path in files:
         names = written_tests(path)
-        done = set(ran.get(path.stem, []))
+        done = set(ran.get(path.stem, [])) | (long_tests(path) if without_long else set())
         found += [f"{path.relative_to(root)}: {name} was not run" for name in dict.fromkeys(names) if name not in done]
         found += [
             f"{path.relative_to(root)}: {name} stands there twice"
@@ -72,7 +83,7 @@ def lost(root: Path, junit: Path) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Print what is lost; 1 when anything is."""
     junit = Path(arguments[0])
-    found = lost(ROOT, junit)
+    found = lost(ROOT, junit, without_long="--without-long" in arguments)
     for line in found:
         print(f"lost: {line}", file=sys.stderr)
     if not found:

@@ -7,20 +7,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = sorted(path for path in (ROOT / "tests").iterdir() if list(path.glob("test_*.py")))
-sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "tests"), *map(str, FOLDERS)]
+sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "tests")]
 os.environ.setdefault("MPLBACKEND", "Agg")
 sys.dont_write_bytecode = True
 
 from fault_runs import reference  # noqa: E402, F401  a fixture of several files
 
-# Begun first, so that no worker is left with one of them in the end.
-LONG = ("test_slurm.py", "test_pipeline.py", "test_faults.py")
+# The files that take longest, begun first, so that no worker is left with one of them in the end.
+FIRST = (
+    "test_slurm.py",
+    "test_pipeline.py",
+    "test_faults.py",
+    "test_doc_commands.py",
+    "test_resume.py",
+    "test_containers.py",
+)
 
 
 def pytest_collection_modifyitems(items):
-    """The long files first, each in its order."""
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    """The files that take longest first, each in its order."""
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -51,7 +51,7 @@ def engine_call(folder: Path, *arguments: str, project: Path = ROOT, prefix: Seq
     return {"args": command, "cwd": folder, "env": {**os.environ, "NXF_ANSI_LOG": "false"}}
 
 
-def nextflow(folder: Path, *arguments: str, timeout: int = 900, **kwargs) -> subprocess.CompletedProcess:
+def nextflow(folder: Path, *arguments: str, timeout: int = 3600, **kwargs) -> subprocess.CompletedProcess:
     """Run the pipeline in `folder`, where its work and results go; `kwargs` as of `engine_call`."""
     call = engine_call(folder, *arguments, **kwargs)
     return subprocess.run(**call, capture_output=True, text=True, timeout=timeout, check=False)

@@ -50,6 +50,17 @@ def write_cohort(cohort: anndata.AnnData, path: Path, **kwargs: object) -> Path:
     return path
 
 
+def shard_of(cohort: anndata.AnnData) -> anndata.AnnData:
+    """A cohort in the form of a shard: sorted, unsigned counts, symbols."""
+    order = cohort.obs.assign(cell_id=cohort.obs_names).sort_values(["donor_id", "cell_id"]).index
+    sorted_cohort = cohort[order]
+    return anndata.AnnData(
+        X=sparse.csr_matrix(sorted_cohort.X, dtype=np.uint16),
+        obs=sorted_cohort.obs[["donor_id", "cell_type"]].copy(),
+        var=pd.DataFrame({"symbol": cohort.var["feature_name"].to_numpy(dtype=object)}, index=cohort.var_names),
+    )
+
+
 def clouds(cells: int = 1500, dimensions: int = 12, seed: int = 0) -> np.ndarray:
     """Points around six centres, cells x dimensions, 32 bits, as components of six cell types."""
     random = np.random.default_rng(seed)

@@ -16,18 +16,7 @@ from immune_aging.cells.gene_lists import is_hemoglobin, is_mitochondrial, is_ri
 from immune_aging.cells.qc_rules import Thresholds, broken_rules, reasons_of
 from immune_aging.task.checkpoints import read_json, read_parquet, write_h5ad
 from immune_aging.task.command_line import limit_threads
-from small_cohorts import SYMBOLS, small_cohort
-
-
-def shard_of(cohort):
-    """A cohort in the form of a shard: sorted, unsigned counts, symbols."""
-    order = cohort.obs.assign(cell_id=cohort.obs_names).sort_values(["donor_id", "cell_id"]).index
-    sorted_cohort = cohort[order]
-    return anndata.AnnData(
-        X=sparse.csr_matrix(sorted_cohort.X, dtype=np.uint16),
-        obs=sorted_cohort.obs[["donor_id", "cell_type"]].copy(),
-        var=pd.DataFrame({"symbol": cohort.var["feature_name"].to_numpy(dtype=object)}, index=cohort.var_names),
-    )
+from small_cohorts import SYMBOLS, shard_of, small_cohort
 
 
 @pytest.fixture(scope="module")

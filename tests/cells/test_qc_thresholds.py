@@ -11,8 +11,7 @@ from immune_aging.cells import thresholds
 from immune_aging.cells.qc_rules import Thresholds, mad_thresholds
 from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, write_h5ad, write_parquet, write_tsv
 from immune_aging.task.command_line import BadInput
-from small_cohorts import small_cohort
-from test_qc_cells import shard_of
+from small_cohorts import shard_of, small_cohort
 
 FIXED = ["--min-genes", "1", "--min-counts", "1", "--max-pct-mito", "90"]
 

@@ -12,8 +12,7 @@ from immune_aging.cells import variants
 from immune_aging.cells.qc_rules import Thresholds
 from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, write_h5ad, write_parquet, write_tsv
 from immune_aging.task.command_line import BadInput
-from small_cohorts import small_cohort
-from test_qc_cells import shard_of
+from small_cohorts import shard_of, small_cohort
 
 FLOORS = ["--min-genes", "5", "--min-counts", "370", "--max-pct-mito", "60", "--max-pct-hb", "60"]
 

@@ -16,18 +16,16 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-import check_cohort
-import filter_cohort
 import merge_qc
 import plan_run
 import split_cohort
 from immune_aging.cohort.cohort_file import candidates, open_cohort, read_blocks
 from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet, write_json, write_parquet
 from immune_aging.task.command_line import run
+from prepared_cohorts import SMALL, prepared
 from small_cohorts import small_cohort, write_cohort
 
 SECONDS = 30
-SMALL = ["--min-samples-per-type", "4", "--min-cells-per-type", "3", "--min-cells-per-sample", "3", "--cells-per-shard", "30"]  # fmt: skip
 TEMPLATE = small_cohort(donors=8, cells_per_type=5, genes=40)
 
 
@@ -353,24 +351,6 @@ def test_statistics_are_not_asked_for_by_a_run_that_ends_before(tmp_path):
 
 
 # --- what only later steps can see -----------------------------------------------------------------------------
-
-
-def prepared(path, folder, *options):
-    """Check and filter; returns the arguments of SPLIT_COHORT."""
-    names = {name: str(folder / f"{name}.parquet") for name in ("cells", "donors", "genes", "kept", "dropped", "types")}
-    versions = ["--versions", str(folder / "v.json")]
-    check_cohort.main(
-        ["--cohort", str(path), *options, "--output-cells", names["cells"], "--output-donors", names["donors"], "--output-genes",
-         names["genes"], "--output-check", str(folder / "check.json"), *versions]
-    )  # fmt: skip
-    filter_cohort.main(
-        ["--cells", names["cells"], "--donors", names["donors"], "--min-cells-per-type", "3", "--donor-percentile", "0",
-         "--cells-per-shard", "30", "--output-cells", names["kept"], "--output-dropped", names["dropped"],
-         "--output-cell-types", names["types"], "--output-donors", str(folder / "donors.tsv"), "--output-summary",
-         str(folder / "filtering.json"), *versions]
-    )  # fmt: skip
-    return ["--cohort", str(path), "--check", str(folder / "check.json"), "--cells", names["kept"], "--genes", names["genes"],
-            "--prefix", "x", "--output-summary", str(folder / "genes.json"), *versions]  # fmt: skip
 
 
 @pytest.mark.parametrize(

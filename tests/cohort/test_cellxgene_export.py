@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 import export_h5ad
 import split_cohort
 from immune_aging.task.checkpoints import read_json, read_parquet, write_json, write_parquet
+from prepared_cohorts import prepared
 from small_cohorts import small_cohort, write_cohort
-from test_bad_inputs import prepared
 
 ROOT = Path(__file__).resolve().parents[2]
 GENES = ("00000127603", "00000141510", "00000012048", "00000139618", "00000002330", "00000000005", "00000000419")
@@ -47,6 +48,7 @@ def valid_cohort():
     return cohort
 
 
+@pytest.mark.long
 def test_an_export_passes_cellxgenes_validator_when_the_input_does(tmp_path, monkeypatch):
     path = write_cohort(valid_cohort(), tmp_path / "cohort.h5ad")
     monkeypatch.chdir(tmp_path)

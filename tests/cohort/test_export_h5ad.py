@@ -15,8 +15,8 @@ import split_cohort
 from immune_aging.cohort import export as cohort_export
 from immune_aging.task.checkpoints import read_json, read_parquet, sha256_of, write_json, write_parquet
 from immune_aging.task.command_line import BadInput
+from prepared_cohorts import SMALL, prepared
 from small_cohorts import small_cohort, write_cohort
-from test_bad_inputs import SMALL, prepared
 
 
 @pytest.fixture

@@ -14,11 +14,7 @@ from immune_aging.embedding import seurat_v3
 from immune_aging.task.checkpoints import read_json, read_parquet, write_parquet
 from immune_aging.task.command_line import BadInput
 from inputs.embedding_inputs import embedding_cohort, write_shard, write_shards
-
-
-def rank_donors(counts, donors):
-    """The rankings of all donors, in the order of their ids."""
-    return {donor: seurat_v3.rank_donor(counts[donors == donor], span=0.8) for donor in np.unique(donors)}
+from rankings import rank_donors
 
 
 def test_variances_ranks_and_genes_equal_scanpys():

@@ -16,7 +16,7 @@ from immune_aging.embedding import seurat_v3, variable_genes
 from immune_aging.task.checkpoints import read_json, read_tsv, write_json, write_parquet
 from immune_aging.task.command_line import BadInput
 from inputs.embedding_inputs import NUISANCE, embedding_cohort
-from test_rank_genes import rank_donors
+from rankings import rank_donors
 
 COUNTS, OBS, VAR = embedding_cohort()
 RANKINGS = {name: of.variance_norm for name, of in rank_donors(COUNTS, OBS["donor_id"].to_numpy()).items()}

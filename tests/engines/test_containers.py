@@ -51,15 +51,18 @@ def in_image(*command: str, options: tuple[str, ...] = ()) -> str:
 # --- the image -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_any_user_can_run_it_on_a_read_only_root_without_network():
     nobody = ("--user", "12345:54321", "--read-only", "--cap-drop", "all")
     assert in_image("python", "-c", USES_CACHES, options=nobody) == "12345 54321 Read-only file system"
 
 
+@pytest.mark.long
 def test_its_own_user_is_not_root():
     assert in_image("id", "-u") == "1000"
 
 
+@pytest.mark.long
 def test_it_is_small_and_without_tools_that_build(record_property):
     n_bytes = int(containers.call("podman", "image", "inspect", "--format", "{{.Size}}", containers.image()))
     record_property("image_bytes", n_bytes)
@@ -68,6 +71,7 @@ def test_it_is_small_and_without_tools_that_build(record_property):
     assert found == ""
 
 
+@pytest.mark.long
 def test_byte_code_is_ready_and_no_process_compiles_it_again():
     """A container's own byte code would be lost at its end, and paid for by each task (scanpy: 10 s instead of 3)."""
     count = "find /opt/environment/lib -name '*.{}' | wc -l"
@@ -77,6 +81,7 @@ def test_byte_code_is_ready_and_no_process_compiles_it_again():
     assert "wrote" not in loud
 
 
+@pytest.mark.long
 def test_two_builds_hold_the_same_packages():
     containers.image()
     first, before = (
@@ -91,6 +96,7 @@ def test_two_builds_hold_the_same_packages():
     containers.call("podman", "rmi", "--force", before)
 
 
+@pytest.mark.long
 def test_a_list_of_packages_lies_beside_it():
     containers.image()
     text = containers.sbom().read_text()
@@ -106,6 +112,7 @@ def test_a_list_of_packages_lies_beside_it():
     assert {"libc6", "python3.11"} <= set(by_kind["deb"])
 
 
+@pytest.mark.long
 def test_a_list_of_other_packages_is_refused():
     """The list is read from the lock: where the image holds something else, none is written."""
     lock = (ROOT / "containers/requirements.lock").read_text().replace("anndata==", "anndata==0.")
@@ -117,6 +124,7 @@ def test_a_list_of_other_packages_is_refused():
     assert done.stdout == ""
 
 
+@pytest.mark.long
 def test_it_is_written_out_for_other_engines():
     folder = containers.charliecloud()
     archive = folder.parent / f"{folder.name}.tar"
@@ -153,6 +161,7 @@ def cohort(tmp_path_factory):
     return write_cohort(small_cohort(), tmp_path_factory.mktemp("cohort") / "cohort.h5ad")
 
 
+@pytest.mark.long
 def test_a_changed_environment_is_refused_where_its_image_was_not_built(tmp_path, cohort, monkeypatch):
     """The name changes with the lock, so no engine can run the image that was built before."""
     for variable, value in containers.environment().items():

@@ -115,6 +115,7 @@ def jobs_of(log, process):
     return re.findall(rf"\[SLURM\] submitted process \S*{process} .*> jobId: (\d+)", log)
 
 
+@pytest.mark.long
 def test_the_demo_gives_the_same_bytes_after_cancelled_jobs_a_lost_node_and_an_interrupted_engine(run, expected):
     """Every published file; of the report, all but the version of Python, which is the image's."""
     found = published(run.folder / "results")
@@ -122,6 +123,7 @@ def test_the_demo_gives_the_same_bytes_after_cancelled_jobs_a_lost_node_and_an_i
     assert [name for name in found | expected if found.get(name) != expected.get(name)] == []
 
 
+@pytest.mark.long
 def test_digests_of_text_come_back_from_scratch(run):
     """Of every table and JSON file that a task has written on its node's disk."""
     work = run.folder / "work"
@@ -138,6 +140,7 @@ def test_digests_of_text_come_back_from_scratch(run):
         assert noted == hashlib.sha256((folder / name).read_bytes()).hexdigest(), folder / name
 
 
+@pytest.mark.long
 def test_a_job_cancelled_lost_with_its_node_over_its_time_or_preempted_is_tried_again(run):
     for process, tasks in (("CHECK_COHORT", 1), ("SPLIT_COHORT", 1), ("QC_CELLS", 2), ("MERGE_PSEUDOBULK", 1)):
         assert len(set(jobs_of(run.first_log, process))) > tasks
@@ -147,11 +150,13 @@ def test_a_job_cancelled_lost_with_its_node_over_its_time_or_preempted_is_tried_
         assert "Account=my-group" in said and "Partition=main" in said and "Comment=ageing" in said
 
 
+@pytest.mark.long
 def test_an_interrupted_engine_leaves_no_job_and_no_container_behind(run):
     """The fixture waits until none is there: within a minute, while tasks may ask for half an hour."""
     assert run.code != 0 and run.jobs_before
 
 
+@pytest.mark.long
 def test_each_cell_type_is_a_job_of_its_own(run, expected):
     types = {name.split("/")[1] for name in expected if name.startswith("cell_types/")}
     done = trace(run.folder)
@@ -160,6 +165,7 @@ def test_each_cell_type_is_a_job_of_its_own(run, expected):
         assert len(set(jobs)) >= (done["process"] == process).sum() == tasks * len(types)
 
 
+@pytest.mark.long
 def test_jobs_ask_for_what_the_parameters_say_and_never_more_than_there_is(run, cluster):
     """The module asks for 2 GB and more, and the node has 3,000 MB: unclamped SLURM refuses such a job."""
     refused = cluster.call("sbatch", "--partition=main", "--mem=4G", "--wrap=true", check=False)
@@ -174,6 +180,7 @@ def test_jobs_ask_for_what_the_parameters_say_and_never_more_than_there_is(run, 
         assert f"{run.folder}/scratch" in text
 
 
+@pytest.mark.long
 def test_each_task_runs_in_the_image(run):
     for script in (run.folder / "work").glob("*/*/.command.run"):
         started = rf"podman run .* --read-only --network none .*{re.escape(containers.image())} /bin/bash"

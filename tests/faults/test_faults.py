@@ -47,6 +47,7 @@ PER_CELL_TYPE = ("DIFFERENTIAL_EXPRESSION", "GSEA", "OVERREPRESENTATION", "PREDI
 # --- the engine ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_an_engine_killed_at_twenty_random_moments_resumes_to_the_same_bytes(reference, tmp_path):
     """A moment is some time after a number of finished tasks, so that a slow machine comes as far as a fast one.
 
@@ -101,6 +102,7 @@ def strike(folder: Path, starved: Path, struck: dict[str, int], over: threading.
         time.sleep(0.01)
 
 
+@pytest.mark.long
 def test_killed_tasks_are_tried_again_on_a_machine_of_one_core_and_two_gib(reference, tmp_path):
     """Six tasks are killed by six signals and one by the kernel for memory, all in 2 GiB on one core."""
     struck, over = {}, threading.Event()
@@ -159,6 +161,7 @@ def test_a_crash_in_one_cell_type_is_reported_and_takes_down_no_other(reference)
 # --- disks and clocks ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_full_disks_and_a_moved_clock_leave_nothing_broken(reference, tmp_path):
     """Work and results on disks that are too small, one after the other; the clock jumps back, then ahead."""
     with small_disk(tmp_path / "work", size="700k") as work, small_disk(tmp_path / "disk", size="100k") as disk:
@@ -272,6 +275,7 @@ def test_what_a_changed_file_does_to_its_reader_is_not_taken_for_a_fault_of_ours
 # --- work ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_damaged_files_in_work_are_named_with_their_remedy_which_heals_them(reference):
     """A checkpoint cut off, and one digit of each table that is another digit, size and date as they were.
 

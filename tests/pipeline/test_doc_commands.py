@@ -52,6 +52,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ENGINE)
 def test_the_command_runs_to_its_end(command, folder):
     """In one folder, as a reader would give them, so that each takes from the others what they share."""
@@ -72,6 +73,7 @@ def test_make_knows_the_target(command):
     subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", SCRIPTS)
 def test_the_script_runs_on_results_of_ours(command, folder):
     succeed(folder, "-resume", "--input", "cohort.h5ad", "--dataset", "mycohort")  # as a command of the page
@@ -86,8 +88,8 @@ def test_the_python_of_the_tutorial_runs_on_a_table_of_ours(tmp_path, monkeypatc
     import split_cohort
     from immune_aging.task.checkpoints import read_h5ad, write_parquet
     from merge_pseudobulk import main as merge
+    from prepared_cohorts import prepared
     from pseudobulk import main as sums
-    from test_bad_inputs import prepared
 
     monkeypatch.chdir(tmp_path)
     path = write_cohort(small_cohort(donors=8, cells_per_type=12), tmp_path / "cohort.h5ad")

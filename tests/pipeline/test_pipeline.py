@@ -88,14 +88,10 @@ def run(tmp_path_factory):
     return Run(tmp_path_factory.mktemp("run"))
 
 
-def edited(path: Path) -> None:
-    """Edit a file of code so that nothing but its content changes."""
-    path.write_text(path.read_text() + "\n# edited\n")
-
-
 # --- containers: first, while the run is as it was made ----------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["docker", "charliecloud"])
 def test_each_container_engine_gives_the_same_bytes(run, tmp_path, monkeypatch, engine):
     """As far as quality control: the image is that of podman, in which test_slurm.py runs the whole demo."""
@@ -262,35 +258,24 @@ def test_a_touched_but_equal_input_is_only_read_for_its_checksum(run):
     assert run.resume() == {"FETCH_COHORT"}
 
 
-@pytest.mark.parametrize(
-    ("script", "steps"),
-    [
-        ("gsea.py", {"GSEA", "PLOT_CELL_TYPE", *COMPARISON, *FIGURES_AND_REPORT}),
-        ("plot_qc.py", {"PLOT_QC", *FIGURES_AND_REPORT}),
-        ("summarize_predictions.py", {"SUMMARIZE_PREDICTIONS", *FIGURES_AND_REPORT}),
-        (
-            "immune_aging/embedding/graph_file.py",
-            {"NEIGHBORS", "UMAP", "CLUSTER", "PLOT_EMBEDDING", *FIGURES_AND_REPORT},
-        ),
-    ],
-)
-def test_an_edited_script_or_module_re_runs_what_depends_on_it_and_nothing_else(run, script, steps):
-    edited(run.project / "bin" / script)
-    assert run.resume() == steps
-    assert results(run.folder / "results") == run.results, "the same bytes after a resume"
+@pytest.fixture(scope="module")
+def added(run):
+    """What executes when values are added to three lists of parameters at once, which lead to different steps."""
+    (table, *_) = sorted((run.folder / "results/cell_types").glob("*/de.tsv"))
+    genes = read_tsv(table)["symbol"][:2].tolist()
+    steps = run.resume(ridge_alphas=[1, 0.5], leiden_resolutions=[1, 2], report_genes=genes)
+    report = (run.folder / "results/report.html").read_text()
+    return {"steps": steps, "tasks": trace(run.folder), "genes": genes, "report": report}
 
 
-def test_an_edited_module_re_runs_each_step_that_shares_it(run):
-    edited(run.project / "bin/immune_aging/task/skipped.py")
-    steps = {"DIFFERENTIAL_EXPRESSION", "GSEA", "OVERREPRESENTATION", "PREDICT_AGE", "COMPOSITION", *AFTER_CELL_TYPES}
-    steps |= {"IMMUNE_AGE", "PLAN_RUN", *COMPARISON}
-    assert run.resume() == steps
+def test_added_values_run_their_own_steps_and_no_others(added):
+    of_alphas, of_resolutions = {"PREDICT_AGE", *AFTER_CELL_TYPES}, {"CLUSTER", "PLOT_EMBEDDING", *FIGURES_AND_REPORT}
+    of_genes = {"GENE_EXPRESSION", "PLOT_EMBEDDING", "PLOT_CELL_TYPE", *FIGURES_AND_REPORT}
+    assert added["steps"] == of_alphas | of_resolutions | of_genes
 
 
-def test_an_added_alpha_runs_only_its_own_tasks(run):
-    assert run.resume(ridge_alphas=[1, 0.5]) == {"PREDICT_AGE", *AFTER_CELL_TYPES}
-    table = trace(run.folder)
-    predictions = table[table["process"] == "PREDICT_AGE"]
+def test_an_added_alpha_runs_only_its_own_tasks(run, added):
+    predictions = added["tasks"][added["tasks"]["process"] == "PREDICT_AGE"]
     ran, kept = (predictions.loc[predictions["status"] == status, "tag"] for status in ("COMPLETED", "CACHED"))
     # The nested choice has penalties of its own, and the immune age is made of nothing else.
     assert set(ran.str.split().str[-1]) == {"0.5"} and set(kept.str.split().str[-1]) == {"1", "nested"}
@@ -298,34 +283,21 @@ def test_an_added_alpha_runs_only_its_own_tasks(run):
         assert (folder / "prediction/model-ridge_alpha-0.5/metrics.tsv").exists()
 
 
-def test_an_added_resolution_runs_only_its_own_task(run):
-    assert run.resume(leiden_resolutions=[1, 2]) == {"CLUSTER", "PLOT_EMBEDDING", *FIGURES_AND_REPORT}
-    table = trace(run.folder)
+def test_an_added_resolution_runs_only_its_own_task(added):
+    table = added["tasks"]
     assert (table[table["process"] == "CLUSTER"]["status"] == "COMPLETED").sum() == 1
 
 
-def test_genes_asked_for_run_only_their_own_step_and_the_figures(run):
-    (table, *_) = sorted((run.folder / "results/cell_types").glob("*/de.tsv"))
-    first, second = read_tsv(table)["symbol"][:2]
-    steps = {"GENE_EXPRESSION", "PLOT_EMBEDDING", "PLOT_CELL_TYPE", *FIGURES_AND_REPORT}
-    assert run.resume(report_genes=[first, second]) == steps
-    assert (run.folder / "results/report.html").read_text().count(second) > 1
+def test_genes_asked_for_are_in_the_report(added):
+    assert added["report"].count(added["genes"][1]) > 1
 
 
-def test_a_changed_parameter_re_runs_what_depends_on_it_and_nothing_else(run):
-    assert run.resume(gsea_permutations=100) == {"GSEA", "PLOT_CELL_TYPE", *COMPARISON, *FIGURES_AND_REPORT}
-    hvg = {
-        "SELECT_GENES",
-        "NORMALIZE",
-        "PCA",
-        "HARMONY",
-        "NEIGHBORS",
-        "UMAP",
-        "CLUSTER",
-        "PLOT_EMBEDDING",
-        *FIGURES_AND_REPORT,
-    }
-    assert run.resume(n_top_genes=300) == hvg, "Scrublet and the statistics do not run again"
+def test_changed_parameters_re_run_what_depends_on_them_and_nothing_else(run):
+    """Two that lead to different steps, in one run."""
+    gsea = {"GSEA", "PLOT_CELL_TYPE", *COMPARISON, *FIGURES_AND_REPORT}
+    hvg = {"SELECT_GENES", "NORMALIZE", "PCA", "HARMONY", "NEIGHBORS", "UMAP", "CLUSTER", "PLOT_EMBEDDING"}
+    steps = run.resume(gsea_permutations=100, n_top_genes=300)
+    assert steps == gsea | hvg, "Scrublet and the other statistics do not run again"
 
 
 def test_another_environment_re_runs_every_step(run):
@@ -355,6 +327,7 @@ def test_another_environment_re_runs_every_step(run):
 # --- parts of the run ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_run_from_the_pseudobulk_table_gives_the_same_statistics(run):
     table = run.folder / "table.h5ad"
     shutil.copy(run.folder / "results/pseudobulk/pseudobulk.h5ad", table)
@@ -433,6 +406,7 @@ def test_what_is_wrong_is_said_at_once_before_anything_long_runs(run):
     assert table.loc[table["process"] == "PLAN_RUN", "exit"].astype(int).tolist() == [2], "never tried again"
 
 
+@pytest.mark.long
 def test_the_exported_cohort_gives_the_same_results_again(run):
     run.resume("--outdir", "exported", export_h5ad=True, stop_after="clusters")
     exported = anndata.read_h5ad(run.folder / "exported/small.h5ad")
@@ -452,6 +426,7 @@ def test_the_exported_cohort_gives_the_same_results_again(run):
     pd.testing.assert_frame_equal(again, cells)
 
 
+@pytest.mark.long
 def test_variants_repeat_only_what_they_change_beside_the_run(run):
     """A variant that asks for what the run did anyway finds the same genes; the run itself is taken from the cache."""
     steps = run.resume(
@@ -493,7 +468,7 @@ def test_bad_input_ends_with_one_line_and_is_not_tried_again(tmp_path):
 
 def test_no_process_changes_its_inputs(run):
     """Every checkpoint of the first run is what it was, after all the runs above that read it again."""
-    run.resume(gsea_permutations=50, n_top_genes=200, leiden_resolutions=[3], ridge_alphas=[3])
+    run.resume(gsea_permutations=50, leiden_resolutions=[3], ridge_alphas=[3])
     assert len(run.checkpoints) > 200
     now = run.digests()
     assert {path: now.get(path) for path in run.checkpoints} == run.checkpoints

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from conftest import ROOT
+from engine import ROOT
 from immune_aging.prediction.clock_files import Clock, read_clocks, weight_matrix
 from immune_aging.prediction.clocks import AGES, METRICS, predict_donors
 from immune_aging.task.checkpoints import read_json, read_tsv, write_h5ad, write_parquet

@@ -44,6 +44,14 @@ def test_a_test_that_was_not_run_is_lost(project):
     assert lost(project) == ["tests/test_sum.py: test_new was not run"]
 
 
+def test_a_long_test_is_lost_only_where_all_were_to_run(project):
+    values = '@pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.long)])\ndef test_values(x): ...\n'
+    (project / "tests/test_sum.py").write_text(TESTS + "\n@pytest.mark.long\ndef test_slow(): ...\n" + values)
+    assert lost(project) == [f"tests/test_sum.py: {name} was not run" for name in ("test_slow", "test_values")]
+    quick = check_none_lost.lost(project, project / "junit.xml", without_long=True)
+    assert quick == ["tests/test_sum.py: test_values was not run"]
+
+
 def test_a_skipped_test_is_lost(project):
     extra = '<testcase classname="tests.test_sum" name="test_slow"><skipped type="pytest.skip"/></testcase>'
     (project / "junit.xml").write_text(CASES.format(extra=extra))

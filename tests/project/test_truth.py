@@ -164,6 +164,7 @@ def test_every_part_is_found_and_a_part_that_breaks_is_a_line_that_fails(monkeyp
     assert not verdict.met and verdict.figure == "ZeroDivisionError: division by zero"
 
 
+@pytest.mark.long
 def test_quality_control_by_the_steps_own_scripts_meets_its_targets_on_a_demo_cohort(tmp_path, monkeypatch):
     monkeypatch.setattr(truth_qc, "FOLDER", tmp_path)
     verdicts = list(truth_qc.verdicts(quick=True))

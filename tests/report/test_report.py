@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from conftest import ROOT
 from immune_aging import results
 from immune_aging.figures.style import new_figure, save_figure
 from immune_aging.report import immune_age
@@ -28,53 +27,9 @@ from immune_aging.report.versions import version_rows
 from immune_aging.results import Results
 from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, write_json, write_tsv
 from immune_aging.task.command_line import BadInput
-from inputs.report_inputs import SCRIPT_NAME, SLUGS, UNFITTED, write_inputs
+from inputs.report_inputs import SCRIPT_NAME, SLUGS, UNFITTED
 from report import main
-
-TEMPLATE = ROOT / "assets/report"
-
-
-def trees_of(folder):
-    return sorted(path / "published" for path in folder.iterdir() if (path / "published").is_dir())
-
-
-def add_figure(folder, stem):
-    figure = new_figure(3, 2)
-    figure.subplots().plot([1, 2], [3, 4])
-    save_figure(figure, folder / stem, title="A <b>title</b>", description='Says "5 > 4" & more')
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    write_inputs(folder)
-    add_figure(folder / "plot_qc/published", "qc/figures/violins")
-    add_figure(folder / "plot_cell_type/published", "cell_types/b_cell/figures/volcano")
-    return folder
-
-
-def write(inputs, out, trees=None, parameters=None):
-    main(
-        [
-            "--published",
-            *map(str, trees_of(inputs) if trees is None else trees),
-            "--parameters",
-            str(parameters or inputs / "params.json"),
-            "--step-versions",
-            *map(str, sorted((inputs / "versions").iterdir())),
-            "--tasks",
-            str(inputs / "tasks.tsv"),
-            "--template",
-            str(TEMPLATE),
-            "--pipeline-info",
-            str(out / "info"),
-            "--output",
-            str(out / "report.html"),
-            "--versions",
-            str(out / "v.json"),
-        ]
-    )
-    return (out / "report.html").read_text()
+from report_runs import TEMPLATE, trees_of, write
 
 
 class Page(HTMLParser):

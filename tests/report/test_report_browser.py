@@ -15,10 +15,10 @@ from playwright.sync_api import expect, sync_playwright
 from immune_aging.figures.style import colours_for, shorten
 from immune_aging.task.checkpoints import read_tsv, write_tsv
 from inputs.report_inputs import GENES, KEPT, SCRIPT_NAME, SLUGS, write_inputs
-from test_report import add_figure, trees_of, write
+from report_runs import add_figure, trees_of, write
 
-WIDTHS = (1280, 390)
-SCHEMES = ("light", "dark")
+WIDTHS = (1280, pytest.param(390, marks=pytest.mark.long))
+SCHEMES = ("light", pytest.param("dark", marks=pytest.mark.long))
 FITTED = [SLUGS[name] for name in ("B cell", "CD14-positive monocyte", "CD4-positive, alpha-beta T cell", SCRIPT_NAME)]
 
 

@@ -26,7 +26,7 @@ from immune_aging.report.interactive import (
 from immune_aging.results import Results
 from immune_aging.task.checkpoints import write_json, write_tsv
 from inputs.report_inputs import GENES, KEPT
-from test_report import inputs, trees_of, write  # noqa: F401  (inputs: a fixture)
+from report_runs import trees_of, write
 
 
 def unpacked(text):
@@ -138,7 +138,7 @@ def test_the_map_stays_small_however_many_genes_are_asked_for(tmp_path):
     assert len(map_of(sample(N_CELLS), tmp_path)[0]["data"]) < 80_000
 
 
-def test_the_page_says_of_how_many_cells_the_map_is_a_sample_and_names_every_colouring(inputs, tmp_path):  # noqa: F811
+def test_the_page_says_of_how_many_cells_the_map_is_a_sample_and_names_every_colouring(inputs, tmp_path):
     text = write(inputs, tmp_path)
     n_kept = int(pd.read_parquet(inputs / "merge_qc/published/qc/cells.parquet")["kept"].sum())
     assert f"A sample: {N_CELLS:,} of {n_kept:,} cells" in text and f"at least {FEWEST} of each cell type" in text
@@ -150,20 +150,20 @@ def test_the_page_says_of_how_many_cells_the_map_is_a_sample_and_names_every_col
     assert "<b>X" not in text and "&lt;b&gt;X" in text
 
 
-def test_without_a_sample_the_page_has_no_map_and_its_embedding_is_as_it_was(inputs, tmp_path):  # noqa: F811
+def test_without_a_sample_the_page_has_no_map_and_its_embedding_is_as_it_was(inputs, tmp_path):
     trees = [tree for tree in trees_of(inputs) if tree.parent.name != "plot_embedding"]
     text = write(inputs, tmp_path, trees)
     assert "data-map" not in text.split("</main>")[0] and 'id="colour-by"' not in text
     assert cell_map(Results({})) is None
 
 
-def test_a_run_that_ends_with_the_embedding_has_a_map_and_what_draws_it(inputs, tmp_path):  # noqa: F811
+def test_a_run_that_ends_with_the_embedding_has_a_map_and_what_draws_it(inputs, tmp_path):
     text = write(inputs, tmp_path, [inputs / "plot_embedding/published"])
     assert 'id="data-map"' in text and 'id="plotly"' in text and f"A sample: {N_CELLS:,} cells" in text
 
 
 @pytest.fixture(scope="module")
-def large(inputs, tmp_path_factory):  # noqa: F811
+def large(inputs, tmp_path_factory):
     """Results of five cell types with 20,000 tested genes and 982 donors, and figures that no format can compress."""
     tree = tmp_path_factory.mktemp("large") / "published"
     rng = np.random.default_rng(0)
@@ -184,7 +184,7 @@ def large(inputs, tmp_path_factory):  # noqa: F811
     return tree
 
 
-def test_the_report_of_a_large_cohort_stays_under_15_mb_and_holds_every_called_gene(inputs, large, tmp_path):  # noqa: F811
+def test_the_report_of_a_large_cohort_stays_under_15_mb_and_holds_every_called_gene(inputs, large, tmp_path):
     text = write(inputs, tmp_path, [large])
     size = (tmp_path / "report.html").stat().st_size
     assert 8_000_000 < size < 15_000_000

@@ -15,8 +15,7 @@ from immune_aging.samples import pseudobulk_table
 from immune_aging.samples import sums as samples_sums
 from immune_aging.task.checkpoints import read_h5ad, read_tsv, write_h5ad, write_parquet, write_tsv
 from immune_aging.task.command_line import BadInput
-from small_cohorts import small_cohort
-from test_qc_cells import shard_of
+from small_cohorts import shard_of, small_cohort
 
 
 @given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 5))

@@ -12,7 +12,7 @@ import pytest
 from scipy import sparse
 
 import simulate_cohort
-from conftest import ROOT
+from engine import ROOT
 from immune_aging.cells.gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal, nuisance_reason
 from immune_aging.simulation import cohort as simulation_cohort
 from immune_aging.simulation import genes as simulation_genes

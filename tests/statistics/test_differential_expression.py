@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from conftest import ROOT
 from differential_expression import main
+from engine import ROOT
 from immune_aging.samples.cell_type_samples import read_samples
 from immune_aging.statistics.count_tests import (
     DeseqOptions,
