@@ -1,5 +1,6 @@
 """A cohort whose every name is hostile, and one undisturbed run of it that the tests of faults compare with."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -115,16 +116,22 @@ class Reference:
     """The hostile cohort, and what an undisturbed run of it published."""
 
     def __init__(self, folder: Path):
-        self.folder, self.project, self.cohort = folder, copy_project(folder / "project"), folder / FILE
+        self.folder, self.project, self.cohort = folder, folder / "project", folder / FILE
+        self.outdir, found = folder / OUTDIR, folder / "found.json"
+        if not found.exists():
+            found.write_text(json.dumps(self.make()))
+        self.packets_of_run, self.packets_of_probe, self.results = json.loads(found.read_text())
+
+    def make(self) -> tuple[int, int, dict[str, str]]:
+        """Run the cohort; packets that the run and a probe sent to nowhere, and digests of what is published."""
+        copy_project(self.project)
         cohort = hostile_cohort()
         write_cohort(cohort, self.cohort)
-        (folder / GENE_SETS).write_text(hostile_gene_sets(cohort))
-        done = self.run(folder, "--outdir", OUTDIR, prefix=NO_NETWORK)
+        (self.folder / GENE_SETS).write_text(hostile_gene_sets(cohort))
+        done = self.run(self.folder, "--outdir", OUTDIR, prefix=NO_NETWORK)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        self.packets_of_run, with_probe = packets_refused(done.stdout)
-        self.packets_of_probe = with_probe - self.packets_of_run
-        self.outdir = folder / OUTDIR
-        self.results = published(self.outdir)
+        packets_of_run, with_probe = packets_refused(done.stdout)
+        return packets_of_run, with_probe - packets_of_run, published(self.outdir)
 
     def options(self, folder: Path, **changes: object) -> list[str]:
         """A parameters file in `folder` with `changes`, as arguments."""
@@ -208,5 +215,9 @@ def grow(disk: Path, *, size: str) -> None:
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory) -> Reference:
-    """The undisturbed run that every test of faults shares."""
-    return Reference(tmp_path_factory.mktemp("undisturbed"))
+    """The undisturbed run that every test of faults shares; of two workers one makes it and the other waits."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "undisturbed"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return Reference(folder)
