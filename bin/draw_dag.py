@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draw the run's graph of processes as a picture, and write it as Mermaid text.
 
-In: the engine's own graph, an edge a line (from id, kind, name, to id, kind, name). Out: `dag.png`, `.pdf` and `.mmd`.
+In: the engine's own graph, one edge per line (from id, kind, name, to id, kind, name). Out: `dag.png`, `.pdf`, `.mmd`.
 Channel operators are left out: a process points at each process that its results reach through them.
 """
 
@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from immune_aging.figures.dag import draw, mermaid, process_edges, without_shortcuts
-from immune_aging.figures.style import save_figure
+from immune_aging.figures.style import save_drawing
 from immune_aging.task.checkpoints import atomic_path, write_versions
 from immune_aging.task.command_line import run
 
@@ -23,11 +23,7 @@ def main(argv: list[str]) -> None:
 
     names, edges = process_edges(args.graph.read_text().splitlines())
     shown = without_shortcuts(names, edges)
-    description = (
-        "Steps of this run from top to bottom; an arrow leads from a step to one that uses its results. "
-        + " ".join(f"{source.rpartition(':')[2]} leads to {target.rpartition(':')[2]}." for source, target in shown)
-    )
-    save_figure(draw(names, shown), args.output, title="Steps of this run", description=description)
+    save_drawing(draw(names, shown), args.output)
     with atomic_path(args.output.with_suffix(".mmd")) as temporary:
         temporary.write_text(mermaid(names, shown))
     write_versions("draw_dag", ["igraph", "matplotlib"], args.versions)

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from immune_aging.figures.immune_age import draw
-from immune_aging.figures.style import save_figure
+from immune_aging.figures.style import save_drawing
 from immune_aging.prediction.immune_age import FILES, immune_ages, joined_fits
 from immune_aging.samples.sample_obs import read_obs
 from immune_aging.task.checkpoints import read_parquet, write_json, write_tsv, write_versions
@@ -48,14 +48,8 @@ def main(argv: list[str]) -> None:
             write_tsv(table, args.output / name)
         write_json({"status": "done", "reason": "", **made.facts}, summary)
         immune, metrics, weights, _ = made.tables.values()
-        save_figure(
-            draw(immune, metrics, weights),
-            args.output / "figures" / "immune_age",
-            title="Immune age",
-            description=f"Immune age of {len(immune)} donors held out, from {made.facts['n_cell_types']} cell types "
-            "together, against true age; what is left of it once true age is taken out (age acceleration); and the "
-            "weight of each cell type in it.",
-        )
+        drawing = draw(immune, metrics, weights, n_cell_types=made.facts["n_cell_types"])
+        save_drawing(drawing, args.output / "figures/immune_age")
     write_versions("immune_age", ["matplotlib", "numpy", "pandas", "scipy"], args.versions)
 
 

@@ -8,10 +8,10 @@ rows is not drawn. Out: figures, and `expression_by_age.tsv`: the donors' expres
 import argparse
 from pathlib import Path
 
+from immune_aging import results
 from immune_aging.figures.cell_type import draw
 from immune_aging.figures.genes_by_age import expression_by_age
-from immune_aging.figures.style import save_figure
-from immune_aging.results import merge_trees, table_of
+from immune_aging.figures.style import save_drawings
 from immune_aging.samples.cell_type_samples import read_samples
 from immune_aging.statistics.gene_sets import read_gmt
 from immune_aging.task.checkpoints import write_tsv, write_versions
@@ -29,20 +29,19 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    files = merge_trees(args.published)
-    if not any(name.startswith(f"cell_types/{args.id}/") for name in files):
+    published = results.open(*args.published)
+    if args.id not in published.cell_type_ids:
         raise BadInput(f"--id {args.id}: none of the trees holds cell_types/{args.id}/")
-    figures = args.output / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
-    de = table_of(files, f"cell_types/{args.id}/de.tsv", ["gene_id", "p_value"])
+    de = published.table(f"cell_types/{args.id}/de.tsv", ["gene_id", "p_value"])
     expression = None
     if args.counts and de is not None:
         wanted = [gene.strip() for gene in args.genes.split(",") if gene.strip()]
         expression = expression_by_age(read_samples(args.counts), de, wanted)
         write_tsv(expression, args.output / "expression_by_age.tsv")
     sets = read_gmt(args.gene_sets) if args.gene_sets else None
-    for name, (figure, title, description) in draw(files, args.id, expression=expression, sets=sets).items():
-        save_figure(figure, figures / name, title=title, description=description)
+    figures = args.output / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    save_drawings(draw(published, args.id, expression=expression, sets=sets), figures)
     write_versions("plot_cell_type", ["matplotlib", "pandas"], args.versions)
 
 

@@ -7,10 +7,8 @@ In: `donors.tsv`, `cell_types.tsv` and, where the cohort was filtered, `filterin
 import argparse
 from pathlib import Path
 
-from immune_aging.figures.cohort import describe, plot_age_and_sex, plot_cell_types, plot_cells_per_donor
-from immune_aging.figures.style import (
-    save_figure,
-)
+from immune_aging.figures.cohort import draw
+from immune_aging.figures.style import save_drawings
 from immune_aging.task.checkpoints import read_json, read_tsv, require_columns, write_versions
 from immune_aging.task.command_line import run
 
@@ -29,14 +27,7 @@ def main(argv: list[str]) -> None:
     types = read_tsv(args.cell_types, dtype={"cell_type": str, "reason": str})
     require_columns(types, ["cell_type", "n_cells", "n_donors", "kept", "reason"], args.cell_types)
     cut = read_json(args.filtering)["rules"]["min_cells_of_a_donor"] if args.filtering else None
-
-    figures = {
-        "cells_per_donor": plot_cells_per_donor(donors, cut=cut),
-        "age_sex": plot_age_and_sex(donors),
-        "cell_types": plot_cell_types(types),
-    }
-    for name, (title, description) in describe(donors, types, cut=cut).items():
-        save_figure(figures[name], args.output / name, title=title, description=description)
+    save_drawings(draw(donors, types, cut=cut), args.output)
     write_versions("plot_cohort", ["matplotlib", "pandas"], args.versions)
 
 

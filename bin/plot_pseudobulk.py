@@ -7,8 +7,8 @@ In: `samples.tsv`. Out: a figure.
 import argparse
 from pathlib import Path
 
-from immune_aging.figures.samples import plot_sample_sizes
-from immune_aging.figures.style import save_figure
+from immune_aging.figures.samples import draw
+from immune_aging.figures.style import save_drawing
 from immune_aging.task.checkpoints import read_tsv, require_columns, write_versions
 from immune_aging.task.command_line import run
 
@@ -23,17 +23,7 @@ def main(argv: list[str]) -> None:
 
     samples = read_tsv(args.samples, dtype={"sample_id": str, "donor_id": str, "cell_type": str, "reason": str})
     require_columns(samples, ["sample_id", "cell_type", "n_cells", "kept"], args.samples)
-    kept = int(samples["kept"].sum())
-    save_figure(
-        plot_sample_sizes(samples, min_cells=args.min_cells_per_sample),
-        args.output / "sample_sizes",
-        title="Pseudobulk sample sizes",
-        description=f"Cells summed into each of {len(samples):,} samples (one donor's cells of one type), by "
-        "cell type with its "
-        f"median; {kept:,} samples of at least {args.min_cells_per_sample} cells are used, "
-        f"{len(samples) - kept:,} (crosses) are "
-        "not. In brackets: samples used of all.",
-    )
+    save_drawing(draw(samples, min_cells=args.min_cells_per_sample), args.output / "sample_sizes")
     write_versions("plot_pseudobulk", ["matplotlib", "pandas"], args.versions)
 
 

@@ -9,9 +9,8 @@ that a variant loses and gains; `genes.parquet`, every gene of every variant; an
 import argparse
 from pathlib import Path
 
-from immune_aging.figures.sensitivity import plot_sensitivity
-from immune_aging.figures.style import save_figure
-from immune_aging.statistics.multiple_testing import ALPHA
+from immune_aging.figures.sensitivity import draw
+from immune_aging.figures.style import save_drawing
 from immune_aging.statistics.sensitivity import (
     TEXT,
     base_sizes,
@@ -48,15 +47,7 @@ def main(argv: list[str]) -> None:
     write_tsv(table, args.output / "sensitivity.tsv")
     write_parquet(gene_table(tables, variants), args.output / "genes.parquet")
     write_tsv(cell_table(varied), args.output / "cells.tsv")
-    n = table["variant"].nunique() - 1
-    save_figure(
-        plot_sensitivity(table),
-        args.output / "figures/sensitivity",
-        title="What changes with other quality control or another design",
-        description=f"{n} variants (rows) against the run itself (base), by cell type. Left: genes at an adjusted p "
-        f"below {ALPHA:g}. Middle: of the genes called by the variant or the run, the share called by both. Right: "
-        "correlation of the log2 fold changes of all genes tested in both. A dash: not computed.",
-    )
+    save_drawing(draw(table), args.output / "figures/sensitivity")
     write_versions("sensitivity", ["matplotlib", "numpy", "pandas"], args.versions)
 
 

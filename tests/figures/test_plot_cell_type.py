@@ -7,13 +7,13 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
+from immune_aging import results
 from immune_aging.figures.cell_type import draw as draw_all
 from immune_aging.figures.gene_sets import plot_gsea, plot_ora
 from immune_aging.figures.genes_by_age import plot_genes_by_age
 from immune_aging.figures.predictions import donor_means, plot_sweep, read_predictions
 from immune_aging.figures.style import DOWN, UP
 from immune_aging.figures.volcano import most_striking, plot_volcano
-from immune_aging.results import merge_trees
 from immune_aging.task.checkpoints import read_tsv
 from immune_aging.task.command_line import BadInput
 from inputs.report_inputs import SCRIPT_NAME, SLUGS, UNFITTED, write_inputs
@@ -173,15 +173,15 @@ def test_the_nested_choice_stands_beside_the_penalties_and_is_the_one_shown(inpu
     tree = tmp_path / "tree/cell_types/b_cell/prediction/model-ridge_alpha-nested"
     tree.mkdir(parents=True)
     source = "cell_types/b_cell/prediction/model-ridge_alpha-1"
-    files = merge_trees([path / "published" for path in inputs.iterdir() if (path / "published").is_dir()])
+    trees = [path / "published" for path in inputs.iterdir() if (path / "published").is_dir()]
     for name in ("metrics.tsv", "predictions.tsv"):
-        (tree / name).write_text(files[f"{source}/{name}"].read_text())
-    files |= merge_trees([tmp_path / "tree"])
-    metrics, predictions = read_predictions(files, "cell_types/b_cell")
+        (tree / name).write_text(results.open(*trees).path(f"{source}/{name}").read_text())
+    published = results.open(*trees, tmp_path / "tree")
+    metrics, predictions = read_predictions(published, "cell_types/b_cell")
     assert metrics["alpha"].isna().sum() == 1 and ("ridge", "nested") in predictions
     ax = plot_sweep(metrics).axes[0]
     ticks = [label.get_text() for label in ax.get_xticklabels()]
     assert ticks[-1] == "nested" and ax.get_xticks()[-1] > metrics["alpha"].max()
-    figure, _, _ = draw_all(files, "b_cell")["prediction"]
+    figure = dict(draw_all(published, "b_cell"))["prediction"].figure
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert sum("ridge, alpha nested" in title for title in titles) == 1

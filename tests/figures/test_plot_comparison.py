@@ -8,12 +8,12 @@ from PIL import Image
 
 from immune_aging.figures.comparison import (
     by_similarity,
-    plot_effects,
     plot_genes,
     plot_nes,
     plot_power,
     striking_genes,
 )
+from immune_aging.figures.composition import plot_effects
 from immune_aging.figures.style import DOWN, UP
 from immune_aging.task.checkpoints import read_tsv
 from inputs.report_inputs import SCRIPT_NAME, write_inputs

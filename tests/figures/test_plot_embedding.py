@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from immune_aging import results
+from immune_aging.embedding.embedded_cells import clusters_of
 from immune_aging.embedding.map_sample import COLUMNS, N_CELLS
-from immune_aging.figures.embedding import cluster_tables, frame_of, inside, plot_categories, plot_values
+from immune_aging.figures.maps import frame_of, inside, plot_categories, plot_values
 from immune_aging.task.checkpoints import read_parquet, read_tsv, write_parquet
 from immune_aging.task.command_line import BadInput
 from inputs.report_inputs import write_inputs
@@ -123,7 +125,8 @@ def test_resolutions_are_in_numerical_order(inputs, tmp_path):
             pd.DataFrame({"cell_id": ["a"], "cluster": ["0"]}),
             tmp_path / f"clusters/resolution-{resolution}/clusters.parquet",
         )
-    assert list(cluster_tables([tmp_path])) == ["0.5", "2", "10"]
+    found = clusters_of(pd.Series(["a"]), results.open(tmp_path), tmp_path / "cells.parquet")
+    assert list(found) == ["0.5", "2", "10"]
 
 
 def test_kinds_are_numbered_on_the_map_and_in_the_legend():

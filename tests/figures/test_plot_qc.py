@@ -6,14 +6,9 @@ import pytest
 from PIL import Image
 from scipy.stats import gaussian_kde
 
-from immune_aging.figures.quality_control import (
-    bounds_text,
-    metrics_of,
-    plot_counts_and_genes,
-    plot_losses,
-    plot_violins,
-    violin,
-)
+from immune_aging.figures.qc_metrics import bounds_text, metrics_of
+from immune_aging.figures.quality_control import plot_counts_and_genes, plot_losses
+from immune_aging.figures.violins import plot_violins, violin
 from immune_aging.task.checkpoints import read_parquet
 from inputs.report_inputs import write_inputs
 from plot_qc import main

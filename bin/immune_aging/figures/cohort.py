@@ -1,13 +1,22 @@
 """Figures of the cohort: donors, cells, ages, cell types."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from immune_aging.figures.style import CUT, NEUTRAL, PALE, colours_for, log_ticks, new_figure, no_data, shorten
+from immune_aging.figures.style import (
+    CUT,
+    NEUTRAL,
+    PALE,
+    Drawing,
+    Drawings,
+    colours_for,
+    log_ticks,
+    new_figure,
+    no_data,
+    shorten,
+)
 
 AGE_BIN_YEARS = 5
 
@@ -55,7 +64,7 @@ def plot_cells_per_donor(donors: pd.DataFrame, *, cut: float | None = None) -> F
 
 
 def plot_age_and_sex(donors: pd.DataFrame) -> Figure:
-    """Histogram of the ages of the kept donors, one panel a sex, in bins of five years."""
+    """Histogram of the ages of the kept donors, one panel per sex, in bins of five years."""
     kept = donors[donors["kept"] & donors["age_years"].notna()]
     sexes = sorted(kept["sex"].fillna("unknown").astype(str).unique())
     figure = new_figure(6.5, 1.2 + 1.3 * max(len(sexes), 1))
@@ -129,26 +138,43 @@ def plot_cell_types(types: pd.DataFrame) -> Figure:
     return figure
 
 
-def describe(donors: pd.DataFrame, types: pd.DataFrame, *, cut: float | None) -> Mapping[str, tuple[str, str]]:
-    """Title and description of each figure."""
+def draw(donors: pd.DataFrame, types: pd.DataFrame, *, cut: float | None) -> Drawings:
+    """All figures of the cohort.
+
+    Parameters
+    ----------
+    donors, types
+        donors.tsv and cell_types.tsv.
+    cut
+        Least number of cells that a donor needed; None where no such rule was in force.
+    """
     kept = donors[donors["kept"]]
     at_cut = "" if cut is None else f" The dashed line is the least number of cells a donor needs, {cut:,.0f}."
-    ages = kept["age_years"]
-    span = "No age is known." if ages.isna().all() else f"They are {ages.min():.0f} to {ages.max():.0f} years old."
-    return {
-        "cells_per_donor": (
+    yield (
+        "cells_per_donor",
+        Drawing(
+            plot_cells_per_donor(donors, cut=cut),
             "Cells per donor",
             f"Cells of each of {len(donors):,} donors, most first; {len(kept):,} are kept and "
             f"{len(donors) - len(kept):,} left out.{at_cut}",
         ),
-        "age_sex": (
+    )
+    ages = kept["age_years"]
+    span = "No age is known." if ages.isna().all() else f"They are {ages.min():.0f} to {ages.max():.0f} years old."
+    yield (
+        "age_sex",
+        Drawing(
+            plot_age_and_sex(donors),
             "Age and sex",
             f"Ages of the {len(kept):,} kept donors by sex, in bins of five years. {span}",
         ),
-        "cell_types": (
+    )
+    yield (
+        "cell_types",
+        Drawing(
+            plot_cell_types(types),
             "Cell types",
-            f"Cells of each of {len(types)} cell types among the donors' cells; {int(types['kept'].sum())} "
-            "are kept, the others "
-            "carry the reason why they are left out.",
+            f"Cells of each of {len(types)} cell types among the donors' cells; {int(types['kept'].sum())} are kept, "
+            "the others carry the reason why they are left out.",
         ),
-    }
+    )

@@ -1,92 +1,21 @@
-"""Figures that compare cell types."""
+"""Figures that compare cell types: gene sets, genes that age alike, and what each could have shown."""
 
 import itertools
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from immune_aging.figures.style import DOWN, NEUTRAL, PALE, UP, colours_for, new_figure, shorten
+from immune_aging.figures.effects import gene_names, unit_of
+from immune_aging.figures.gene_sets import set_label
+from immune_aging.figures.style import NEUTRAL, PALE, Drawing, Drawings, colours_for, new_figure, shorten
+from immune_aging.results import Results
+from immune_aging.statistics.multiple_testing import ALPHA
 
-ALPHA = 0.05
 N_SETS = 40  # gene sets in the heatmap, at most
 N_GENES = 40  # genes in the heatmap, at most
 DIVERGING = "RdBu_r"
 MARKS = {"low": "v", "middle": "o", "high": "^"}
-
-
-def plot_effects(table: pd.DataFrame, *, unit: str) -> Figure:
-    """Change of each cell type with its 95 % interval, filled where called; the change of its plain share as a bar.
-
-    Parameters
-    ----------
-    table
-        composition.tsv.
-    unit
-        Of the effects: 'per SD of age'.
-    """
-    table = table.sort_values(["log2_fold_change", "id"], kind="stable").reset_index(drop=True)
-    figure = new_figure(7, 1.5 + 0.32 * len(table))
-    ax = figure.subplots()
-    place = np.arange(len(table))
-    effect, called = table["log2_fold_change"].to_numpy(), (table["padj"] < ALPHA).to_numpy()
-    colour = np.where(effect > 0, UP, DOWN)
-    ax.hlines(place, table["ci_low"], table["ci_high"], color=colour, linewidth=1.6)
-    face = np.where(called, colour, "white")
-    ax.scatter(effect, place, s=42, c=face, edgecolors=colour, linewidths=1.2, zorder=3)
-    ax.scatter(table["share_log2_odds"], place, s=60, marker="|", color=NEUTRAL, zorder=2)
-    ax.axvline(0, color="black", linewidth=0.8)
-    ax.set_yticks(
-        place,
-        [f"{shorten(r.cell_type, 40)} ({100 * r.mean_proportion:.2g} %)" for r in table.itertuples()],
-    )
-    ax.set_ylim(-0.7, len(table) - 0.3)
-    ax.set_xlabel(f"log2 change {unit} against the cell types that keep still")
-    ax.set_title("adjusted p", loc="right", fontsize=8)
-    for y, chance in zip(place, table["padj"], strict=True):
-        ax.annotate(f"{chance:.1g}", (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), fontsize=7, va="center",
-                    textcoords="offset points", color="black" if chance < ALPHA else NEUTRAL)  # fmt: skip
-    handles = [
-        Line2D([], [], marker="o", color=UP, linestyle="", label=f"adjusted p < {ALPHA:g}"),
-        Line2D([], [], marker="o", color=UP, markerfacecolor="white", linestyle="", label="not called"),
-        Line2D([], [], marker="|", color=NEUTRAL, linestyle="", markersize=8, label="plain share (log2 odds)"),
-    ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
-    return figure
-
-
-def plot_proportions(shares: pd.DataFrame, table: pd.DataFrame) -> Figure:
-    """Share of each cell type against the donor's age, a panel a cell type, with the running median.
-
-    Parameters
-    ----------
-    shares
-        proportions.tsv.
-    table
-        composition.tsv: the cell types to draw, in its order, and their p values.
-    """
-    columns = len(table) if len(table) < 5 else 3 if len(table) < 7 else 4
-    rows = -(-len(table) // columns)
-    figure = new_figure(0.6 + 2.1 * columns, 0.4 + 1.9 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
-    for ax, row in zip(axes.flat, table.itertuples(), strict=False):
-        own = shares[(shares["id"] == row.id) & shares["age_years"].notna()].sort_values(["age_years", "donor_id"])
-        age, share = own["age_years"].to_numpy(dtype=float), 100 * own["proportion"].to_numpy()
-        colour = (UP if row.log2_fold_change > 0 else DOWN) if row.padj < ALPHA else NEUTRAL
-        size = float(np.clip(1500 / max(len(own), 1), 3, 16))
-        ax.scatter(age, share, s=size, color=PALE, linewidth=0, rasterized=True)
-        groups = np.array_split(np.arange(len(own)), min(6, max(len(own) // 5, 1)))
-        middle = [(np.median(age[group]), np.median(share[group])) for group in groups]
-        ax.plot(*zip(*middle, strict=True), color=colour, marker="o", markersize=3.5)
-        ax.set_title(shorten(row.cell_type, 28), fontsize=8)
-        ax.set_ylim(bottom=0)
-    for place, ax in list(enumerate(axes.flat))[len(table) :]:
-        ax.set_axis_off()
-        axes.flat[place - columns].tick_params(labelbottom=True)
-    figure.supxlabel("Age (years)", fontsize=9)
-    figure.supylabel("Share of the donor's cells (%)", fontsize=9)
-    return figure
 
 
 def heatmap(
@@ -156,7 +85,7 @@ def plot_nes(table: pd.DataFrame, names: dict[str, str]) -> Figure:
         values[columns],
         called,
         label="Normalised enrichment score",
-        row_names=[shorten(name.removeprefix("HALLMARK_").replace("_", " "), 42) for name in top["gene_set"]],
+        row_names=[set_label(name, 42) for name in top["gene_set"]],
         names=[names.get(i, i) for i in columns],
     )
 
@@ -192,12 +121,11 @@ def plot_genes(table: pd.DataFrame, names: dict[str, str], *, unit: str) -> Figu
     columns = by_similarity(values)
     lists = (table["cell_types_up"].fillna("") + ";" + table["cell_types_down"].fillna("")).str.split(";")
     called = pd.DataFrame([[i in own for i in columns] for own in lists], columns=columns, index=table.index)
-    genes = table["symbol"].where(table["symbol"].fillna("") != "", table["gene_id"]).astype(str)
     figure = heatmap(
         values[columns],
         called,
         label=f"log2 fold change {unit}",
-        row_names=genes.tolist(),
+        row_names=gene_names(table).tolist(),
         names=[names[i] for i in columns],
     )
     edges = np.flatnonzero(np.diff(table["kind"].to_numpy())) + 0.5
@@ -255,7 +183,43 @@ def plot_power(table: pd.DataFrame, *, unit: str) -> Figure:
     return figure
 
 
-def unit_of(summary: dict) -> str:
-    """Of the effects: 'per SD of age', or the two levels that are compared."""
-    contrast = summary.get("contrast", "per SD")
-    return f"per SD of {summary.get('test_term', 'age')}" if contrast == "per SD" else f"({contrast})"
+def draw_comparison(results: Results) -> Drawings:
+    """What COMPARE_CELL_TYPES published, as far as it is there and has rows."""
+    facts = results.summary("comparison/comparison_summary.json")
+    names, unit = facts.get("cell_types", {}), unit_of(facts)
+    sets = results.table("comparison/gsea_nes.tsv")
+    if sets is not None:
+        yield (
+            "nes",
+            Drawing(
+                plot_nes(sets, names),
+                "Gene sets across cell types",
+                f"Normalised enrichment scores (red: rises with age); dots: q below {ALPHA:g}; grey: not tested. "
+                f"{min(len(sets), N_SETS)} of {len(sets)} sets, those called in most cell types.",
+            ),
+        )
+    genes = results.table("comparison/shared_ageing.tsv")
+    striking = None if genes is None else striking_genes(genes)
+    if striking is not None and len(striking):
+        counts = facts.get("patterns", {})
+        yield (
+            "shared_genes",
+            Drawing(
+                plot_genes(striking, names, unit=unit),
+                "Genes that age alike, and genes of one cell type",
+                f"Effects of the {len(striking)} most striking of {counts.get('shared', 0):,} shared, "
+                f"{counts.get('opposed', 0):,} opposed and {counts.get('specific', 0):,} specific genes; dots: "
+                "robustly called in that cell type; grey: not tested.",
+            ),
+        )
+    power = results.table("comparison/power.tsv")
+    if power is not None:
+        yield (
+            "power",
+            Drawing(
+                plot_power(power, unit=unit),
+                "What each cell type could have shown",
+                f"The smallest effect that a gene of median error would show ({facts.get('rule_power', '')}), by "
+                "thirds of genes by mean count; the bar holds the middle 80 % of all genes; in brackets the samples.",
+            ),
+        )

@@ -4,7 +4,7 @@ import igraph
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from immune_aging.figures.style import OKABE_ITO, new_figure
+from immune_aging.figures.style import OKABE_ITO, Drawing, new_figure
 
 STEP_WIDTH, STEP_HEIGHT = 2.3, 0.85  # inches from box to box
 BOX_WIDTH, BOX_HEIGHT = 2.0, 0.42
@@ -53,7 +53,7 @@ def without_shortcuts(names: list[str], edges: list[tuple[str, str]]) -> list[tu
     return kept
 
 
-def draw(names: list[str], edges: list[tuple[str, str]]) -> Figure:
+def plot_steps(names: list[str], edges: list[tuple[str, str]]) -> Figure:
     """Boxes for processes, layered from input to report, coloured by subworkflow; arrows for what feeds what."""
     graph = igraph.Graph(directed=True)
     graph.add_vertices(names)
@@ -85,6 +85,17 @@ def draw(names: list[str], edges: list[tuple[str, str]]) -> Figure:
         )  # fmt: skip
         axes.text(x, y, short.replace("_", " ").lower(), ha="center", va="center", fontsize=8)
     return figure
+
+
+def draw(names: list[str], edges: list[tuple[str, str]]) -> Drawing:
+    """The picture of the steps, with every arrow in words."""
+    arrows = (f"{source.rpartition(':')[2]} leads to {target.rpartition(':')[2]}." for source, target in edges)
+    return Drawing(
+        plot_steps(names, edges),
+        "Steps of this run",
+        "Steps of this run from top to bottom; an arrow leads from a step to one that uses its results. "
+        + " ".join(arrows),
+    )
 
 
 def mermaid(names: list[str], edges: list[tuple[str, str]]) -> str:

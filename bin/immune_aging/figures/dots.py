@@ -43,6 +43,71 @@ def _frame(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
             set_limits(axis.get_transform().inverted().transform(np.array([low - margin, high + margin])))
 
 
+def _pixels(ax: Axes, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Row and column of each point (scaled) in a picture that fills the axes, and that picture's rows and columns."""
+    box, dpi = ax.get_window_extent(), ax.figure.dpi
+    n_columns, n_rows = (max(int(side / dpi * PDF_DPI), 50) for side in (box.width, box.height))
+    (x0, x1), (y0, y1) = _scaled(ax, *(np.array(limits) for limits in (ax.get_xlim(), ax.get_ylim())))
+    column = np.floor((x - x0) / (x1 - x0) * n_columns).astype(np.int64)
+    row = np.floor((y - y0) / (y1 - y0) * n_rows).astype(np.int64)
+    return row, column, (n_rows, n_columns)
+
+
+def _pile(
+    row: np.ndarray,
+    column: np.ndarray,
+    shape: tuple[int, int],
+    disc: Sequence[tuple[int, int]],
+    *,
+    values: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What lies on each pixel (flat) when each point is a dot of the form `disc`.
+
+    Returns
+    -------
+    The number of points; the sum of their `values` (zeros without); without values the last of the points, -1 where
+    there is none.
+    """
+    n_rows, n_columns = shape
+    count, total = np.zeros(n_rows * n_columns), np.zeros(n_rows * n_columns)
+    last = np.full(n_rows * n_columns, -1, dtype=np.int64)
+    for dx, dy in disc:
+        inside = (column + dx >= 0) & (column + dx < n_columns) & (row + dy >= 0) & (row + dy < n_rows)
+        pixel = ((row + dy) * n_columns + column + dx)[inside]
+        np.add.at(count, pixel, 1)
+        if values is not None:
+            np.add.at(total, pixel, values[inside])
+        else:
+            # In all pixels of its dot, so that dots stay whole.
+            np.maximum.at(last, pixel, np.flatnonzero(inside))
+    return count, total, last
+
+
+def _kind_colours(kinds: np.ndarray, count: np.ndarray, palette: Sequence[str]) -> np.ndarray:
+    """Colour (RGBA) of each pixel that shows a kind, the paler the fewer points lie on it."""
+    colours = np.array([to_rgb(colour) for colour in palette])
+    depth = np.log1p(count)
+    full = np.quantile(depth, 0.9) if len(depth) else 1.0
+    alpha = np.clip(0.55 + 0.45 * depth / full, 0, 1)
+    return np.column_stack([colours[kinds % len(colours)], alpha])
+
+
+def _show(ax: Axes, image: np.ndarray) -> None:
+    """Lay a picture (rows x columns x RGBA) over the axes without moving their limits."""
+    limits = (ax.get_xlim(), ax.get_ylim())
+    # In axes coordinates: an image in data coordinates would be stretched once more by a log scale.
+    ax.imshow(
+        image,
+        extent=(0, 1, 0, 1),
+        transform=ax.transAxes,
+        origin="lower",
+        aspect="auto",
+        interpolation="antialiased",
+        zorder=1,
+    )
+    ax.set(xlim=limits[0], ylim=limits[1])
+
+
 def scatter(
     ax: Axes,
     x: np.ndarray,
@@ -83,65 +148,32 @@ def scatter(
     What a colour bar needs; None with `codes`.
     """
     sx, sy = _scaled(ax, x, y)
-    shown = np.isfinite(sx) & np.isfinite(sy)
+    known = np.isfinite(sx) & np.isfinite(sy)
     if values is not None:
-        shown &= np.isfinite(values)
-    order = np.random.default_rng(0).permutation(np.flatnonzero(shown))
-    sx, sy = sx[order], sy[order]
-    _frame(ax, sx, sy)
+        known &= np.isfinite(values)
+    # In a random order, so that the last of a pixel's points is one of them at random.
+    order = np.random.default_rng(0).permutation(np.flatnonzero(known))
+    _frame(ax, sx[order], sy[order])
+    row, column, shape = _pixels(ax, sx[order], sy[order])
+    disc = _disc((dot_radius(len(order)) if radius is None else radius) / 72 * PDF_DPI)
+    numbers = None if values is None else np.asarray(values, dtype=float)[order]
+    count, total, last = _pile(row, column, shape, disc, values=numbers)
 
-    box = ax.get_window_extent()
-    dpi = ax.figure.dpi
-    n_x, n_y = (max(int(side / dpi * PDF_DPI), 50) for side in (box.width, box.height))
-    (x0, x1), (y0, y1) = _scaled(ax, *(np.array(limits) for limits in (ax.get_xlim(), ax.get_ylim())))
-    column = np.floor((sx - x0) / (x1 - x0) * n_x).astype(np.int64)
-    row = np.floor((sy - y0) / (y1 - y0) * n_y).astype(np.int64)
-    radius = dot_radius(len(order)) if radius is None else radius
-
-    count, total = np.zeros(n_x * n_y), np.zeros(n_x * n_y)
-    number = None if values is None else np.asarray(values, dtype=float)[order]
-    winner = np.full(n_x * n_y, -1, dtype=np.int64)
-    for dx, dy in _disc(radius / 72 * PDF_DPI):
-        inside = (column + dx >= 0) & (column + dx < n_x) & (row + dy >= 0) & (row + dy < n_y)
-        pixel = ((row + dy) * n_x + column + dx)[inside]
-        np.add.at(count, pixel, 1)
-        if values is not None:
-            np.add.at(total, pixel, number[inside])
-        elif codes is not None:
-            # The last in the random order wins, in all pixels of its dot, so that dots stay whole.
-            np.maximum.at(winner, pixel, np.flatnonzero(inside))
-
-    image = np.zeros((n_x * n_y, 4))
     filled = count > 0
-    mappable = None
-    if codes is not None:
-        colours = np.array([to_rgb(colour) for colour in palette])
-        image[filled, :3] = colours[np.asarray(codes)[order][winner[filled]] % len(colours)]
-        depth = np.log1p(count[filled])
-        full = np.quantile(depth, 0.9) if filled.any() else 1.0
-        image[filled, 3] = np.clip(0.55 + 0.45 * depth / full, 0, 1)
-    else:
-        shown_values = count[filled] if values is None else total[filled] / count[filled]
-        if norm is None:
-            norm = LogNorm() if values is None else Normalize()
-        if not norm.scaled():
-            norm.autoscale(shown_values if len(shown_values) else [1.0, 2.0])
-        mappable = ScalarMappable(norm=norm, cmap=cmap)
-        image[filled] = mappable.to_rgba(shown_values)
+    image = np.zeros((len(count), 4))
     # Interpolating a transparent pixel's colour would darken the edges of dots: give it the paper's.
     image[~filled, :3] = 1.0
-    limits = (ax.get_xlim(), ax.get_ylim())
-    # In axes coordinates: an image in data coordinates would be stretched once more by a log scale.
-    ax.imshow(
-        image.reshape(n_y, n_x, 4),
-        extent=(0, 1, 0, 1),
-        transform=ax.transAxes,
-        origin="lower",
-        aspect="auto",
-        interpolation="antialiased",
-        zorder=1,
-    )
-    ax.set(xlim=limits[0], ylim=limits[1])
+    mappable = None
+    if codes is not None:
+        image[filled] = _kind_colours(np.asarray(codes)[order][last[filled]], count[filled], palette)
+    else:
+        shown = count[filled] if values is None else total[filled] / count[filled]
+        norm = norm or (LogNorm() if values is None else Normalize())
+        if not norm.scaled():
+            norm.autoscale(shown if len(shown) else [1.0, 2.0])
+        mappable = ScalarMappable(norm=norm, cmap=cmap)
+        image[filled] = mappable.to_rgba(shown)
+    _show(ax, image.reshape(*shape, 4))
     return mappable
 
 

@@ -1,181 +1,65 @@
-"""Figures of the embedding: components, maps, clusters."""
+"""All figures of the embedding, with the words they are saved with."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
-from matplotlib.figure import Figure
 
 from immune_aging.embedding.mixing import measure, sampled, summarize
-from immune_aging.figures.dots import crowded_place, label, numbered_legend, scatter
+from immune_aging.figures.maps import inside, plot_categories, plot_pca, plot_values
 from immune_aging.figures.mixing import AFTER, BEFORE, plot_mixing
-from immune_aging.figures.style import PALETTE, colour_limits, colours_for, log_ticks, new_figure, shorten
-from immune_aging.task.checkpoints import check_same_cells, read_parquet, require_columns, unique_slugs
+from immune_aging.figures.style import Drawing, Drawings
+from immune_aging.task.checkpoints import unique_slugs
 
-MOST_NUMBERED, MOST_COLOURED = (
-    36,
-    12,
-)  # kinds that a legend can tell apart by number and colour, or by colour alone
-SQUARE_INCHES = 5.2
-
-
-def frame_of(points: np.ndarray) -> np.ndarray:
-    """Limits of a map that a handful of far cells cannot squeeze: all but the outermost 0.01 % on each side.
-
-    Parameters
-    ----------
-    points
-        Coordinates, cells x 2.
-
-    Returns
-    -------
-    Low and high of each coordinate, 2 x 2; never wider than the points and a margin.
-    """
-    low, high = np.quantile(points, [1e-4, 1 - 1e-4], axis=0)
-    margin = np.where(high > low, 0.06 * (high - low), 0.5)
-    return np.column_stack([low - margin, high + margin])
-
-
-def inside(points: np.ndarray) -> np.ndarray:
-    """Whether each point lies in the frame, shape (cells,)."""
-    limits = frame_of(points)
-    return ((points >= limits[:, 0]) & (points <= limits[:, 1])).all(axis=1)
+AXES = ("UMAP 1", "UMAP 2")
+MEAN = "Each dot shows the mean of the cells under it."
+# File name, column, what colours the map, and what its reader must know.
+KINDS = (
+    ("cell_type", "cell_type", "cell type", "Numbers stand where most cells of a type are."),
+    (
+        "donor",
+        "donor_id",
+        "donor",
+        "Of cells in one place, one at random is on top: well-mixed donors look speckled. Past 30, colours repeat.",
+    ),
+    ("sex", "sex", "sex", "Of cells in one place, one at random is on top."),
+)
+# File name, column, label of the colour bar, whether it is on a log scale, what colours the map.
+NUMBERS = (
+    ("counts", "n_counts", "Counts", True, "counts"),
+    ("age", "age_years", "Age (years)", False, "the donor's age"),
+    (
+        "doublet_score",
+        "doublet_score",
+        "Doublet score",
+        False,
+        "Scrublet's doublet score (called doublets are gone)",
+    ),
+)
 
 
-def _map_axes(ax: Axes, names: Sequence[str], points: np.ndarray) -> None:
-    """Axes of a map: named, without numbers that mean nothing."""
-    limits = frame_of(points)
-    ax.set(xticks=[], yticks=[], xlabel=names[0], ylabel=names[1], xlim=limits[0], ylim=limits[1])
-
-
-def _legend_room(n_kinds: int, longest: int) -> float:
-    """Inches that a legend needs to the right of a map."""
-    return -(-n_kinds // 18) * (0.5 + 0.068 * longest)
-
-
-def draw_categories(ax: Axes, points: np.ndarray, kinds: pd.Series, *, numbered: bool, palette: Sequence[str]) -> None:
-    """Points by kind; with `numbered`, each kind carries its place among the kinds where most of it lies.
-
-    Parameters
-    ----------
-    points
-        Coordinates, cells x 2.
-    kinds
-        Categorical.
-    """
-    codes = kinds.cat.codes.to_numpy()
-    scatter(ax, points[:, 0], points[:, 1], codes=codes, palette=palette)
-    if numbered:
-        for code, name in enumerate(kinds.cat.categories):
-            own = points[codes == code]
-            if len(own):
-                place = crowded_place(own[:, 0], own[:, 1])
-                label(ax, *place, str(name) if str(name).isdigit() else str(code + 1))
-
-
-def plot_categories(
-    points: np.ndarray, kinds: pd.Series, *, axis_names: Sequence[str], numbered: bool, clusters: bool = False
-) -> Figure:
-    """One map coloured by kind, with a legend where there are few enough.
-
-    Parameters
-    ----------
-    points
-        Coordinates, cells x 2.
-    kinds
-        Categorical.
-    numbered
-        Kinds lie apart: number each on the map and in the legend, since no 30 colours can be told apart.
-    clusters
-        The categories are numbers already.
-    """
-    categories = [str(name) for name in kinds.cat.categories]
-    by_name = colours_for(categories)
-    palette = [PALETTE[i % len(PALETTE)] if clusters else by_name[name] for i, name in enumerate(categories)]
-    counts = kinds.value_counts(sort=False).to_numpy()
-    few = len(categories) <= (MOST_NUMBERED if numbered else MOST_COLOURED)
-    legend = [
-        f"{f'{i + 1} ' if numbered and not clusters else ''}{shorten(name, 36)} ({n:,})"
-        for i, (name, n) in enumerate(zip(categories, counts, strict=True))
-        if few
-    ]
-    figure = new_figure(
-        SQUARE_INCHES + 0.2 + _legend_room(len(legend), max(map(len, legend), default=0)), SQUARE_INCHES
+def draw_pca(pca: pd.DataFrame, cell_types: pd.Series) -> Drawing:
+    """The principal components of all cells by cell type (categorical)."""
+    return Drawing(
+        plot_pca(pca, cell_types),
+        "Principal components by cell type",
+        f"The first four principal components of {len(pca):,} cells, before Harmony, coloured and numbered by cell "
+        "type.",
     )
-    ax = figure.subplots()
-    _map_axes(ax, axis_names, points)
-    draw_categories(ax, points, kinds, numbered=numbered and few, palette=palette)
-    if legend:
-        numbered_legend(ax, legend, palette)
-    return figure
-
-
-def plot_values(
-    points: np.ndarray, values: np.ndarray, *, axis_names: Sequence[str], bar: str, log: bool = False
-) -> Figure:
-    """One map coloured by a number: the mean of the cells under each dot; cells without it are not drawn.
-
-    Parameters
-    ----------
-    bar
-        Label of the colour bar.
-    log
-        Colour on a log scale.
-    """
-    figure = new_figure(SQUARE_INCHES + 1, SQUARE_INCHES)
-    ax = figure.subplots()
-    _map_axes(ax, axis_names, points)
-    known = values[np.isfinite(values)]
-    if not len(known):
-        ax.text(0.5, 0.5, f"{bar}: not known for these cells", ha="center", transform=ax.transAxes)
-        return figure
-    low, high = colour_limits(known)
-    norm = LogNorm(max(low, 1), max(high, 2)) if log else Normalize(low, high)
-    mappable = scatter(ax, points[:, 0], points[:, 1], values=values, norm=norm)
-    colour_bar = figure.colorbar(mappable, ax=ax, label=bar, extend="both", shrink=0.8)
-    if log:
-        log_ticks(colour_bar.ax.yaxis)
-    return figure
-
-
-def plot_pca(pca: pd.DataFrame, kinds: pd.Series) -> Figure:
-    """First against second and third against fourth principal component by cell type."""
-    components = [name for name in pca.columns if name.startswith("PC")]
-    pairs = [components[i : i + 2] for i in (0, 2) if len(components) >= i + 2]
-    names = [str(name) for name in kinds.cat.categories]
-    colours = colours_for(names)
-    legend = [f"{i + 1} {shorten(name, 36)}" for i, name in enumerate(names)]
-    legend = legend if len(legend) <= MOST_NUMBERED else []
-    figure = new_figure(4.6 * len(pairs) + _legend_room(len(legend), max(map(len, legend), default=0)), 4.6)
-    axes = figure.subplots(1, len(pairs), squeeze=False)[0]
-    for ax, pair in zip(axes, pairs, strict=True):
-        ax.set(xlabel=pair[0], ylabel=pair[1])
-        draw_categories(ax, pca[pair].to_numpy(), kinds, numbered=bool(legend), palette=list(colours.values()))
-    if legend:
-        numbered_legend(axes[-1], legend, list(colours.values()))
-    return figure
-
-
-def cluster_tables(trees: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    """The clusters of each resolution found in the trees, by resolution in numerical order."""
-    paths = {
-        path.parent.name.removeprefix("resolution-"): path
-        for tree in trees
-        for path in tree.glob("clusters/resolution-*/clusters.parquet")
-    }
-    return {
-        resolution: read_parquet(paths[resolution])
-        for resolution in sorted(paths, key=lambda text: (float(text), text))
-    }
 
 
 def draw_mixing(
     pca: pd.DataFrame, harmony: pd.DataFrame, batches: pd.Series, cell_types: pd.Series
-) -> tuple[Figure, str, str, pd.DataFrame]:
-    """Figure, title, description and table of how cells mix before and after Harmony, which has as many dimensions."""
+) -> tuple[Drawing, pd.DataFrame]:
+    """How cells mix before and after Harmony, as a drawing and as mixing.tsv.
+
+    Parameters
+    ----------
+    pca, harmony
+        pca.parquet and harmony.parquet; of the components, as many are taken as Harmony has dimensions.
+    batches
+        What Harmony took out, by the name it has in the figure.
+    """
     after = harmony.drop(columns="cell_id").to_numpy(dtype=np.float64)
     before = pca.drop(columns="cell_id").to_numpy(dtype=np.float64)[:, : after.shape[1]]
     embeddings, some = {BEFORE: before, AFTER: after}, sampled(len(pca))
@@ -186,96 +70,71 @@ def draw_mixing(
     words = "; ".join(
         f"{name} {medians[name, BEFORE]:.2f} before and {medians[name, AFTER]:.2f} after" for name in labels
     )
-    description = (
+    drawing = Drawing(
+        plot_mixing(embeddings, batches, measured),
+        "Harmony",
         f"Principal components before and after Harmony, and the local inverse Simpson index of {len(some):,} cells: "
         f"the effective number of labels among a cell's neighbours. Well-mixed {batches.name}s raise it, cell types "
-        f"that stay apart keep it near 1. Medians: {words}."
+        f"that stay apart keep it near 1. Medians: {words}.",
     )
-    return plot_mixing(embeddings, batches, measured), "Harmony", description, table
+    return drawing, table
 
 
-def with_donors(cells: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The cells with age (years) and sex of their donors; missing where the table has none."""
-    donors = read_parquet(path)
-    require_columns(donors, ["donor_id", "age_years", "sex"], path)
-    donors = donors.set_index("donor_id").reindex(cells["donor_id"].cat.categories)
-    codes = cells["donor_id"].cat.codes.to_numpy()
-    return cells.assign(**{name: donors[name].to_numpy()[codes] for name in ("age_years", "sex")})
+def cells_shown(points: np.ndarray) -> str:
+    """How many cells a map shows, in words: those far out lie outside its frame."""
+    n_outside = int((~inside(points)).sum())
+    far = f" ({n_outside:,} far ones lie outside the frame)" if n_outside else ""
+    return f"{len(points):,} cells{far}"
 
 
-def expression_of(cell_ids: pd.Series, paths: Sequence[Path]) -> pd.DataFrame:
-    """Expression of the genes asked for, cells x genes; no columns without tables."""
-    if not paths:
-        return pd.DataFrame(index=cell_ids)
-    shards = pd.concat([read_parquet(path) for path in paths], ignore_index=True).set_index("cell_id")
-    return shards.reindex(cell_ids)
+def draw_umaps(points: np.ndarray, cells: pd.DataFrame) -> Drawings:
+    """The UMAP by each thing known of the cells and their donors.
+
+    Parameters
+    ----------
+    points
+        Coordinates, cells x 2.
+    cells
+        cell_type and donor_id (categorical), sex, n_counts, age_years, doublet_score.
+    """
+    n = cells_shown(points)
+    for name, column, what, note in KINDS:
+        kinds = cells[column]
+        if column == "sex":
+            kinds = kinds.fillna("unknown").astype(str).astype("category")
+        figure = plot_categories(points, kinds, axis_names=AXES, numbered=name == "cell_type")
+        words = f"UMAP of {n}, coloured by {what} ({len(kinds.cat.categories):,}). {note}"
+        yield f"umap_{name}", Drawing(figure, f"UMAP by {what}", words)
+    for name, column, bar, log, what in NUMBERS:
+        figure = plot_values(points, cells[column].to_numpy(dtype=float), axis_names=AXES, bar=bar, log=log)
+        title = f"UMAP by {name.replace('_', ' ')}"
+        yield f"umap_{name}", Drawing(figure, title, f"UMAP of {n}, coloured by {what}. {MEAN}")
 
 
-def clusters_of(cell_ids: pd.Series, trees: Sequence[Path], cells_path: Path) -> dict[str, pd.Series]:
-    """The cluster of each cell by resolution: categories in numerical order."""
-    found = {}
-    for resolution, table in cluster_tables(trees).items():
-        check_same_cells(cell_ids, table["cell_id"], cells_path, f"clusters of resolution {resolution}")
-        names = table["cluster"].astype(str)
-        order = sorted(names.unique(), key=lambda text: (len(text), text))
-        found[resolution] = pd.Series(pd.Categorical(names, categories=order))
-    return found
+def draw_genes(points: np.ndarray, expression: pd.DataFrame) -> Drawings:
+    """The UMAP by each gene of `expression` (cells x genes)."""
+    n = cells_shown(points)
+    for gene, slug in unique_slugs(expression.columns).items():
+        values = expression[gene].to_numpy(dtype=float)
+        figure = plot_values(points, values, axis_names=AXES, bar=f"{gene}, log-normalised")
+        words = f"UMAP of {n}, coloured by the expression of {gene}. {MEAN}"
+        yield f"umap_gene_{slug}", Drawing(figure, f"UMAP by {gene}", words)
 
 
-def draw_genes(
-    points: np.ndarray, expression: pd.DataFrame, axis_names: Sequence[str], *, n: str
-) -> Mapping[str, tuple[Figure, str, str]]:
-    """The UMAP by each gene of `expression` (cells x genes): figure, title and description by file name."""
-    return {
-        f"umap_gene_{slug}": (
-            plot_values(
-                points, expression[gene].to_numpy(dtype=float), axis_names=axis_names, bar=f"{gene}, log-normalised"
-            ),
-            f"UMAP by {gene}",
-            f"UMAP of {n}, coloured by the expression of {gene}. Each dot shows the mean of the cells under it.",
+def draw_clusters(points: np.ndarray, clusters: Mapping[str, pd.Series]) -> Drawings:
+    """The UMAP by cluster, one figure per resolution in a folder of its own.
+
+    Parameters
+    ----------
+    clusters
+        Of all cells by resolution: categorical, named by numbers, 0 the largest.
+    """
+    n = cells_shown(points)
+    for resolution, kinds in clusters.items():
+        figure = plot_categories(points, kinds, axis_names=AXES, numbered=True, clusters=True)
+        words = (
+            f"UMAP of {n}, coloured and numbered by {len(kinds.cat.categories)} Leiden clusters at resolution "
+            f"{resolution}, 0 the largest."
         )
-        for gene, slug in unique_slugs(expression.columns).items()
-    }
-
-
-def draw_umaps(
-    points: np.ndarray, cells: pd.DataFrame, axis_names: Sequence[str], *, n: str
-) -> Mapping[str, tuple[Figure, str, str]]:
-    """The UMAP by each thing known of the cells and their donors: figure, title and description by file name."""
-    sex = cells["sex"].fillna("unknown").astype(str).astype("category")
-    mean = "Each dot shows the mean of the cells under it."
-    by_number = {
-        "counts": ("Counts", cells["n_counts"].to_numpy(dtype=float), True, "counts"),
-        "age": ("Age (years)", cells["age_years"].to_numpy(dtype=float), False, "the donor's age"),
-        "doublet_score": (
-            "Doublet score",
-            cells["doublet_score"].to_numpy(dtype=float),
-            False,
-            "Scrublet's doublet score (called doublets are gone)",
-        ),
-    }
-    by_kind = {
-        "cell_type": (cells["cell_type"], "cell type", "Numbers stand where most cells of a type are."),
-        "donor": (
-            cells["donor_id"],
-            "donor",
-            "Of cells in one place, one at random is on top: well-mixed donors look speckled. Past 30, colours repeat.",
-        ),
-        "sex": (sex, "sex", "Of cells in one place, one at random is on top."),
-    }
-    drawn = {
-        f"umap_{name}": (
-            plot_categories(points, kinds, axis_names=axis_names, numbered=name == "cell_type"),
-            f"UMAP by {what}",
-            f"UMAP of {n}, coloured by {what} ({len(kinds.cat.categories):,}). {note}",
-        )
-        for name, (kinds, what, note) in by_kind.items()
-    }
-    for name, (bar, values, log, what) in by_number.items():
-        figure = plot_values(points, values, axis_names=axis_names, bar=bar, log=log)
-        drawn[f"umap_{name}"] = (
-            figure,
-            f"UMAP by {name.replace('_', ' ')}",
-            f"UMAP of {n}, coloured by {what}. {mean}",
-        )
-    return drawn
+        title = f"UMAP by cluster, resolution {resolution}"
+        yield f"resolution-{resolution}/figures/umap_cluster", Drawing(figure, title, words)

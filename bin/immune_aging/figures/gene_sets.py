@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from immune_aging.figures.effects import write_p_values
 from immune_aging.figures.style import DOWN, NEUTRAL, UP, log_ticks, new_figure, shorten
-from immune_aging.figures.volcano import ALPHA
+from immune_aging.statistics.multiple_testing import ALPHA
 
 N_SETS = 20  # gene sets in a dot plot, at most
 
@@ -27,7 +28,7 @@ def set_label(name: str, length: int = 46) -> str:
 def draw_sets(
     ax: Axes, x: np.ndarray, q: np.ndarray, size: np.ndarray, names: Sequence[str], colours: Sequence[str]
 ) -> None:
-    """A dot plot of gene sets, one row a set, the first on top: area by size; hollow where not called."""
+    """A dot plot of gene sets, one row per set, the first on top: area by size; hollow where not called."""
     place = np.arange(len(names))[::-1]
     area = 15 + 110 * np.sqrt(size / max(size.max(), 1))
     called = q < ALPHA
@@ -43,17 +44,7 @@ def draw_sets(
             linewidths=1.2,
             zorder=2,
         )
-    for y, chance in zip(place, q, strict=True):
-        ax.annotate(
-            f"{chance:.1g}",
-            (1, y),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=7,
-            color="black" if chance < ALPHA else NEUTRAL,
-        )
+    write_p_values(ax, place, q)
     ax.set_yticks(place, [set_label(name) for name in names])
     ax.set_ylim(-0.7, len(names) - 0.3)
     ax.grid(axis="y", color=NEUTRAL, alpha=0.2, linewidth=0.5)

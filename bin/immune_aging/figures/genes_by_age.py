@@ -6,14 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from immune_aging.figures.effects import gene_names
 from immune_aging.figures.style import DOWN, NEUTRAL, UP, new_figure, shorten
-from immune_aging.figures.volcano import gene_names
 from immune_aging.prediction.age_features import log_cpm, sex_labels
 from immune_aging.samples.cell_type_samples import CellTypeSamples
 
 N_EXPRESSION = 40  # genes of smallest p whose expression is written by donor
-
-
 DONOR_COLUMNS = ("donor_id", "age_years", "sex")  # of expression_by_age.tsv, before its genes
 
 
@@ -24,7 +22,7 @@ def expression_by_age(table: CellTypeSamples, de: pd.DataFrame, wanted: Sequence
 
     Returns
     -------
-    donor_id, age_years, sex, then one column a gene, named by its id; sorted by donor.
+    donor_id, age_years, sex, then one column per gene, named by its id; sorted by donor.
     """
     first = de[de["p_value"].notna()].sort_values(["p_value", "gene_id"], kind="stable")["gene_id"].head(N_EXPRESSION)
     asked = table.gene_ids[table.gene_ids.isin(wanted) | table.symbols.isin(wanted)]
@@ -41,7 +39,7 @@ def expression_by_age(table: CellTypeSamples, de: pd.DataFrame, wanted: Sequence
 
 
 def plot_genes_by_age(expression: pd.DataFrame, genes: pd.DataFrame) -> Figure:
-    """Expression of a few genes against age, one dot a donor, by sex.
+    """Expression of a few genes against age, one dot per donor, by sex.
 
     Parameters
     ----------

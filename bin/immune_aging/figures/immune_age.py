@@ -2,12 +2,23 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+
+from immune_aging.figures.style import DOWN, NEUTRAL, UP, Drawing, new_figure, shorten
 
 
-def draw(immune: pd.DataFrame, metrics: pd.DataFrame, weights: pd.DataFrame):
-    """Immune age against true age, acceleration against age, and the weight of each cell type."""
-    from immune_aging.figures.style import DOWN, NEUTRAL, UP, new_figure, shorten
+def plot_immune_age(immune: pd.DataFrame, metrics: pd.DataFrame, weights: pd.DataFrame) -> Figure:
+    """Immune age against true age, acceleration against age, and the weight of each cell type.
 
+    Parameters
+    ----------
+    immune
+        immune_age.tsv.
+    metrics
+        immune_age_metrics.tsv.
+    weights
+        immune_age_weights.tsv.
+    """
     figure = new_figure(10, 3.6)
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 0.9))
     value = metrics.set_index("metric")["value"]
@@ -29,3 +40,13 @@ def draw(immune: pd.DataFrame, metrics: pd.DataFrame, weights: pd.DataFrame):
     right.set_yticks(np.arange(len(shown)), [shorten(name.replace("_", " "), 28) for name in shown.index], fontsize=7)
     right.set_xlabel("Weight")
     return figure
+
+
+def draw(immune: pd.DataFrame, metrics: pd.DataFrame, weights: pd.DataFrame, *, n_cell_types: int) -> Drawing:
+    """The figure of the immune age of all donors, learned from `n_cell_types` cell types."""
+    return Drawing(
+        plot_immune_age(immune, metrics, weights),
+        "Immune age",
+        f"Immune age of {len(immune)} donors held out, from {n_cell_types} cell types together, against true age; what "
+        "is left of it once true age is taken out (age acceleration); and the weight of each cell type in it.",
+    )

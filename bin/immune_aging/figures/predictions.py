@@ -1,14 +1,13 @@
 """Figures of age predictions."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from immune_aging.figures.style import DOWN, PALE, colours_for, new_figure
-from immune_aging.results import table_of
+from immune_aging.results import Results
 
 
 def donor_means(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -25,7 +24,7 @@ def donor_means(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot_predictions(best: dict[str, tuple[pd.Series, pd.DataFrame]]) -> Figure:
-    """Predicted against true age, one panel a model, each at its best penalty.
+    """Predicted against true age, one panel per model, each at its best penalty.
 
     Parameters
     ----------
@@ -79,8 +78,40 @@ def plot_predictions(best: dict[str, tuple[pd.Series, pd.DataFrame]]) -> Figure:
 SWEPT = {"mae": "Mean absolute error (years)", "r2": "R²", "r": "Pearson r"}
 
 
+def draw_model(
+    ax: Axes, own: pd.DataFrame, metric: str, *, beside: float, shift: float, colour: str, marker: str
+) -> None:
+    """One metric of a model by penalty with its intervals; the nested choice stands apart.
+
+    Parameters
+    ----------
+    own
+        Rows of the model, in order of the penalty.
+    beside
+        Where on the axis of penalties the nested choice stands.
+    shift
+        Factor that moves the model's points along that axis.
+    """
+    nested = own["alpha"].isna()
+    for rows, label in ((own[~nested], own["model"].iloc[0].replace("_", " ")), (own[nested], None)):
+        if rows.empty:
+            continue
+        ends = rows[[f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float).T
+        ax.errorbar(
+            rows["alpha"].fillna(beside) * shift,
+            rows[metric],
+            yerr=np.abs(ends - rows[metric].to_numpy(dtype=float)),
+            color=colour,
+            marker=marker,
+            markersize=5,
+            capsize=2,
+            elinewidth=0.9,
+            label=label,
+        )
+
+
 def plot_sweep(metrics: pd.DataFrame) -> Figure:
-    """Metrics by penalty, one line a model with its interval, and the error of the median age.
+    """Metrics by penalty, one line per model with its interval, and the error of the median age.
 
     Parameters
     ----------
@@ -96,28 +127,11 @@ def plot_sweep(metrics: pd.DataFrame) -> Figure:
     beside = swept.max() * 4 if len(swept) else 1.0
     alphas = np.append(swept, beside) if metrics["alpha"].isna().any() else swept
     for ax, (metric, name) in zip(axes, SWEPT.items(), strict=True):
-        for i, model in enumerate(models):
-            of_model = metrics[metrics["model"] == model].sort_values("alpha")
-            nested = of_model["alpha"].isna()
-            for own, name_of in ((of_model[~nested], model.replace("_", " ")), (of_model[nested], None)):
-                if own.empty:
-                    continue
-                # Side by side, so that intervals of models at one penalty do not hide each other.
-                x = own["alpha"].fillna(beside) * 1.06 ** (i - (len(models) - 1) / 2)
-                bars = np.abs(
-                    own[[f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float).T - own[metric].to_numpy(dtype=float)
-                )
-                ax.errorbar(
-                    x,
-                    own[metric],
-                    yerr=bars,
-                    color=colours[model],
-                    marker="osD^v"[i % 5],
-                    markersize=5,
-                    capsize=2,
-                    elinewidth=0.9,
-                    label=name_of,
-                )
+        for place, model in enumerate(models):
+            # Side by side, so that intervals of models at one penalty do not hide each other.
+            shift = 1.06 ** (place - (len(models) - 1) / 2)
+            own = metrics[metrics["model"] == model].sort_values("alpha")
+            draw_model(ax, own, metric, beside=beside, shift=shift, colour=colours[model], marker="osD^v"[place % 5])
         if metric == "mae":
             ax.axhline(
                 metrics["baseline_mae"].mean(),
@@ -144,14 +158,14 @@ def alpha_name(alpha: float) -> str:
     return "nested" if np.isnan(alpha) else f"{alpha:g}"
 
 
-def read_predictions(files: dict[str, Path], folder: str) -> tuple[pd.DataFrame, dict[tuple[str, str], pd.DataFrame]]:
+def read_predictions(results: Results, folder: str) -> tuple[pd.DataFrame, dict[tuple[str, str], pd.DataFrame]]:
     """Metrics of every fitted model and penalty, one row each, and the predictions of each."""
     rows, predictions = [], {}
-    for name in sorted(
-        name for name in files if name.startswith(f"{folder}/prediction/") and name.endswith("/metrics.tsv")
-    ):
-        metrics = table_of(files, name, ["metric", "value", "low", "high"])
-        table = table_of(files, name.replace("metrics.tsv", "predictions.tsv"), ["donor_id", "age_years", "predicted"])
+    for name in results.under(f"{folder}/prediction"):
+        if not name.endswith("/metrics.tsv"):
+            continue
+        metrics = results.table(name, ["metric", "value", "low", "high"])
+        table = results.table(name.replace("metrics.tsv", "predictions.tsv"), ["donor_id", "age_years", "predicted"])
         if metrics is None or table is None:
             continue
         model, alpha = name.split("/")[-2].removeprefix("model-").split("_alpha-")
@@ -161,3 +175,16 @@ def read_predictions(files: dict[str, Path], folder: str) -> tuple[pd.DataFrame,
         rows.append(row | {f"{m}_{end}": metrics.loc[m, end] for m in metrics.index for end in ("low", "high")})
         predictions[model, alpha_name(row["alpha"])] = table
     return pd.DataFrame(rows), predictions
+
+
+def best_fits(
+    metrics: pd.DataFrame, predictions: dict[tuple[str, str], pd.DataFrame]
+) -> dict[str, tuple[pd.Series, pd.DataFrame]]:
+    """By model: the metrics and the predictions of the fit to show, given what `read_predictions` returns.
+
+    That is the nested choice of the penalty where there is one (its error is not the best of many), else the penalty
+    of least error.
+    """
+    ordered = metrics.assign(swept=metrics["alpha"].notna()).sort_values(["model", "swept", "mae", "alpha"])
+    rows = [row for _, row in ordered.groupby("model").head(1).iterrows()]
+    return {row["model"]: (row, predictions[row["model"], alpha_name(row["alpha"])]) for row in rows}

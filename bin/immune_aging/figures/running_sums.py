@@ -6,14 +6,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from immune_aging.figures.style import DOWN, NEUTRAL, UP, new_figure, shorten
+from immune_aging.figures.gene_sets import set_label
+from immune_aging.figures.style import DOWN, NEUTRAL, UP, new_figure
 from immune_aging.statistics.running_sums import running_sum
 
-COLUMNS = 3  # panels a row
+COLUMNS = 3  # panels in a row
 
 
 def plot_running_sums(ranking: pd.Series, sets: dict[str, Collection[str]], gsea: pd.DataFrame) -> Figure:
-    """One panel a set: the running sum along the ranking, and below it where the set's genes stand.
+    """One panel per set: the running sum along the ranking, and below it where the set's genes stand.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def plot_running_sums(ranking: pd.Series, sets: dict[str, Collection[str]], gsea
         ax.vlines(hits, low - 1.6 * tick, low - 0.6 * tick, color="black", linewidth=0.5, rasterized=True)
         crossing = int((ranking.to_numpy() > 0).sum())
         ax.axvline(crossing, color=NEUTRAL, linestyle="--", linewidth=0.7)
-        name = shorten(row["gene_set"].removeprefix("HALLMARK_").replace("_", " "), 38)
+        name = set_label(row["gene_set"], 38)
         ax.set_title(f"{name}\nNES {row['nes']:.2f}, q {row['q_value']:.2g}", loc="left", fontsize=8)
     for ax in axes.flat[len(gsea) :]:
         ax.set_axis_off()

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from immune_aging.figures.style import CUT, NEUTRAL, OKABE_ITO, log_ticks, new_figure, no_data, shorten
+from immune_aging.figures.style import CUT, NEUTRAL, OKABE_ITO, Drawing, log_ticks, new_figure, no_data, shorten
 
 
 def plot_sample_sizes(samples: pd.DataFrame, *, min_cells: int) -> Figure:
-    """Cells of each sample, one row a cell type in order of the median; samples left out are crosses.
+    """Cells of each sample, one row per cell type in order of the median; samples left out are crosses.
 
     Parameters
     ----------
@@ -61,3 +61,15 @@ def plot_sample_sizes(samples: pd.DataFrame, *, min_cells: int) -> Figure:
     ax.set_xlabel("Cells in the sample (log scale)")
     ax.grid(axis="x", color=NEUTRAL, alpha=0.25, linewidth=0.5)
     return figure
+
+
+def draw(samples: pd.DataFrame, *, min_cells: int) -> Drawing:
+    """The figure of samples.tsv, whose samples have at least `min_cells` cells where they are used."""
+    kept = int(samples["kept"].sum())
+    return Drawing(
+        plot_sample_sizes(samples, min_cells=min_cells),
+        "Pseudobulk sample sizes",
+        f"Cells summed into each of {len(samples):,} samples (one donor's cells of one type), by cell type with its "
+        f"median; {kept:,} samples of at least {min_cells} cells are used, {len(samples) - kept:,} (crosses) are not. "
+        "In brackets: samples used of all.",
+    )

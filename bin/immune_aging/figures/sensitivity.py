@@ -5,7 +5,8 @@ import pandas as pd
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from immune_aging.figures.style import NEUTRAL, new_figure, shorten
+from immune_aging.figures.style import NEUTRAL, Drawing, new_figure, shorten
+from immune_aging.statistics.multiple_testing import ALPHA
 
 PANELS = (
     ("n_called", "Genes called", "{:,.0f}", "viridis", None),
@@ -43,3 +44,15 @@ def plot_sensitivity(table: pd.DataFrame) -> Figure:
         ax.spines[:].set_visible(False)
     axes[0].set_yticks(range(len(variants)), [shorten(name, 34) for name in variants])
     return figure
+
+
+def draw(table: pd.DataFrame) -> Drawing:
+    """The figure of sensitivity.tsv."""
+    n = table["variant"].nunique() - 1
+    return Drawing(
+        plot_sensitivity(table),
+        "What changes with other quality control or another design",
+        f"{n} variants (rows) against the run itself (base), by cell type. Left: genes at an adjusted p below "
+        f"{ALPHA:g}. Middle: of the genes called by the variant or the run, the share called by both. Right: "
+        "correlation of the log2 fold changes of all genes tested in both. A dash: not computed.",
+    )

@@ -1,6 +1,7 @@
 """One style for all figures: colours, sizes, axes, how a figure is saved."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -102,6 +103,30 @@ def save_figure(
     for kind in kinds:
         with atomic_path(stem.with_name(f"{stem.name}.{kind}")) as temporary:
             figure.savefig(temporary, format=kind, dpi=PNG_DPI if kind == "png" else PDF_DPI, metadata=metadata[kind])
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure and the words that it is saved with: what it is, and what it shows."""
+
+    figure: Figure
+    title: str
+    description: str
+
+
+# Drawings by file name (without its ending), each made when it is asked for.
+Drawings = Iterator[tuple[str, Drawing]]
+
+
+def save_drawing(drawing: Drawing, stem: Path) -> None:
+    """Write `stem`.png and .pdf."""
+    save_figure(drawing.figure, stem, title=drawing.title, description=drawing.description)
+
+
+def save_drawings(drawings: Iterable[tuple[str, Drawing]], folder: Path) -> None:
+    """Save each drawing in `folder` before the next is made, so that memory holds one figure of all cells at a time."""
+    for name, drawing in drawings:
+        save_drawing(drawing, folder / name)
 
 
 def shorten(text: str, length: int = 40) -> str:

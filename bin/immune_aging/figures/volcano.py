@@ -7,28 +7,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from immune_aging.figures.effects import called_genes, gene_names
 from immune_aging.figures.style import DOWN, NEUTRAL, PALE, UP, log_ticks, new_figure
+from immune_aging.statistics.multiple_testing import ALPHA
 
-ALPHA = 0.05
 N_LABELLED = 12  # genes named on a volcano
 SMALLEST_P = 1e-300
 
 
-def gene_names(table: pd.DataFrame) -> pd.Series:
-    """Symbol of each gene, its id where there is none."""
-    return table["symbol"].where(table["symbol"].fillna("") != "", table["gene_id"]).astype(str)
-
-
-def called_colours(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Masks of genes called up and down at the false discovery rate."""
-    called = (table["padj"] < ALPHA).to_numpy()
-    up = (table["log2_fold_change"] > 0).to_numpy()
-    return called & up, called & ~up
-
-
 def draw_genes(ax: Axes, x: np.ndarray, y: np.ndarray, table: pd.DataFrame) -> None:
     """Genes as dots: grey, up and down; those that both engines call have a black rim."""
-    up, down = called_colours(table)
+    up, down = called_genes(table)
     rim = table["robust"].to_numpy(dtype=bool)
     n = len(table)
     size = float(np.clip(3e4 / max(n, 1), 4, 14))
@@ -84,7 +73,7 @@ def name_genes(ax: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> 
 
 def most_striking(table: pd.DataFrame) -> np.ndarray:
     """Rows of the genes to name: the smallest p values among the called, as many up as down."""
-    up, down = called_colours(table)
+    up, down = called_genes(table)
     p_value = table["p_value"].to_numpy()
     rows = [np.flatnonzero(mask)[np.argsort(p_value[mask], kind="stable")][: N_LABELLED // 2] for mask in (up, down)]
     return np.concatenate(rows)

@@ -1,0 +1,94 @@
+"""What is known of the cells that an embedding holds, matched to them by the ids of cells and donors."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from immune_aging.results import Results
+from immune_aging.task.checkpoints import check_same_cells, read_parquet, require_columns
+from immune_aging.task.command_line import BadInput
+
+CELL_COLUMNS = ("cell_id", "donor_id", "cell_type", "n_counts", "doublet_score", "kept")
+
+
+def kept_cells(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The cells that quality control kept, donors and cell types as categories.
+
+    Parameters
+    ----------
+    table
+        cells.parquet, read from `path`.
+
+    Raises
+    ------
+    BadInput
+        The table lacks one of `CELL_COLUMNS`.
+    """
+    require_columns(table, CELL_COLUMNS, path)
+    cells = table.loc[table["kept"], list(CELL_COLUMNS)].reset_index(drop=True)
+    names = {column: cells[column].astype(str).astype("category") for column in ("donor_id", "cell_type")}
+    return cells.assign(**names)
+
+
+def read_embedding(path: Path, cell_ids: pd.Series, cells_path: Path) -> pd.DataFrame:
+    """A table of coordinates, one row per cell.
+
+    Raises
+    ------
+    BadInput
+        It does not hold the cells of `cells_path` in their order.
+    """
+    table = read_parquet(path)
+    check_same_cells(cell_ids, table["cell_id"], cells_path, path)
+    return table
+
+
+def with_donors(cells: pd.DataFrame, donors: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The cells with age (years) and sex of their donors; missing where the table of donors has none.
+
+    Parameters
+    ----------
+    cells
+        With donor_id as a category.
+    donors
+        donors.parquet, read from `path`.
+    """
+    require_columns(donors, ["donor_id", "age_years", "sex"], path)
+    of_donor = donors.set_index("donor_id").reindex(cells["donor_id"].cat.categories)
+    codes = cells["donor_id"].cat.codes.to_numpy()
+    return cells.assign(**{name: of_donor[name].to_numpy()[codes] for name in ("age_years", "sex")})
+
+
+def expression_of(cell_ids: pd.Series, shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Expression of the genes asked for, cells x genes; no columns without tables.
+
+    Parameters
+    ----------
+    shards
+        What GENE_EXPRESSION writes of each shard: cell_id, then one column per gene.
+    """
+    if not shards:
+        return pd.DataFrame(index=cell_ids)
+    return pd.concat(list(shards), ignore_index=True).set_index("cell_id").reindex(cell_ids)
+
+
+def clusters_of(cell_ids: pd.Series, published: Results, cells_path: Path) -> dict[str, pd.Series]:
+    """The cluster of each cell by resolution, these and the categories in numerical order.
+
+    Raises
+    ------
+    BadInput
+        A resolution has no table of clusters, or one of other cells than `cells_path`.
+    """
+    found = {}
+    for resolution in published.resolutions:
+        name = f"clusters/resolution-{resolution}/clusters.parquet"
+        table = published.table(name, ["cell_id", "cluster"])
+        if table is None:
+            raise BadInput(f"--clusters: {name} is missing or has no cells; give what CLUSTER publishes")
+        check_same_cells(cell_ids, table["cell_id"], cells_path, f"clusters of resolution {resolution}")
+        clusters = table["cluster"].astype(str)
+        order = sorted(clusters.unique(), key=lambda text: (len(text), text))
+        found[resolution] = pd.Series(pd.Categorical(clusters, categories=order))
+    return found

@@ -1,0 +1,43 @@
+"""How effects and the genes they belong to are named and marked on all figures."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from immune_aging.figures.style import NEUTRAL
+from immune_aging.statistics.multiple_testing import ALPHA
+
+
+def gene_names(table: pd.DataFrame) -> pd.Series:
+    """Symbol of each gene, its id where there is none."""
+    return table["symbol"].where(table["symbol"].fillna("") != "", table["gene_id"]).astype(str)
+
+
+def called_genes(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the genes of de.tsv that are called up and down at the false discovery rate."""
+    called = (table["padj"] < ALPHA).to_numpy()
+    up = (table["log2_fold_change"] > 0).to_numpy()
+    return called & up, called & ~up
+
+
+def unit_of(summary: Mapping[str, object]) -> str:
+    """Of the effects, given a step's summary: 'per SD of age', or the two levels that are compared."""
+    contrast = summary.get("contrast", "per SD")
+    return f"per SD of {summary.get('test_term', 'age')}" if contrast == "per SD" else f"({contrast})"
+
+
+def write_p_values(ax: Axes, rows: Iterable[float], p_values: Iterable[float]) -> None:
+    """Write adjusted p values to the right of their rows, black where the row is called."""
+    for y, p_value in zip(rows, p_values, strict=True):
+        ax.annotate(
+            f"{p_value:.1g}",
+            (1, y),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+            color="black" if p_value < ALPHA else NEUTRAL,
+        )
