@@ -9,7 +9,7 @@ cell type would show; and a summary.
 import argparse
 from pathlib import Path
 
-from immune_aging.results import merge_trees
+from immune_aging import results
 from immune_aging.statistics.comparison import SHARED, compare_cell_types
 from immune_aging.task.checkpoints import write_json, write_tsv, write_versions
 from immune_aging.task.command_line import limit_threads, run
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> None:
 
     shared, summary = args.output / "shared_ageing.tsv", args.output / "comparison_summary.json"
     with limit_threads(1):
-        found = compare_cell_types(merge_trees(args.published), source=args.published[0])
+        found = compare_cell_types(results.open(*args.published), source=args.published[0])
     write_tsv(found.power, args.output / "power.tsv")
     write_tsv(found.sets, args.output / "gsea_nes.tsv")
     if found.shared is None:

@@ -163,13 +163,3 @@ def merge_trees(trees: Sequence[Path]) -> dict[str, Path]:
                 raise BadInput(f"{name}: published twice, by {files[name]} and {path}; give each result once")
             files[name] = path
     return dict(sorted(files.items()))
-
-
-def table_of(files: dict[str, Path], name: str, columns: Sequence[str] = ()) -> pd.DataFrame | None:
-    """A result table, or None where it is not there or has only a header."""
-    return Results(files).table(name, columns)
-
-
-def summary_of(files: dict[str, Path], name: str) -> dict[str, Any]:
-    """A step's summary; empty where it is not there."""
-    return Results(files).summary(name)

@@ -10,8 +10,8 @@ from immune_aging.figures.running_sums import plot_running_sums
 from immune_aging.figures.style import Drawing, Drawings
 from immune_aging.figures.volcano import plot_ma, plot_volcano
 from immune_aging.results import Results
-from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.statistics.gene_sets import GeneSets, by_symbol
+from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.statistics.preranked import rank_symbols
 from immune_aging.statistics.running_sums import top_sets
 

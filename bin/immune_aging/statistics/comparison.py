@@ -1,6 +1,5 @@
 """What ageing has in common between cell types."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from immune_aging.results import summary_of, table_of
+from immune_aging.results import Results
 from immune_aging.statistics.meta_analysis import by_expression, normal_errors
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.statistics.power import CHANGING_SHARE, POWER_AIM, power_table
@@ -41,7 +40,7 @@ DE_COLUMNS = ("gene_id", "symbol", "base_mean", "log2_fold_change", "lfc_se", "s
 PATTERNS = ("shared", "opposed", "specific", "unclear", "none")
 
 
-def measured(files: Mapping[str, Path]) -> tuple[dict[str, pd.DataFrame], dict[str, dict], dict[str, str]]:
+def measured(results: Results) -> tuple[dict[str, pd.DataFrame], dict[str, dict], dict[str, str]]:
     """Differential expression of each cell type by id: its table, its summary, and the names of those without one.
 
     Returns
@@ -49,13 +48,12 @@ def measured(files: Mapping[str, Path]) -> tuple[dict[str, pd.DataFrame], dict[s
     de.tsv by id; de_summary.json by id; by id of each cell type without a result, the reason.
     """
     tables, summaries, left_out = {}, {}, {}
-    for name in sorted(files):
-        found = re.fullmatch(r"(cell_types/([^/]+))/de\.tsv", name)
-        if not found:
+    for identifier in results.cell_type_ids:
+        name = f"cell_types/{identifier}/de.tsv"
+        if name not in results:
             continue
-        folder, identifier = found.groups()
-        table = table_of(files, name, DE_COLUMNS)
-        summary = summary_of(files, f"{folder}/de_summary.json")
+        table = results.table(name, DE_COLUMNS)
+        summary = results.summary(f"cell_types/{identifier}/de_summary.json")
         if table is None:
             left_out[identifier] = summary.get("reason") or "no gene was tested"
         else:
@@ -135,13 +133,12 @@ def shared_ageing(
     return table.rename_axis("gene_id").reset_index(), frames, common
 
 
-def enrichment_matrix(files: Mapping[str, Path]) -> pd.DataFrame:
+def enrichment_matrix(results: Results) -> pd.DataFrame:
     """gsea_nes.tsv: one row per set; NES and q of each cell type, NaN where the set was not tested there."""
     scores, chances = {}, {}
-    for name in sorted(files):
-        found = re.fullmatch(r"cell_types/([^/]+)/gsea\.tsv", name)
-        if found and (table := table_of(files, name, ["gene_set", "nes", "q_value"])) is not None:
-            identifier = found[1]
+    for identifier in results.cell_type_ids:
+        table = results.table(f"cell_types/{identifier}/gsea.tsv", ["gene_set", "nes", "q_value"])
+        if table is not None:
             scores[identifier] = table.set_index("gene_set")["nes"]
             chances[identifier] = table.set_index("gene_set")["q_value"]
     nes, q = pd.DataFrame(scores), pd.DataFrame(chances)
@@ -186,13 +183,13 @@ class Comparison:
     reason: str = ""
 
 
-def compare_cell_types(files: Mapping[str, Path], *, source: str | Path) -> Comparison:
+def compare_cell_types(results: Results, *, source: str | Path) -> Comparison:
     """Put the published results of the cell types side by side.
 
     Parameters
     ----------
-    files
-        Path of each published file by its name in the tree of results.
+    results
+        What DIFFERENTIAL_EXPRESSION and GSEA published of all cell types.
     source
         Where they are from, for the message of an error.
 
@@ -201,7 +198,7 @@ def compare_cell_types(files: Mapping[str, Path], *, source: str | Path) -> Comp
     BadInput
         None of them is a de.tsv.
     """
-    tables, summaries, left_out = measured(files)
+    tables, summaries, left_out = measured(results)
     if not tables and not left_out:
         raise BadInput(f"--published {source}: holds no de.tsv; give what DIFFERENTIAL_EXPRESSION publishes")
     names = {name: str(summary.get("cell_type", name)) for name, summary in summaries.items()}
@@ -210,7 +207,7 @@ def compare_cell_types(files: Mapping[str, Path], *, source: str | Path) -> Comp
     by_age = all(summary.get("test_term") == "age" for summary in summaries.values())
     first = next(iter(summaries.values()), {})
     power = power_table(tables, names, samples, sds if by_age else dict.fromkeys(sds, np.nan))
-    sets = enrichment_matrix(files)
+    sets = enrichment_matrix(results)
     facts = {
         "test_term": first.get("test_term", ""),
         "contrast": first.get("contrast", ""),
