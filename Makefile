@@ -57,7 +57,7 @@ lint-shell:
 	$(DEV) shellcheck $(SHELL_FILES)
 
 lint-nextflow:
-	$(BOOTSTRAP) lint main.nf nextflow.config subworkflows modules conf
+	$(BOOTSTRAP) lint main.nf nextflow.config functions subworkflows modules conf
 
 lint-nf-core:
 	$(NF_CORE) pipelines lint --dir .

@@ -65,10 +65,12 @@ def by_deviations(folder: Path, group: str) -> pd.DataFrame:
     output = folder / f"mad_{group}"
     output.mkdir(exist_ok=True)
     tables = sorted(path.name for path in folder.glob("*_step-qc_cells.parquet"))
+    shards = [f"shard-{number:03d}" for number in range(len(tables))]
     step(
         "vary_qc.py", "--variant", "mad", "--changes", "mad_cutoff=5", "--mad-group", group, "--cells", *tables,
-        "--cell-types", "types.parquet", "--donors", "donors.parquet", "--output", output.name, "--output-cell-types",
-        f"{output.name}/t.tsv", "--output-summary", f"{output.name}/s.json", folder=folder,
+        "--shards", *shards, "--cell-types", "types.parquet", "--donors", "donors.parquet", "--output", output.name,
+        "--output-files", f"{output.name}/f.tsv", "--output-cell-types", f"{output.name}/t.tsv", "--output-summary",
+        f"{output.name}/s.json", folder=folder,
     )  # fmt: skip
     return cells_of(output)
 

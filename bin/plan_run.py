@@ -2,7 +2,7 @@
 """Check, before anything long runs, that the run can do what it was asked for, and plan it.
 
 In: the cohort's h5ad (or a pseudobulk table) and the parameters that name its columns, filters and designs. Out:
-`plan.json`: cells, donors, cell types, shards that are expected; with all parameters given (`--params`) tasks, time,
+`plan.json`: cells, donors, cell types, shards that are expected; where it is asked for (`--to-reckon`) tasks, time,
 memory and disk as well, and the text that `--check_only` prints. Everything that is wrong is said at once. Only
 metadata and a sample of the counts are read, so that a cohort of 10 GB takes seconds.
 """
@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from immune_aging.cohort.columns import add_column_options
-from immune_aging.plan.costs import PARTS, costs
+from immune_aging.plan.costs import costs
 from immune_aging.plan.plans import plan_cohort, plan_table
 from immune_aging.plan.text import text_of
 from immune_aging.statistics.batches import AUTO
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--min-cells-per-type", type=int, default=10)
     parser.add_argument("--min-donor-fraction", type=float, default=0.95)
     parser.add_argument("--cells-per-shard", type=int, default=50_000)
-    parser.add_argument("--stop-after", choices=("", *PARTS[:-1]), default="")
+    parser.add_argument("--parts", nargs="+", required=True, help="of the analysis that the run comes to")
     parser.add_argument("--mad-group", default="", help="donor column; '' where it is not used")
     parser.add_argument("--doublet-rate-column", default="")
     parser.add_argument("--batch-column", default="donor_id")
@@ -43,14 +43,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--gene-sets", type=Path, help="GMT file")
     parser.add_argument("--gene-set-min-size", type=int, default=10)
     parser.add_argument("--gene-set-max-size", type=int, default=1000)
-    parser.add_argument("--params", type=Path, help="all parameters (JSON): add costs to the plan")
+    parser.add_argument("--to-reckon", type=Path, help="all parameters and their fan-out (JSON): add costs to the plan")
     parser.add_argument("--output", type=Path, required=True, help="plan.json")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
     plan = plan_cohort(args) if args.cohort else plan_table(args)
-    if args.params:
-        plan["costs"] = costs(plan, read_json(args.params), stop_after=args.stop_after, cores=available_cores())
+    if args.to_reckon:
+        plan["costs"] = costs(plan, read_json(args.to_reckon), parts=args.parts, cores=available_cores())
     write_json(plan | {"text": text_of(plan)}, args.output)
     write_versions("plan_run", ["anndata", "h5py", "pandas"], args.versions)
 

@@ -2,8 +2,9 @@
 """Stream the counts of the kept cells once from the cohort's file into shards of whole donors.
 
 In: the cohort's h5ad, the kept cells with their shard (FILTER_COHORT), the genes. Out: one h5ad per shard (raw counts
-as CSR of unsigned integers; rows sorted by donor, then barcode; genes that no kept cell expresses left out) and
-`genes.json` with their count. Every value is proved to be a count on the way.
+as CSR of unsigned integers; rows sorted by donor, then barcode; genes that no kept cell expresses left out), a table
+that says which file is which shard, and `genes.json` with the count of genes. Every value is proved to be a count on
+the way.
 
 Memory: one block of the input while reading, a shard's genes and counts while writing.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 from immune_aging.cohort.cohort_file import Counts
 from immune_aging.cohort.shard_file import canonical_order
 from immune_aging.cohort.splitting import split_counts, split_summary
-from immune_aging.task.checkpoints import read_json, read_parquet, write_json, write_versions
+from immune_aging.task.checkpoints import read_json, read_parquet, write_file_table, write_json, write_versions
 from immune_aging.task.command_line import run
 
 
@@ -36,6 +37,7 @@ def main(argv: list[str]) -> None:
         args.cohort.resolve(), Counts(**check["counts"]), cells, genes,
         sha256=args.sha256, layer=check["counts_layer"], prefix=args.prefix,
     )  # fmt: skip
+    write_file_table(split.shards, Path(f"{args.prefix}_all_step-split_files.tsv"))
     write_json(split_summary(split, n_cells=len(cells)), args.output_summary)
     write_versions("split_cohort", ["h5py", "isal", "scipy"], args.versions)
 

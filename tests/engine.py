@@ -17,6 +17,7 @@ PROJECT = (
     "nextflow_schema.json",
     "conf",
     "bin",
+    "functions",
     "modules",
     "subworkflows",
     "assets",

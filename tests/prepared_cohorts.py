@@ -6,7 +6,10 @@ import check_cohort
 import filter_cohort
 
 # Options with which a cohort of a few hundred cells goes through the plan.
-SMALL = ["--min-samples-per-type", "4", "--min-cells-per-type", "3", "--min-cells-per-sample", "3", "--cells-per-shard", "30"]  # fmt: skip
+SMALL = [
+    "--min-samples-per-type", "4", "--min-cells-per-type", "3", "--min-cells-per-sample", "3", "--cells-per-shard", "30",
+    "--parts", "qc", "embedding", "clusters", "pseudobulk", "statistics",
+]  # fmt: skip
 
 
 def prepared(path: Path, folder: Path, *options: str) -> list[str]:

@@ -45,8 +45,8 @@ def varied(run_folder, out, *changes, options=()):
     out.mkdir(exist_ok=True)
     paths = sorted(run_folder.glob("*_step-qc_cells.parquet"))
     vary_qc.main(
-        ["--variant", "v", "--changes", *changes, "--cells", *map(str, paths[::-1]), "--cell-types",
-         str(run_folder / "types.parquet"), "--donors", str(run_folder / "donors.parquet"), *FLOORS,
+        ["--variant", "v", "--changes", *changes, "--cells", *map(str, paths[::-1]), "--shards", "shard-001", "shard-000",
+         "--output-files", str(out / "files.tsv"), "--cell-types", str(run_folder / "types.parquet"), "--donors", str(run_folder / "donors.parquet"), *FLOORS,
          "--min-samples-per-type", "4", "--output", str(out), "--output-cell-types", str(out / "t.tsv"),
          "--output-summary", str(out / "s.json"), "--versions", str(out / "v.json"), *options]
     )  # fmt: skip
@@ -60,6 +60,9 @@ def cells_of(run_folder):
 
 def test_a_variant_that_changes_nothing_gives_the_same_files(run_folder, tmp_path):
     varied(run_folder, tmp_path, "doublets=drop")
+    assert read_tsv(tmp_path / "files.tsv").values.tolist() == [
+        ["shard-000", "d_shard-000_step-qc_cells.parquet"], ["shard-001", "d_shard-001_step-qc_cells.parquet"],
+    ]  # fmt: skip
     for path in run_folder.glob("*_step-qc_cells.parquet"):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
     merge_qc.main(
@@ -144,6 +147,7 @@ def test_a_changed_bound_replaces_the_donors_own_and_leaves_the_others(run_folde
 def test_a_variant_that_leaves_no_cell_writes_no_table_and_says_so(run_folder, tmp_path):
     cells, summary = varied(run_folder, tmp_path, "min_genes=1000")
     assert cells is None and summary["n_kept"] == 0
+    assert (tmp_path / "files.tsv").read_text() == "id\tfile\n"
     types = read_tsv(tmp_path / "t.tsv")
     assert not types["kept"].any() and types["reason"].str.contains("0 samples of 10 cells").all()
     assert [entry["n_cells"] for entry in summary["cell_types"].values()] == [0, 0]

@@ -9,7 +9,7 @@ import check_cohort
 import filter_cohort
 import split_cohort
 from immune_aging.cohort import cohort_file, splitting
-from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet
+from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet, read_tsv
 from immune_aging.task.command_line import BadInput
 from small_cohorts import small_cohort, write_cohort
 
@@ -35,6 +35,9 @@ def split(path, folder, *, cells_per_shard=100):
          str(folder / "dataset-x"), "--output-summary", where["g.json"], "--versions", where["v"]]
     )  # fmt: skip
     paths = sorted(folder.glob("dataset-x_shard-*_step-split_counts.h5ad"))
+    files = read_tsv(folder / "dataset-x_all_step-split_files.tsv")
+    assert files["file"].tolist() == [path.name for path in paths]
+    assert files["id"].tolist() == [f"shard-{number:03d}" for number in range(len(paths))]
     return paths, anndata.concat([read_h5ad(p) for p in paths], merge="same"), read_json(where["g.json"])
 
 

@@ -47,7 +47,7 @@ def test_a_module_has_all_its_parts(module):
     text = (module / "main.nf").read_text()
     assert re.search(rf"^process {module.name.upper()} \{{", text, re.MULTILINE)
     assert re.search(r"label 'process_(single|low|medium|high)'", text)
-    assert 'container "${task.ext.container}"' in text
+    assert 'container "${task.ext.container_image}"' in text
     outputs = [line for line in part(text, "output").splitlines() if line.strip() and not line.strip().startswith("//")]
     assert all("emit: " in line for line in outputs)
     assert "path 'versions.json', emit: versions" in text
@@ -123,6 +123,21 @@ def test_no_script_is_named_like_a_library_it_could_shadow(path):
         "scipy",
     }
     assert path.stem not in libraries
+
+
+def test_the_story_fits_on_one_screen():
+    assert len((ROOT / "main.nf").read_text().splitlines()) <= 80
+
+
+def test_ids_are_not_read_from_file_names():
+    for path in [ROOT / "main.nf", *ROOT.glob("subworkflows/local/*/main.nf"), *ROOT.glob("functions/*.nf")]:
+        assert not re.search(r"\bname\s*=~", path.read_text()), path
+
+
+def test_text_is_quoted_for_the_shell_in_one_way():
+    for path in [*ROOT.glob("modules/local/*/main.nf"), *ROOT.glob("subworkflows/local/*/main.nf")]:
+        assert "def quote" not in path.read_text(), path
+        assert '.replace("\'"' not in path.read_text(), path
 
 
 def test_every_module_is_used():

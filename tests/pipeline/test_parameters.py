@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from engine import ROOT, nextflow
+from immune_aging.cells.variants import CHANGES
 
 SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())
 ENTRIES = {name: entry for group in SCHEMA["$defs"].values() for name, entry in group["properties"].items()}
@@ -116,6 +117,19 @@ GOOD = [
     {"simulate": None, "input": "small.h5ad", "outdir": "results", "dataset": "small"},
     {"sensitivity": ["design=~ age + sex:age", "mad: mad_cutoff=3", "max_doublet_score=0.2"]},
 ]  # fmt: skip
+# Whatever VARY_QC can change can be asked for.
+GOOD += [
+    {"sensitivity": f"{name}={value}"}
+    for name, value in {
+        **dict.fromkeys(CHANGES, 3), "max_genes": 9000, "max_counts": 90000, "max_doublet_score": 0.2, "doublets": "keep",
+    }.items()
+]  # fmt: skip
+FAN_OUTS = [
+    {},
+    {"prediction_models": "ridge,elastic_net, ridge", "elastic_net_alphas": 0.5, "ridge_alphas": "1,1.0,0.1", "stop_after": "clusters"},
+    {"prediction_models": ["linear_svr"], "ridge_alphas": [3], "nested_alphas": False, "simulate": None, "pseudobulk": "x.h5ad"},
+    {"sensitivity": ["strict: max_pct_mito=10 & design = ~ age", "design=~ age"]},
+]  # fmt: skip
 # The files that come with the pipeline must pass as they are.
 GOOD.append({"simulate": None} | json.loads((ROOT / "params.json").read_text()))
 GOOD.append(json.loads((ROOT / "conf/onek1k_40donors.json").read_text()))
@@ -129,7 +143,7 @@ def found(tmp_path_factory):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     numbers = ["1,1.00,0.1,10", [0.5, 1], 2, "1e-3"]
-    cases = {"defaults": DEFAULTS, "sets": [case for case, _ in BAD] + GOOD, "numbers": numbers}
+    cases = {"defaults": DEFAULTS, "sets": [case for case, _ in BAD] + GOOD, "numbers": numbers, "fan_outs": FAN_OUTS}
     (folder / "cases.json").write_text(json.dumps(cases))
     command = [
         str(ROOT / "nextflow"), "-q", "run", str(ROOT / "tests/parameters/main.nf"), "--cases", "cases.json", "--found",
@@ -153,6 +167,30 @@ def test_right_parameters_pass(found, number):
 
 def test_equal_numbers_of_a_list_are_one_task(found):
     assert found["numbers"] == [["1.0", "0.1", "10.0"], ["0.5", "1.0"], ["2.0"], ["0.001"]]
+
+
+def test_parts_are_those_up_to_the_last_and_a_table_has_no_cells(found):
+    whole, until_clusters, table, _ = (fan_out["parts"] for fan_out in found["fan_outs"])
+    assert whole == ["qc", "embedding", "clusters", "pseudobulk", "statistics"]
+    assert until_clusters == ["qc", "embedding", "clusters"]
+    assert table == ["pseudobulk", "statistics"]
+    assert ENTRIES["stop_after"]["enum"] == whole[:-1]
+
+
+def test_each_model_is_fitted_with_its_own_penalties_and_the_nested_choice(found):
+    fits = [[(fit["model"], fit["alpha"]) for fit in fan_out["fits"]] for fan_out in found["fan_outs"]]
+    assert fits[0] == [("ridge", alpha) for alpha in ("0.01", "0.1", "1", "nested")]
+    assert fits[1] == [
+        ("ridge", "1"), ("ridge", "0.1"), ("ridge", "nested"), ("elastic_net", "0.5"), ("elastic_net", "nested"),
+    ]  # fmt: skip
+    assert fits[2] == [("linear_svr", "3")], "a model without penalties of its own has ridge's"
+
+
+def test_a_variant_says_what_it_changes_and_whether_that_is_which_cells_there_are(found):
+    strict, design = found["fan_outs"][3]["variants"]
+    assert strict["id"] == "strict" and strict["cells"]
+    assert strict["settings"] == {"max_pct_mito": "10", "design": "~ age"}
+    assert design["id"] == "design_age" and not design["cells"]
 
 
 def test_help_lists_every_parameter_under_its_group(found):
@@ -204,4 +242,7 @@ def test_a_wrong_parameter_stops_the_run_before_any_task(arguments, message, tmp
 def test_help_runs_no_task(tmp_path):
     done = nextflow(tmp_path, "--help")
     assert done.returncode == 0 and "--leiden_resolutions" in done.stdout
+    warnings = [line for line in (tmp_path / ".nextflow.log").read_text().splitlines() if " WARN " in line]
+    assert not [line for line in warnings if "No 'plugins' root" not in line], "what the engine warns of in every run"
+    assert "WARN" not in done.stdout + done.stderr
     assert not any(os.scandir(tmp_path / "work")) and not (tmp_path / "results").exists()

@@ -389,6 +389,9 @@ def test_check_only_ends_after_the_check(run):
     shards = (run.first["process"] == "QC_CELLS").sum()
     assert f"in {shards} shards" in done.stdout and f"Cell types expected: {len(types)} (" in done.stdout
     assert f"Tasks: about {len(run.first)}. Time: about " in done.stdout
+    folder, rest = trace(run.folder, "check")["hash"].iloc[0].split("/")
+    plan = json.loads(next((run.folder / "work" / folder).glob(f"{rest}*/plan.json")).read_text())
+    assert plan["costs"]["processes"] == run.first["process"].value_counts().to_dict()
     assert " GB. Disk: about " in done.stdout
 
 

@@ -11,17 +11,20 @@ from immune_aging.plan import text
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())
 DEFAULTS = {
-    name: {"value": entry.get("default")}
-    for group in SCHEMA["$defs"].values()
-    for name, entry in group["properties"].items()
+    name: entry.get("default") for group in SCHEMA["$defs"].values() for name, entry in group["properties"].items()
 }
 # The cohort of OneK1K's size in docs/benchmarks.md.
 LARGE = {"n_cells_kept": 1_270_000, "n_counts": 1_500_000_000, "n_samples": 6 * 982, "n_types": 6, "n_shards": 23}
+PARTS = ["qc", "embedding", "clusters", "pseudobulk", "statistics"]
+# What the workflow makes tasks for each of: with the defaults, ridge with three penalties and the nested choice.
+RIDGE = [{"model": "ridge", "alpha": alpha} for alpha in ("0.01", "0.1", "1", "nested")]
+FAN_OUT = {"resolutions": ["1.0"], "fits": RIDGE, "variants": []}
 
 
-def costs(plan=LARGE, stop_after="", cores=2, **changes):
-    parameters = DEFAULTS | {name: {"value": value} for name, value in changes.items()}
-    return plan_costs.costs(plan, parameters, stop_after=stop_after, cores=cores)
+def costs(plan=LARGE, last="statistics", cores=2, first="qc", fan_out=None, **changes):
+    asked = {"parameters": DEFAULTS | changes, "fan_out": FAN_OUT | (fan_out or {})}
+    parts = PARTS[PARTS.index(first) : PARTS.index(last) + 1]
+    return plan_costs.costs(plan, asked, parts=parts, cores=cores)
 
 
 @pytest.mark.parametrize(("cores", "minutes"), [(1, 22.2), (2, 13.2), (4, 9.7)])
@@ -35,19 +38,25 @@ def test_the_estimates_of_memory_and_disk_are_not_below_what_was_measured():
 
 def test_each_value_of_a_list_adds_its_own_tasks():
     tasks = costs()["tasks"]
-    assert costs(leiden_resolutions="0.5,1,1.0,2")["tasks"] == tasks + 2, "1 and 1.0 are one resolution"
-    assert costs(ridge_alphas=[0.01, 0.1, 1, 3])["tasks"] == tasks + 6, "one a cell type"
-    assert costs(prediction_models="ridge,elastic_net", elastic_net_alphas=0.5)["tasks"] == tasks + 6 * 2, "and nested"
+    assert costs(fan_out={"resolutions": ["0.5", "1.0", "2.0"]})["tasks"] == tasks + 2
+    assert costs(fan_out={"fits": [*RIDGE, {"model": "ridge", "alpha": "3"}]})["tasks"] == tasks + 6, (
+        "one per cell type"
+    )
+    net = [{"model": "elastic_net", "alpha": alpha} for alpha in ("0.5", "nested")]
+    assert costs(fan_out={"fits": RIDGE + net})["tasks"] == tasks + 6 * 2, "and nested"
+    assert costs(report_genes="CD27")["tasks"] == tasks + 23, "one per shard"
     assert costs(export_h5ad=True)["tasks"] == tasks + 1
     assert costs(qc_thresholds="mad")["tasks"] == tasks + 1
-    assert costs(sensitivity="design=~ age")["tasks"] == tasks + 6 + 1, "tests a cell type, and the comparison"
-    assert costs(sensitivity=["strict: max_pct_mito=5"])["tasks"] == tasks + 1 + 23 + 1 + 6 + 1
+    design, strict = {"id": "design", "cells": False}, {"id": "strict", "cells": True}
+    assert costs(fan_out={"variants": [design]})["tasks"] == tasks + 6 + 1, "tests per cell type, and the comparison"
+    assert costs(fan_out={"variants": [strict]})["tasks"] == tasks + 1 + 23 + 1 + 6 + 1
 
 
 def test_a_run_that_ends_early_costs_less():
-    minutes = [costs(stop_after=part)["minutes"] for part in ("qc", "embedding", "clusters", "pseudobulk", "")]
+    minutes = [costs(last=part)["minutes"] for part in PARTS]
     assert minutes == sorted(minutes) and minutes[0] < minutes[-1] / 2
-    assert costs({**LARGE, "n_cells_kept": 0, "n_counts": 0, "n_shards": 0})["tasks"] < costs()["tasks"] - 4 * 23
+    no_cells = {**LARGE, "n_cells_kept": 0, "n_counts": 0, "n_shards": 0}
+    assert costs(no_cells, first="pseudobulk")["tasks"] < costs()["tasks"] - 4 * 23
 
 
 def test_an_export_needs_its_own_disk_and_its_copy_as_much_again():

@@ -82,7 +82,7 @@ def test_files_that_are_named_exist(page):
     if page.name == "outputs.md":
         return  # its paths are in the results folder: see below
     names = re.findall(
-        r"`((?:bin|conf|containers|docs|assets|tests|modules|subworkflows|\.ci)/[^`\s]*)`", page.read_text()
+        r"`((?:bin|conf|containers|docs|assets|tests|functions|modules|subworkflows|\.ci)/[^`\s]*)`", page.read_text()
     )
     for name in names:
         pattern = name.replace("STEP", "*")
@@ -134,6 +134,9 @@ def test_parameters_page_is_up_to_date():
     maker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(maker)
     assert maker.PAGE.read_text() == maker.page(SCHEMA), "run docs/make_parameters.py"
+    assert maker.with_defaults(SCHEMA, maker.defaults_of(maker.CONFIG.read_text())) == SCHEMA, (
+        "defaults are written in nextflow.config; run docs/make_parameters.py"
+    )
     assert all(f"| `{name}` |" in maker.page(SCHEMA) for name in PARAMETERS)
 
 

@@ -129,6 +129,8 @@ def test_small_samples_and_dropped_cell_types_are_left_out_with_their_reason(coh
     assert samples.loc["type1|D00", "reason"] == "fewer than 10 cells" and samples.loc["type1|D01", "kept"]
     assert (samples[samples["cell_type"] == "B cell, naive/memory"]["reason"] == "cell type not kept").all()
     assert not (folder / "dataset-x_type0_step-pseudobulk_counts.h5ad").exists()
+    files = read_tsv(folder / "dataset-x_all_step-pseudobulk_files.tsv")
+    assert files.values.tolist() == [["type1", "dataset-x_type1_step-pseudobulk_counts.h5ad"]]
     kept = read_h5ad(folder / "dataset-x_type1_step-pseudobulk_counts.h5ad")
     assert kept.obs["donor_id"].tolist() == [f"D{d:02d}" for d in range(1, 8)]
 

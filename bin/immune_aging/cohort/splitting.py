@@ -20,18 +20,23 @@ class Split:
     Attributes
     ----------
     shards
-        The shards' files, in order.
+        The file of each shard's id, in order.
     totals
         Sum of each gene of the input over the kept cells.
     """
 
-    shards: list[Path]
+    shards: dict[str, Path]
     totals: np.ndarray
+
+
+def shard_id(shard: int) -> str:
+    """The id of a shard, by its number."""
+    return f"shard-{shard:03d}"
 
 
 def shard_path(prefix: str, shard: int) -> Path:
     """The file of a shard, by its number."""
-    return Path(f"{prefix}_shard-{shard:03d}_step-split_counts.h5ad")
+    return Path(f"{prefix}_{shard_id(shard)}_step-split_counts.h5ad")
 
 
 def split_counts(
@@ -57,7 +62,7 @@ def split_counts(
     BadInput
         A value is no count, no kept cell has any, or the file is another by now.
     """
-    shards = []
+    shards = {}
     with tempfile.TemporaryDirectory(prefix="spool-", dir=".") as folder:
         with unchanged(source, sha256), open_cohort(source) as file:
             spools, totals = spool_counts(file, counts, cells, Path(folder), where=f"cohort: {layer}")
@@ -67,9 +72,9 @@ def split_counts(
         columns = np.where(expressed, np.cumsum(expressed) - 1, -1).astype(np.int32)
         for shard, spool in enumerate(spools):
             here = cells[cells["shard"] == shard]
-            shards.append(shard_path(prefix, shard))
+            path = shards[shard_id(shard)] = shard_path(prefix, shard)
             blocks = spool.take_blocks(len(here), columns)
-            write_shard(shards[-1], blocks, here[["cell_id", "donor_id", "cell_type"]], genes[expressed])
+            write_shard(path, blocks, here[["cell_id", "donor_id", "cell_type"]], genes[expressed])
     return Split(shards, totals)
 
 

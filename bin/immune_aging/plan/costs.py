@@ -3,7 +3,6 @@
 import math
 import shutil
 
-PARTS = ("qc", "embedding", "clusters", "pseudobulk", "statistics")
 # CPU seconds measured at 1.27 million cells, 1.5 billion counts, 982 donors, 6 cell types (docs/benchmarks.md), without
 # the start of each task.
 READING_PER_BILLION = 55.0  # read, check, filter, split
@@ -23,69 +22,89 @@ DISK_PER_COUNT, RESULTS_PER_COUNT = 3.0, 0.5  # of work/, of what is copied from
 EXPORT_PER_COUNT, LAYER_PER_COUNT = 2.75, 2.35  # raw counts, the layer log1p
 
 
-def reaches(stop_after: str, part: str) -> bool:
-    """Whether a run that ends after `stop_after` ('' for the whole) comes to `part`."""
-    return not stop_after or PARTS.index(part) <= PARTS.index(stop_after)
+def task_counts(plan: dict, parameters: dict, fan_out: dict, parts: list[str]) -> dict[str, int]:
+    """How many tasks each process of a run has.
+
+    Parameters
+    ----------
+    plan
+        n_types, n_shards.
+    parameters
+        The value of each parameter.
+    fan_out
+        `fits` (model and penalty), `resolutions`, `variants`: what the workflow makes tasks for each of. A variant with
+        `cells` changes which cells there are.
+    parts
+        The parts of the analysis that the run comes to; without qc it starts from a table of samples.
+    """
+    shards, types, variants = plan["n_shards"], plan["n_types"], fan_out["variants"]
+    once = ["PLAN_RUN", "DRAW_DAG", "REPORT"]
+    counts = {}
+    if "qc" in parts:
+        once += ["FETCH_COHORT", "CHECK_COHORT", "FILTER_COHORT", "SPLIT_COHORT", "MERGE_QC", "PLOT_COHORT", "PLOT_QC"]
+        own_doublet_rates = parameters["doublet_rate_per_1000"] is not None or parameters["doublet_rate_column"]
+        counts["SIMULATE_COHORT"] = bool(parameters["simulate"])
+        counts["QC_THRESHOLDS"] = bool(parameters["qc_thresholds"] == "mad" or own_doublet_rates)
+        counts["QC_CELLS"] = shards
+        counts["EXPORT_H5AD"] = bool(parameters["export_h5ad"])
+        counts["PUBLISHED_CLOCKS"] = bool(parameters["published_clocks"] and "statistics" in parts)
+    else:
+        once.append("CHECK_PSEUDOBULK")
+    if "embedding" in parts:
+        once += ["SELECT_GENES", "PCA", "HARMONY", "NEIGHBORS", "UMAP", "PLOT_EMBEDDING"]
+        counts |= {"RANK_GENES": shards, "NORMALIZE": shards}
+        counts["GENE_EXPRESSION"] = shards * bool(parameters["report_genes"])
+    if "clusters" in parts:
+        counts["CLUSTER"] = len(fan_out["resolutions"])
+    if "pseudobulk" in parts:
+        once.append("PLOT_PSEUDOBULK")
+        if "qc" in parts:
+            once.append("MERGE_PSEUDOBULK")
+            counts["PSEUDOBULK"] = shards
+    if "statistics" in parts:
+        once += ["FETCH_GENE_SETS", "COMPOSITION", "COMPARE_CELL_TYPES", "PLOT_COMPARISON", "SUMMARIZE_PREDICTIONS"]
+        by_type = ["DIFFERENTIAL_EXPRESSION", "GSEA", "OVERREPRESENTATION", "PLOT_CELL_TYPE"]
+        counts |= dict.fromkeys(by_type, types)
+        counts["PREDICT_AGE"] = types * len(fan_out["fits"])
+        counts["IMMUNE_AGE"] = bool(parameters["nested_alphas"])
+        of_cells = sum(variant["cells"] for variant in variants)
+        counts |= {"VARY_QC": of_cells, "VARIED_PSEUDOBULK": of_cells * shards, "VARIED_SAMPLES": of_cells}
+        counts |= {"VARIED_EXPRESSION": len(variants) * types, "SENSITIVITY": bool(variants)}
+    counts |= dict.fromkeys(once, 1)
+    return {process: int(count) for process, count in sorted(counts.items()) if count}
 
 
-def list_value(parameters: dict, name: str) -> list[str]:
-    """The elements of a list parameter, whichever way it was given."""
-    value = parameters[name]["value"]
-    value = value if isinstance(value, list) else str(value or "").split(",")
-    return [str(element).strip() for element in value if str(element).strip()]
-
-
-def prediction_fits(parameters: dict) -> int:
-    """How many models and penalties each cell type is given."""
-    own = {"elastic_net": "elastic_net_alphas", "linear_svr": "svr_alphas"}
-    n_fits = 0
-    for model in sorted(set(list_value(parameters, "prediction_models"))):
-        alphas = list_value(parameters, own.get(model, "ridge_alphas")) or list_value(parameters, "ridge_alphas")
-        n_fits += len(set(map(float, alphas))) + bool(parameters["nested_alphas"]["value"])
-    return n_fits
-
-
-def costs(plan: dict, parameters: dict, *, stop_after: str, cores: int) -> dict:
+def costs(plan: dict, asked: dict, *, parts: list[str], cores: int) -> dict:
     """Tasks, minutes, memory and disk of a run, from what was measured on a cohort of a million cells.
 
     Parameters
     ----------
     plan
         n_cells, n_counts (stored), n_samples (of all cell types), n_types, n_shards; cells are 0 for a table.
+    asked
+        `parameters` and `fan_out`, as `task_counts` takes them.
+    parts
+        As of `task_counts`.
     """
-    shards, types, samples = plan["n_shards"], plan["n_types"], plan["n_samples"]
+    value, fan_out, samples = asked["parameters"], asked["fan_out"], plan["n_samples"]
     million, billion = plan["n_cells_kept"] / 1e6, plan["n_counts"] / 1e9
-    embedding = bool(million) and reaches(stop_after, "embedding")
-    n_resolutions = len(set(map(float, list_value(parameters, "leiden_resolutions"))))
-    n_resolutions *= bool(million) and reaches(stop_after, "clusters")
-    sums = bool(million) and reaches(stop_after, "pseudobulk")
-    statistics = reaches(stop_after, "statistics")
-    fits = prediction_fits(parameters) * statistics
-    variants = [text.partition(":")[2] or text for text in list_value(parameters, "sensitivity")] * statistics
-    on_cells = sum(any(not one.strip().startswith("design") for one in text.split("&")) for text in variants)
-    value = {name: entry["value"] for name, entry in parameters.items()}
-    own_thresholds = value["qc_thresholds"] == "mad" or value["doublet_rate_per_1000"] or value["doublet_rate_column"]
-
-    tasks = 2 + 2  # the plan and what reads the input; the graph and the report
-    if million:
-        tasks += 3 + 3 + shards + bool(own_thresholds) + bool(value["simulate"])
-        tasks += (2 * shards + 6) * embedding + n_resolutions + (shards + 1) * sums
-        tasks += bool(value["export_h5ad"]) + bool(value["published_clocks"] and statistics)
-    tasks += reaches(stop_after, "pseudobulk")
-    if statistics:
-        tasks += 5 + bool(value["nested_alphas"]) + types * (4 + fits)
-        tasks += bool(variants) + len(variants) * types + on_cells * (2 + shards)
+    embedding, sums, statistics = (part in parts for part in ("embedding", "pseudobulk", "statistics"))
+    n_resolutions = len(fan_out["resolutions"]) * ("clusters" in parts)
+    fits, n_variants = len(fan_out["fits"]) * statistics, len(fan_out["variants"]) * statistics
+    processes = task_counts(plan, value, fan_out, parts)
+    tasks = sum(processes.values())
 
     serial = READING_PER_BILLION * billion
     serial += embedding * (COMPONENTS_PER_MILLION + LAYOUT_PER_MILLION) * million
     parallel = QC_PER_MILLION * million + embedding * (GENES_PER_MILLION + NEIGHBOURS_PER_MILLION) * million
     parallel += n_resolutions * CLUSTERS_PER_MILLION * million + sums * SUMS_PER_MILLION * million
-    parallel += statistics * (1 + len(variants)) * TESTS_PER_SAMPLE * samples + fits * FIT_PER_SAMPLE * samples
+    parallel += statistics * (1 + n_variants) * TESTS_PER_SAMPLE * samples + fits * FIT_PER_SAMPLE * samples
     parallel += START * tasks
     export = value["export_h5ad"] and EXPORT_PER_COUNT + bool(value["export_normalized"]) * LAYER_PER_COUNT
     disk = DISK_PER_COUNT + export + (value["publish_mode"] == "copy") * (RESULTS_PER_COUNT + export)
     return {
-        "tasks": int(tasks),
+        "tasks": tasks,
+        "processes": processes,
         "cores": cores,
         "minutes": max(1, math.ceil((serial + parallel / cores) / 60)),
         "largest_task_gb": round(LARGEST_TASK_GB + LARGEST_TASK_GB_PER_MILLION * million, 1),

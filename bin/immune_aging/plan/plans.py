@@ -8,7 +8,6 @@ from immune_aging.cohort.cohort_file import open_cohort, read_table, symbols_of,
 from immune_aging.cohort.columns import columns_of
 from immune_aging.cohort.examination import cell_table, examine
 from immune_aging.cohort.filtering import choose, plan_shards
-from immune_aging.plan.costs import reaches
 from immune_aging.plan.problems import gene_set_problem, run_problems
 from immune_aging.plan.text import notes_of
 from immune_aging.task.command_line import BadInput
@@ -44,7 +43,7 @@ def plan_cohort(args: argparse.Namespace) -> dict:
             donors = donors[(chosen.donors == "").to_numpy()].reset_index(drop=True)
         found, notes = run_problems(donors, args, n_all=len(cohort.donors), names_only=bool(problems))
         problems += found
-    if args.gene_sets and reaches(args.stop_after, "statistics"):
+    if args.gene_sets and "statistics" in args.parts:
         problem, note = gene_set_problem(
             args.gene_sets, symbols, min_size=args.gene_set_min_size, max_size=args.gene_set_max_size
         )
@@ -53,7 +52,7 @@ def plan_cohort(args: argparse.Namespace) -> dict:
     table = chosen.table.loc[donors["donor_id"], chosen.types] if chosen else pd.DataFrame()
     samples = (table >= args.min_cells_per_sample).sum()
     types = samples.index[samples >= args.min_samples_per_type]
-    if chosen and not problems and not len(types) and reaches(args.stop_after, "statistics"):
+    if chosen and not problems and not len(types) and "statistics" in args.parts:
         problems.append(
             f"no cell type has {args.min_cells_per_sample} cells in {args.min_samples_per_type} donors (the most is "
             f"{samples.max()} donors of '{samples.idxmax()}'); lower --min_cells_per_sample or --min_samples_per_type"

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.cohort_file import nearest
-from immune_aging.plan.costs import reaches
 from immune_aging.statistics.batches import AUTO, NONE, find_column
 from immune_aging.statistics.designs import build_design
 from immune_aging.statistics.gene_sets import measured_sets, read_gmt
@@ -105,9 +104,9 @@ def run_problems(
         problems.append(column_problem(donors, args.mad_group, "mad_group"))
     if args.cohort and args.doublet_rate_column:
         problems.append(column_problem(donors, args.doublet_rate_column, "doublet_rate_column"))
-    if args.cohort and reaches(args.stop_after, "embedding"):
+    if args.cohort and "embedding" in args.parts:
         problems.append(batch_problem(donors, args.batch_column))
-    if reaches(args.stop_after, "statistics"):
+    if "statistics" in args.parts:
         if not names_only:
             few = donor_problems(donors, n_all=n_all, min_samples=args.min_samples_per_type, age_column=args.age_column)
             problems += few

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from immune_aging.task.checkpoints import write_h5ad, write_tsv
+from immune_aging.task.checkpoints import write_file_table, write_h5ad, write_tsv
 
 
 def mark_samples(samples: pd.DataFrame, types: pd.DataFrame, *, min_cells: int) -> pd.DataFrame:
@@ -76,7 +76,7 @@ def merge(parts: list[anndata.AnnData], donors: pd.DataFrame, types: pd.DataFram
 
 
 def write_pseudobulk(table: anndata.AnnData, types: pd.DataFrame, *, min_cells: int, folder: Path, prefix: str) -> None:
-    """Write the whole table, the list of samples, and a checkpoint for each kept cell type.
+    """Write the whole table, the list of samples, a checkpoint for each kept cell type, and which file is whose.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def write_pseudobulk(table: anndata.AnnData, types: pd.DataFrame, *, min_cells: 
     folder
         Where what is published goes.
     prefix
-        Checkpoints become PREFIX_<id>_step-pseudobulk_counts.h5ad.
+        Checkpoints become PREFIX_<id>_step-pseudobulk_counts.h5ad, their table PREFIX_all_step-pseudobulk_files.tsv.
     """
     samples = mark_samples(
         table.obs[["donor_id", "cell_type", "n_cells"]].assign(sample_id=table.obs_names), types, min_cells=min_cells
@@ -95,6 +95,9 @@ def write_pseudobulk(table: anndata.AnnData, types: pd.DataFrame, *, min_cells: 
     columns = ["sample_id", "donor_id", "cell_type", "n_cells", "kept", "reason"]
     write_tsv(samples[columns].sort_values(["cell_type", "donor_id"]), folder / "pseudobulk/samples.tsv")
     write_h5ad(table, folder / "pseudobulk/pseudobulk.h5ad", portable=True)
+    files = {}
     for row in types[types["kept"]].itertuples():
         chosen = (samples["kept"] & (samples["cell_type"] == row.cell_type)).to_numpy()
-        write_h5ad(table[chosen].copy(), Path(f"{prefix}_{row.id}_step-pseudobulk_counts.h5ad"))
+        files[row.id] = Path(f"{prefix}_{row.id}_step-pseudobulk_counts.h5ad")
+        write_h5ad(table[chosen].copy(), files[row.id])
+    write_file_table(files, Path(f"{prefix}_all_step-pseudobulk_files.tsv"))

@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -247,6 +247,18 @@ def read_h5ad(path: str | Path) -> "anndata.AnnData":
         return anndata.read_h5ad(path)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read as an h5ad file: {error}{remedy(path)}") from error
+
+
+def write_file_table(files: Mapping[str, str | Path], path: str | Path) -> None:
+    """Write which of a step's files has which id, so that the workflow that fans out over them reads no file names.
+
+    Parameters
+    ----------
+    files
+        The file of each id. The table has one row per file, in this order: id, file (its name).
+    """
+    rows = [(identifier, Path(file).name) for identifier, file in files.items()]
+    write_tsv(pd.DataFrame(rows, columns=["id", "file"]), path)
 
 
 def write_versions(step: str, packages: Iterable[str], path: str | Path = "versions.json") -> None:

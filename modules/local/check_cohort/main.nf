@@ -1,7 +1,4 @@
-// Text as one word of the shell, whatever is in it.
-def quote(text) {
-    return "'" + text.toString().replace("'", "'\\''") + "'"
-}
+include { quote } from '../../../functions/shell'
 
 process CHECK_COHORT {
     tag "$meta.id"
@@ -9,7 +6,7 @@ process CHECK_COHORT {
     cache 'lenient'
     label 'process_low'
     memory { (1024.MB + 1.B * ((cohort.size() * 0.3) as long)) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(cohort, stageAs: 'cohort.h5ad')

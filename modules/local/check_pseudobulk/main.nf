@@ -1,20 +1,17 @@
-// Text as one word of the shell, whatever is in it.
-def quote(text) {
-    return "'" + text.toString().replace("'", "'\\''") + "'"
-}
+include { quote } from '../../../functions/shell'
 
 process CHECK_PSEUDOBULK {
     tag "$meta.id"
     // By content, not by path and date: a table of samples is small beside its cells.
     cache 'deep'
     label 'process_low'
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(table, stageAs: 'table/*')
 
     output:
-    tuple val(meta), path('*_step-pseudobulk_counts.h5ad', arity: '1..*'), emit: counts
+    tuple val(meta), path('*_step-pseudobulk_counts.h5ad', arity: '1..*'), path('*_all_step-pseudobulk_files.tsv'), emit: counts
     tuple val(meta), path('published/cohort/cell_types.tsv'), emit: cell_types
     tuple val(meta), path('published/cohort/donors.tsv'), emit: donors
     tuple val(meta), path('published/pseudobulk/samples.tsv'), emit: samples
@@ -42,8 +39,10 @@ process CHECK_PSEUDOBULK {
     stub:
     """
     mkdir -p published/pseudobulk published/cohort
-    touch published/pseudobulk/samples.tsv published/pseudobulk/pseudobulk.h5ad published/cohort/cell_types.tsv published/cohort/donors.tsv
+    touch published/pseudobulk/samples.tsv published/pseudobulk/pseudobulk.h5ad published/cohort/donors.tsv
+    printf 'id\\tcell_type\\tn_samples\\nstub\\tstub\\t1\\n' > published/cohort/cell_types.tsv
     touch 'dataset-${params.dataset}_stub_step-pseudobulk_counts.h5ad'
+    printf 'id\\tfile\\nstub\\tdataset-${params.dataset}_stub_step-pseudobulk_counts.h5ad\\n' > 'dataset-${params.dataset}_all_step-pseudobulk_files.tsv'
     echo '{}' > versions.json
     """
 }

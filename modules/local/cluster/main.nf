@@ -2,7 +2,7 @@ process CLUSTER {
     tag "resolution $meta.resolution"
     label 'process_medium'
     memory { (1024.MB + 15.B * graph.size()) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(graph)

@@ -1,12 +1,9 @@
-// Text as one word of the shell, whatever is in it.
-def quote(text) {
-    return "'" + text.toString().replace("'", "'\\''") + "'"
-}
+include { quote } from '../../../functions/shell'
 
 process COMPOSITION {
     tag "$meta.id"
     label 'process_single'
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(pseudobulk), path(cell_types)

@@ -1,13 +1,10 @@
-// Text as one word of the shell, whatever is in it.
-def quote(text) {
-    return "'" + text.toString().replace("'", "'\\''") + "'"
-}
+include { quote } from '../../../functions/shell'
 
 process DIFFERENTIAL_EXPRESSION {
     tag "${meta.variant ? "$meta.variant $meta.id" : meta.id}"
     label 'process_low'
     memory { (768.MB + 80.B * counts.size()) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(counts)

@@ -3,7 +3,7 @@ process EXPORT_H5AD {
     // Not by the cohort's date: meta carries its sha256.
     cache 'lenient'
     label 'process_medium'
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(cohort, stageAs: 'cohort.h5ad'), path(check), path(shards), path(published, stageAs: 'published_*'), path(donors), path(genes), path(dropped), path(params_json)

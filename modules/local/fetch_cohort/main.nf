@@ -1,9 +1,11 @@
+include { quote } from '../../../functions/shell'
+
 process FETCH_COHORT {
     tag "$meta.id"
     // Not by the file's date: meta carries its date and size, and the folder of downloads changes by itself.
     cache 'lenient'
     label 'process_single'
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), val(source), path(local_file, stageAs: 'cohort.h5ad'), path(download_marker, stageAs: 'marker')
@@ -13,12 +15,11 @@ process FETCH_COHORT {
     path 'versions.json', emit: versions
 
     script:
-    def quoted = (local_file ? 'cohort.h5ad' : "${source}").replace("'", "'\\''")
     """
     # code: ${task.ext.code}
     # environment: ${task.ext.environment}
     exec 'fetch_cohort.py' \\
-        --source '${quoted}' \\
+        --source ${quote(local_file ? 'cohort.h5ad' : source)} \\
         --sha256 '${params.sha256 ?: ''}' ${params.allow_http ? '--allow-http' : ''} \\
         --download-dir "\$(dirname "\$(readlink -f marker)")" \\
         --output fetched.json

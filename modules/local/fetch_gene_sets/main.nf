@@ -1,9 +1,11 @@
+include { quote } from '../../../functions/shell'
+
 process FETCH_GENE_SETS {
     tag "$meta.id"
     // By content, not by path and date: what comes from the user or the project is small here.
     cache 'deep'
     label 'process_single'
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     // Either a GMT file, or the name of an Enrichr library and a file in the folder that keeps downloads; else [].
@@ -15,8 +17,7 @@ process FETCH_GENE_SETS {
     path 'versions.json', emit: versions
 
     script:
-    def named = library.replace("'", "'\\''")
-    def source = gmt ? '--gmt gene_sets/*' : "--library '${named}' --cache-dir \"\$(dirname \"\$(readlink -f marker)\")\" --enrichr-url '${params.enrichr_url}' ${params.allow_http ? '--allow-http' : ''}"
+    def source = gmt ? '--gmt gene_sets/*' : "--library ${quote(library)} --cache-dir \"\$(dirname \"\$(readlink -f marker)\")\" --enrichr-url '${params.enrichr_url}' ${params.allow_http ? '--allow-http' : ''}"
     """
     # code: ${task.ext.code}
     # environment: ${task.ext.environment}

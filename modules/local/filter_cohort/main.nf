@@ -2,7 +2,7 @@ process FILTER_COHORT {
     tag "$meta.id"
     label 'process_low'
     memory { (1024.MB + 100.B * cells.size()) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(cells), path(donors)

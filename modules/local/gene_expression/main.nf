@@ -1,8 +1,11 @@
+include { listOf } from '../../../functions/fan_out'
+include { quote  } from '../../../functions/shell'
+
 process GENE_EXPRESSION {
     tag "$meta.id"
     label 'process_low'
     memory { (768.MB + 20.B * shard.size()) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(shard), path(cells)
@@ -12,14 +15,13 @@ process GENE_EXPRESSION {
     path 'versions.json', emit: versions
 
     script:
-    def genes = (params.report_genes instanceof List ? params.report_genes.join(',') : "${params.report_genes ?: ''}").replace("'", "'\\''")
     """
     # code: ${task.ext.code}
     # environment: ${task.ext.environment}
     exec 'gene_expression.py' \\
         --shard '${shard}' \\
         --cells '${cells}' \\
-        --genes '${genes}' \\
+        --genes ${quote(listOf(params.report_genes).join(','))} \\
         --target-sum ${params.target_sum} \\
         --output 'dataset-${params.dataset}_${meta.id}_step-expression_genes.parquet'
     """

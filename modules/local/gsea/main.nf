@@ -1,7 +1,7 @@
 process GSEA {
     tag "$meta.id"
     label 'process_low'
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(de), path(gene_sets)

@@ -1,8 +1,10 @@
+include { quote } from '../../../functions/shell'
+
 process HARMONY {
     tag "$meta.id"
     label 'process_medium'
     memory { (1024.MB + 14.B * pca.size()) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(pca), path(cells), path(donors)
@@ -20,7 +22,7 @@ process HARMONY {
         --pca '${pca}' \\
         --cells '${cells}' \\
         --donors '${donors}' \\
-        --batch-column '${params.batch_column.replace("'", "'\\''")}' \\
+        --batch-column ${quote(params.batch_column)} \\
         --seed ${params.seed} \\
         --threads ${task.cpus} \\
         --output published/embedding/harmony.parquet \\

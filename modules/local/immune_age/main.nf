@@ -1,8 +1,11 @@
+include { listOf } from '../../../functions/fan_out'
+include { quote  } from '../../../functions/shell'
+
 process IMMUNE_AGE {
     tag "$meta.id"
     label 'process_single'
     memory { 1.GB * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(fits, stageAs: 'fits/*'), path(tables, stageAs: 'tables/*')
@@ -14,14 +17,13 @@ process IMMUNE_AGE {
     path 'versions.json', emit: versions
 
     script:
-    def columns = params.acceleration_columns instanceof List ? params.acceleration_columns.join(',') : params.acceleration_columns
     """
     # code: ${task.ext.code}
     # environment: ${task.ext.environment}
     exec 'immune_age.py' \\
         --fits ${fits} \\
         --tables ${tables} \\
-        --columns '${columns}' \\
+        --columns ${quote(listOf(params.acceleration_columns).join(','))} \\
         --seed ${params.seed} ${params.strict && params.nested_alphas ? '--strict' : ''} \\
         --output published/immune_age
     """

@@ -2,7 +2,7 @@ process NEIGHBORS {
     tag "$meta.id"
     label 'process_high'
     memory { (1024.MB + 18.B * harmony.size()) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(harmony)

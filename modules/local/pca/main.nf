@@ -3,7 +3,7 @@ process PCA {
     label 'process_medium'
     // The products of 3,000 genes, and one shard in 64 bits.
     memory { (1024.MB + 20.B * [counts].flatten().collect { file -> file.size() }.max()) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(counts)

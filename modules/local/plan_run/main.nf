@@ -1,7 +1,5 @@
-// Text as one word of the shell, whatever is in it.
-def quote(text) {
-    return "'" + text.toString().replace("'", "'\\''") + "'"
-}
+include { listOf } from '../../../functions/fan_out'
+include { quote  } from '../../../functions/shell'
 
 process PLAN_RUN {
     tag "$meta.id"
@@ -9,11 +7,11 @@ process PLAN_RUN {
     cache 'lenient'
     label 'process_low'
     memory { (1024.MB + 1.B * ((cohort.size() * 0.3) as long)) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
-    // kind: cohort or samples; designs: of the run and its variants; gene_sets and params_json may be none
-    tuple val(meta), val(kind), path(cohort, stageAs: 'cohort.h5ad'), val(designs), path(gene_sets, stageAs: 'gene_sets/*'), path(params_json)
+    // kind: cohort or samples; designs: of the run and its variants; gene_sets and to_reckon may be none
+    tuple val(meta), val(kind), path(cohort, stageAs: 'cohort.h5ad'), val(parts), val(designs), path(gene_sets, stageAs: 'gene_sets/*'), path(to_reckon)
 
     output:
     tuple val(meta), path('plan.json'), emit: plan
@@ -34,7 +32,7 @@ process PLAN_RUN {
         --min-cells-per-type ${params.min_cells_per_type} \\
         --min-donor-fraction ${params.min_donor_fraction} \\
         --cells-per-shard ${params.cells_per_shard} \\
-        --stop-after '${params.stop_after ?: ''}' \\
+        --parts ${parts.join(' ')} \\
         --mad-group ${quote(params.qc_thresholds == 'mad' ? params.mad_group : '')} \\
         --doublet-rate-column ${quote(params.doublet_rate_column ?: '')} \\
         --batch-column ${quote(params.batch_column)} \\
@@ -44,10 +42,10 @@ process PLAN_RUN {
         --test-term ${quote(params.test_term)} \\
         --contrast ${quote(params.contrast)} \\
         --pool-column ${quote(params.pool_column)} \\
-        --acceleration-columns ${quote(params.acceleration_columns instanceof List ? params.acceleration_columns.join(',') : params.acceleration_columns ?: '')} \\
+        --acceleration-columns ${quote(listOf(params.acceleration_columns).join(','))} \\
         --gene-set-min-size ${params.gene_set_min_size} \\
         --gene-set-max-size ${params.gene_set_max_size} \\
-        ${gene_sets ? "--gene-sets ${quote(gene_sets)}" : ''} ${params_json ? "--params ${params_json}" : ''} \\
+        ${gene_sets ? "--gene-sets ${quote(gene_sets)}" : ''} ${to_reckon ? "--to-reckon ${to_reckon}" : ''} \\
         --output plan.json
     """
 

@@ -1,7 +1,10 @@
+include { listOf } from '../../../functions/fan_out'
+include { quote  } from '../../../functions/shell'
+
 process PLOT_CELL_TYPE {
     tag "$meta.id"
     label 'process_single'
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(results, stageAs: 'results_?'), path(counts), path(gene_sets)
@@ -11,7 +14,6 @@ process PLOT_CELL_TYPE {
     path 'versions.json', emit: versions
 
     script:
-    def genes = (params.report_genes instanceof List ? params.report_genes.join(',') : "${params.report_genes ?: ''}").replace("'", "'\\''")
     """
     # code: ${task.ext.code}
     # environment: ${task.ext.environment}
@@ -20,7 +22,7 @@ process PLOT_CELL_TYPE {
         --id '${meta.id}' \\
         --counts '${counts}' \\
         --gene-sets '${gene_sets}' \\
-        --genes '${genes}' \\
+        --genes ${quote(listOf(params.report_genes).join(','))} \\
         --output 'published/cell_types/${meta.id}'
     """
 

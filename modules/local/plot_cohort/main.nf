@@ -1,7 +1,7 @@
 process PLOT_COHORT {
     tag "$meta.id"
     label 'process_single'
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(donors), path(cell_types), path(filtering)

@@ -1,7 +1,9 @@
+include { quote } from '../../../functions/shell'
+
 process PLOT_EMBEDDING {
     tag "$meta.id"
     label 'process_low'
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(cells), path(donors), path(pca), path(harmony), path(umap), path(clusters, stageAs: 'clusters_?'), path(genes)
@@ -19,7 +21,7 @@ process PLOT_EMBEDDING {
         --donors '${donors}' \\
         --pca '${pca}' \\
         --harmony '${harmony}' \\
-        --batch-column '${params.batch_column.replace("'", "'\\''")}' \\
+        --batch-column ${quote(params.batch_column)} \\
         --umap '${umap}' \\
         --genes ${genes} \\
         --clusters ${clusters} \\

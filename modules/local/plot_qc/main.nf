@@ -2,7 +2,7 @@ process PLOT_QC {
     tag "$meta.id"
     label 'process_low'
     memory { (768.MB + 40.B * cells.size()) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(cells), path(thresholds)

@@ -2,7 +2,7 @@ process PREDICT_AGE {
     tag "$meta.id $meta.model $meta.alpha"
     label 'process_low'
     memory { (768.MB + 80.B * counts.size()) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(counts), path(samples)

@@ -2,7 +2,7 @@ process PSEUDOBULK {
     tag "${meta.variant ? "$meta.variant $meta.id" : meta.id}"
     label 'process_low'
     memory { (768.MB + 20.B * shard.size()) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(shard), path(cells)

@@ -2,7 +2,7 @@ process PUBLISHED_CLOCKS {
     tag "$meta.id"
     label 'process_low'
     memory { (1.GB + 12.B * [shards].flatten().collect { file -> file.size() }.max()) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     // meta.folder: whether the clocks are those of a folder or one wheel

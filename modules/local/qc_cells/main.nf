@@ -2,7 +2,7 @@ process QC_CELLS {
     tag "$meta.id"
     label 'process_low'
     memory { (768.MB + 12.B * shard.size()) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(shard), path(thresholds)

@@ -2,7 +2,7 @@ process QC_THRESHOLDS {
     tag "$meta.id"
     label 'process_low'
     memory { (768.MB + 12.B * ([shards].flatten().collect { file -> file.size() }.max() ?: 0)) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(shards), path(donors), path(donors_table)

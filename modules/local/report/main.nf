@@ -2,7 +2,7 @@ process REPORT {
     tag "$meta.id"
     label 'process_low'
     cpus 2
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(results, stageAs: 'results_?')

@@ -2,7 +2,7 @@ process SENSITIVITY {
     tag "$meta.id"
     label 'process_low'
     memory { (1.GB + 10.B * [tables].flatten().sum { file -> file.size() }) * 2 ** (task.attempt - 1) }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), val(labels), path(tables, stageAs: 'de_?.tsv'), path(summaries, stageAs: 'de_?.json'), path(samples), path(varied)

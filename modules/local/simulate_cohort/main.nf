@@ -3,7 +3,7 @@ process SIMULATE_COHORT {
     // By content, not by path and date: what comes from the user or the project is small here.
     cache 'deep'
     label 'process_low'
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(gene_sets)

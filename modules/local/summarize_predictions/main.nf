@@ -1,7 +1,7 @@
 process SUMMARIZE_PREDICTIONS {
     tag "$meta.id"
     label 'process_single'
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     // Every fit's summary has the same name: each is staged into a folder of its own.

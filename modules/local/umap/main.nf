@@ -3,7 +3,7 @@ process UMAP {
     label 'process_medium'
     memory { (1024.MB + 10.B * graph.size()) * 2 ** (task.attempt - 1) }
     cpus { params.umap_deterministic ? 1 : 8 }
-    container "${task.ext.container}"
+    container "${task.ext.container_image}"
 
     input:
     tuple val(meta), path(graph), path(harmony)

@@ -11,26 +11,14 @@ include { PREDICT_AGE             } from '../../../modules/local/predict_age'
 include { IMMUNE_AGE              } from '../../../modules/local/immune_age'
 include { SUMMARIZE_PREDICTIONS   } from '../../../modules/local/summarize_predictions'
 include { PLOT_CELL_TYPE          } from '../../../modules/local/plot_cell_type'
-include { after; downloadMarker; listOf; numbersOf; publishedFolder } from '../parameters'
-
-// A GMT file is taken as it is; any other name is that of an Enrichr library, which is downloaded once.
-def geneSets(source) {
-    def gmt = file(source, glob: false)
-    return gmt.exists() ? [[id: 'all'], '', gmt, []] : [[id: 'all'], source, [], downloadMarker()]
-}
-
-// Each prediction model with each penalty of its own list and with the nested choice: [ [model: 'ridge', alpha: '0.1'], ... ]
-def predictionFits() {
-    def own = [ridge: params.ridge_alphas, elastic_net: params.elastic_net_alphas, linear_svr: params.svr_alphas]
-    return listOf(params.prediction_models).unique().collectMany { model ->
-        def alphas = numbersOf(listOf(own[model]) ? own[model] : params.ridge_alphas, 0)
-        (alphas + (params.nested_alphas ? ['nested'] : [])).collect { alpha -> [model: model, alpha: alpha] }
-    }
-}
+include { after; filesById        } from '../../../functions/channels'
+include { predictionFits          } from '../../../functions/fan_out'
+include { geneSets                } from '../../../functions/inputs'
+include { publishedFolder; publishedFolders } from '../../../functions/publishing'
 
 workflow CELL_TYPES {
     take:
-    counts          // [ [id: 'all'], [ counts.h5ad a cell type ] ]
+    counts          // [ [id: 'all'], [ counts.h5ad of each cell type ], files.tsv: whose is which ]
     all_samples     // [ [id: 'all'], pseudobulk.h5ad of all samples ]
     cell_types      // [ [id: 'all'], cell_types.tsv ]
     sample_list     // [ [id: 'all'], samples.tsv ]
@@ -41,8 +29,7 @@ workflow CELL_TYPES {
         .flatMap { _meta, table -> table.splitCsv(header: true, sep: '\t') }
         .map { row -> [row.id, [id: row.id, cell_type: row.cell_type, samples: row.n_samples as Integer]] }
     samples = counts
-        .flatMap { _meta, files -> files }
-        .map { file -> [(file.name =~ /^dataset-[^_]+_(.+)_step-/)[0][1], file] }
+        .flatMap { _meta, files, table -> filesById(files, table) }
         .join(described)
         .map { _id, file, meta -> [meta, file] }
 
@@ -55,20 +42,16 @@ workflow CELL_TYPES {
 
     COMPOSITION(all_samples.join(cell_types))
     COMPARE_CELL_TYPES(
-        DIFFERENTIAL_EXPRESSION.out.published.mix(GSEA.out.published)
-            .map { _meta, files -> publishedFolder(files) }
-            .toSortedList()
-            .filter { folders -> folders }
-            .map { folders -> [[id: 'all'], folders] }
+        publishedFolders(DIFFERENTIAL_EXPRESSION.out.published.mix(GSEA.out.published))
+            .filter { folders -> folders[0] }
+            .map { folders -> [[id: 'all']] + folders }
     )
     PLOT_COMPARISON(
-        COMPOSITION.out.published.mix(COMPARE_CELL_TYPES.out.published)
-            .map { _meta, files -> publishedFolder(files) }
-            .toSortedList()
-            .map { folders -> [[id: 'all'], folders] }
+        publishedFolders(COMPOSITION.out.published.mix(COMPARE_CELL_TYPES.out.published))
+            .map { folders -> [[id: 'all']] + folders }
     )
 
-    fits = predictionFits()
+    fits = predictionFits(params)
     // [ [id: ..., model: 'ridge', alpha: '0.1'], counts.h5ad, samples.tsv ]
     PREDICT_AGE(
         samples
@@ -79,8 +62,8 @@ workflow CELL_TYPES {
     IMMUNE_AGE(
         PREDICT_AGE.out.inner.map { _meta, file -> file }.toSortedList { one, other -> one.name <=> other.name }.map { files -> [files] }
             .combine(counts)
-            .filter { _fits, _meta, tables -> tables }
-            .map { files, meta, tables -> [meta, files, tables] }
+            .filter { _fits, _meta, tables, _table -> tables }
+            .map { files, meta, tables, _table -> [meta, files, tables] }
     )
     SUMMARIZE_PREDICTIONS(PREDICT_AGE.out.metrics.toSortedList { one, other -> "${one[0]}" <=> "${other[0]}" }.map { rows -> [[id: 'all'], rows.collect { row -> row[1] }] })
 
@@ -95,11 +78,13 @@ workflow CELL_TYPES {
 
     emit:
     expression = DIFFERENTIAL_EXPRESSION.out.de.join(DIFFERENTIAL_EXPRESSION.out.summary)    // [ meta, de.tsv, de_summary.json ]
+    // [ meta, [ published files ] ]
     published = DIFFERENTIAL_EXPRESSION.out.published.mix(
         GSEA.out.published, OVERREPRESENTATION.out.published, PREDICT_AGE.out.published,
         SUMMARIZE_PREDICTIONS.out.published, PLOT_CELL_TYPE.out.published, IMMUNE_AGE.out.published,
         COMPOSITION.out.published, COMPARE_CELL_TYPES.out.published, PLOT_COMPARISON.out.published
     )
+    // versions.json files
     versions = FETCH_GENE_SETS.out.versions.mix(
         DIFFERENTIAL_EXPRESSION.out.versions, GSEA.out.versions, OVERREPRESENTATION.out.versions,
         PREDICT_AGE.out.versions, SUMMARIZE_PREDICTIONS.out.versions, PLOT_CELL_TYPE.out.versions,

@@ -1,11 +1,15 @@
-// Quality control of each shard, and the sums of its good cells by donor and cell type.
+// Quality control of each shard, the sums of its good cells by donor and cell type, and the ages that published clocks
+// read from them.
 
 include { QC_THRESHOLDS    } from '../../../modules/local/qc_thresholds'
 include { QC_CELLS         } from '../../../modules/local/qc_cells'
 include { MERGE_QC         } from '../../../modules/local/merge_qc'
 include { PSEUDOBULK       } from '../../../modules/local/pseudobulk'
 include { MERGE_PSEUDOBULK } from '../../../modules/local/merge_pseudobulk'
-include { inOrder; reaches } from '../parameters'
+include { PUBLISHED_CLOCKS } from '../../../modules/local/published_clocks'
+include { inOrder          } from '../../../functions/channels'
+include { partsOf          } from '../../../functions/fan_out'
+include { byContent; clockFiles } from '../../../functions/inputs'
 
 workflow CELLS {
     take:
@@ -46,7 +50,7 @@ workflow CELLS {
     counts      = channel.empty()
     samples     = channel.empty()
     table       = channel.empty()
-    if (reaches(params, 'pseudobulk')) {
+    if ('pseudobulk' in partsOf(params)) {
         PSEUDOBULK(good_shards)
         MERGE_PSEUDOBULK(
             inOrder(PSEUDOBULK.out.sums)
@@ -61,12 +65,26 @@ workflow CELLS {
         versions  = versions.mix(PSEUDOBULK.out.versions, MERGE_PSEUDOBULK.out.versions)
     }
 
+    if (params.published_clocks && 'statistics' in partsOf(params)) {
+        clocks = file(params.published_clocks, glob: false)
+        PUBLISHED_CLOCKS(
+            inOrder(shards)
+                .combine(inOrder(QC_CELLS.out.cells))
+                .combine(donors)
+                .map { counts_files, cells, meta, donors_file -> [meta + [folder: clocks.isDirectory()], counts_files, cells, donors_file] }
+                .combine(byContent(channel.fromList(clockFiles(clocks))).map { found -> [found] })
+                .combine(byContent(channel.of(file("${projectDir}/assets/clocks/cell_types.tsv", glob: false))))
+        )
+        published = published.mix(PUBLISHED_CLOCKS.out.published)
+        versions  = versions.mix(PUBLISHED_CLOCKS.out.versions)
+    }
+
     emit:
     shards     = good_shards                // [ [id: 'shard-003'], counts.h5ad, cells.parquet ]
     cells      = MERGE_QC.out.cells         // [ [id: 'all'], cells.parquet ]
     cell_types = MERGE_QC.out.cell_types    // [ [id: 'all'], cell_types.tsv ]
     thresholds                              // [ [id: 'all'], each donor's own thresholds or none ]
-    counts                                  // [ [id: 'all'], [ counts.h5ad a cell type ] ]
+    counts                                  // [ [id: 'all'], [ counts.h5ad of each cell type ], files.tsv: whose is which ]
     samples                                 // [ [id: 'all'], samples.tsv ]
     table                                   // [ [id: 'all'], pseudobulk.h5ad ]
     published                               // [ meta, [ published files ] ]

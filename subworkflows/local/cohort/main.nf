@@ -6,17 +6,11 @@ include { PLAN_RUN        } from '../../../modules/local/plan_run'
 include { CHECK_COHORT    } from '../../../modules/local/check_cohort'
 include { FILTER_COHORT   } from '../../../modules/local/filter_cohort'
 include { SPLIT_COHORT    } from '../../../modules/local/split_cohort'
-include { byContent; designsOf; downloadMarker; gmtFile } from '../parameters'
-
-// What FETCH_COHORT needs to know of a local file; its date and size tell it when to read the file anew.
-def localSource(cohort) {
-    return [[id: 'all', size: cohort.size(), modified: cohort.lastModified()], cohort.toString(), cohort, []]
-}
+include { filesById       } from '../../../functions/channels'
+include { designsOf; partsOf; toReckon } from '../../../functions/fan_out'
+include { byContent; downloadMarker; gmtFile; localSource } from '../../../functions/inputs'
 
 workflow COHORT {
-    take:
-    description     // params.json
-
     main:
     published = channel.empty()
     versions  = channel.empty()
@@ -50,11 +44,13 @@ workflow COHORT {
         versions = versions.mix(FETCH_COHORT.out.versions)
     }
 
+    // Costs are reckoned for a check alone, so that one parameter more or less does not plan the run anew.
+    to_reckon = params.check_only ? channel.of(toReckon(params)).collectFile(name: 'to_reckon.json') : channel.of([[]])
     PLAN_RUN(
         cohort
-            .map { meta, file -> [meta, 'cohort', file, designsOf(params)] }
+            .map { meta, file -> [meta, 'cohort', file, partsOf(params), designsOf(params)] }
             .combine(byContent(channel.fromList(gmtFile(params.gene_sets))).map { gene_sets -> [gene_sets] })
-            .combine(params.check_only ? description : channel.of([[]]))
+            .combine(to_reckon)
     )
     versions = versions.mix(PLAN_RUN.out.versions)
 
@@ -79,8 +75,8 @@ workflow COHORT {
                 .combine(CHECK_COHORT.out.genes.map { _meta, table -> table })
         )
         shards = SPLIT_COHORT.out.shards
-            .flatMap { _meta, files -> files }
-            .map { shard -> [[id: (shard.name =~ /_(shard-\d+)_step-/)[0][1]], shard] }
+            .flatMap { _meta, files, table -> filesById(files, table) }
+            .map { id, shard -> [[id: id], shard] }
         genes        = CHECK_COHORT.out.genes.map { _meta, table -> [[id: 'all'], table] }
         dropped      = FILTER_COHORT.out.dropped
         cell_types   = FILTER_COHORT.out.cell_types

@@ -10,7 +10,9 @@ include { UMAP           } from '../../../modules/local/umap'
 include { CLUSTER        } from '../../../modules/local/cluster'
 include { GENE_EXPRESSION } from '../../../modules/local/gene_expression'
 include { PLOT_EMBEDDING } from '../../../modules/local/plot_embedding'
-include { inOrder; listOf; numbersOf; publishedFolder; reaches } from '../parameters'
+include { inOrder        } from '../../../functions/channels'
+include { listOf; numbersOf; partsOf } from '../../../functions/fan_out'
+include { publishedFolders } from '../../../functions/publishing'
 
 workflow EMBEDDING {
     take:
@@ -33,7 +35,7 @@ workflow EMBEDDING {
 
     clusters = channel.empty()
     cluster_versions = channel.empty()
-    if (reaches(params, 'clusters')) {
+    if ('clusters' in partsOf(params)) {
         // One task a resolution: [ [id: 'all', resolution: '1.0'], graph.h5 ]
         CLUSTER(
             NEIGHBORS.out.graph
@@ -46,18 +48,20 @@ workflow EMBEDDING {
     GENE_EXPRESSION(shards.filter { listOf(params.report_genes) })
     PLOT_EMBEDDING(
         cells.join(donors).join(PCA.out.pca).join(HARMONY.out.harmony).join(UMAP.out.umap)
-            .combine(clusters.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [folders] })
+            .combine(publishedFolders(clusters))
             .combine(GENE_EXPRESSION.out.genes.map { _meta, table -> table }.toSortedList { one, other -> one.name <=> other.name }.map { tables -> [tables] })
     )
 
     emit:
-    normalized = NORMALIZE.out.counts   // [ [id: 'shard-003'], counts of the chosen genes ]
-    graph = NEIGHBORS.out.graph     // [ [id: 'all'], graph.h5 ]
-    published = SELECT_GENES.out.published.mix(
+    normalized = NORMALIZE.out.counts       // [ [id: 'shard-003'], counts of the chosen genes ]
+    graph      = NEIGHBORS.out.graph        // [ [id: 'all'], graph.h5 ]
+    // [ meta, [ published files ] ]
+    published  = SELECT_GENES.out.published.mix(
         PCA.out.published, HARMONY.out.published, NEIGHBORS.out.published, UMAP.out.published, clusters,
         PLOT_EMBEDDING.out.published
     )
-    versions = RANK_GENES.out.versions.mix(
+    // versions.json files
+    versions   = RANK_GENES.out.versions.mix(
         SELECT_GENES.out.versions, NORMALIZE.out.versions, PCA.out.versions, HARMONY.out.versions,
         NEIGHBORS.out.versions, UMAP.out.versions, cluster_versions, GENE_EXPRESSION.out.versions,
         PLOT_EMBEDDING.out.versions

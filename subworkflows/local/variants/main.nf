@@ -5,7 +5,8 @@ include { PSEUDOBULK as VARIED_PSEUDOBULK              } from '../../../modules/
 include { MERGE_PSEUDOBULK as VARIED_SAMPLES           } from '../../../modules/local/merge_pseudobulk'
 include { DIFFERENTIAL_EXPRESSION as VARIED_EXPRESSION } from '../../../modules/local/differential_expression'
 include { SENSITIVITY                                  } from '../../../modules/local/sensitivity'
-include { inOrder; listOf; variantOf                   } from '../parameters'
+include { filesById; idsInOrder; inOrder               } from '../../../functions/channels'
+include { variantsOf                                   } from '../../../functions/fan_out'
 
 // [id: 'strict', variant: 'strict', changes: ['max_pct_mito=10'], design: null]
 def variantMeta(variant) {
@@ -19,25 +20,26 @@ workflow VARIANTS {
     filtered_types  // [ [id: 'all'], cell types after the cohort filter ]
     thresholds      // [ [id: 'all'], each donor's own thresholds or none ]
     donors          // [ [id: 'all'], donors.parquet ]
-    counts          // [ [id: 'all'], [ counts.h5ad a cell type ] ]
+    counts          // [ [id: 'all'], [ counts.h5ad of each cell type ], files.tsv: whose is which ]
     samples         // [ [id: 'all'], samples.tsv ]
     expression      // [ [id: 'b_cell', ...], de.tsv, de_summary.json ] of the run itself
 
     main:
-    variants     = listOf(params.sensitivity).collect { text -> variantOf(text) }
-    other_cells  = variants.findAll { variant -> variant.settings.any { name, _value -> name != 'design' } }
-    other_design = variants.findAll { variant -> !(variant in other_cells) }
+    variants     = variantsOf(params)
+    other_cells  = variants.findAll { variant -> variant.cells }
+    other_design = variants.findAll { variant -> !variant.cells }
 
     VARY_QC(
         channel.fromList(other_cells.collect { variant -> variantMeta(variant) })
+            .combine(idsInOrder(shards))
             .combine(inOrder(shards.map { meta, _counts, cells -> [meta, cells] }))
             .combine(filtered_types.map { _meta, types -> types })
             .combine(donors.map { _meta, table -> table })
             .combine(thresholds.map { _meta, table -> [table] })
     )
     // Only shards in which the variant leaves a cell: [ 'shard-003', [id: 'strict', ..., parts: 4], cells.parquet ]
-    varied_cells = VARY_QC.out.cells.flatMap { meta, files ->
-        files.collect { file -> [(file.name =~ /_(shard-\d+)_step-/)[0][1], meta + [parts: files.size()], file] }
+    varied_cells = VARY_QC.out.cells.flatMap { meta, files, table ->
+        filesById(files, table).collect { shard, file -> [shard, meta + [parts: files.size()], file] }
     }
     VARIED_PSEUDOBULK(
         shards
@@ -56,8 +58,8 @@ workflow VARIANTS {
     )
     VARIED_EXPRESSION(
         VARIED_SAMPLES.out.counts
-            .mix(channel.fromList(other_design.collect { variant -> variantMeta(variant) }).combine(counts.map { _meta, files -> [files] }))
-            .flatMap { meta, files -> files.collect { file -> [meta + [id: (file.name =~ /^dataset-[^_]+_(.+)_step-/)[0][1]], file] } }
+            .mix(channel.fromList(other_design.collect { variant -> variantMeta(variant) }).combine(counts.map { _meta, files, table -> [files, table] }))
+            .flatMap { meta, files, table -> filesById(files, table).collect { id, file -> [meta + [id: id], file] } }
     )
     tested = expression
         .map { meta, table, summary -> ["base/${meta.id}".toString(), table, summary] }
@@ -74,6 +76,7 @@ workflow VARIANTS {
 
     emit:
     published = SENSITIVITY.out.published   // [ meta, [ published files ] ]
+    // versions.json files
     versions  = VARY_QC.out.versions.mix(
         VARIED_PSEUDOBULK.out.versions, VARIED_SAMPLES.out.versions, VARIED_EXPRESSION.out.versions, SENSITIVITY.out.versions
     )

@@ -1,5 +1,8 @@
 // The parameters: help and checks, both driven by nextflow_schema.json. Nothing here starts a task.
 
+include { listOf; variantsOf } from './fan_out'
+include { refuse             } from './publishing'
+
 // All parameters of the schema, name -> description of it, with the title of its group.
 def readSchema(schema_file) {
     def schema = new groovy.json.JsonSlurper().parse(schema_file.toFile())
@@ -8,50 +11,16 @@ def readSchema(schema_file) {
     }.collectEntries()
 }
 
-// The elements of a list parameter: a JSON list, a comma-separated text or one value.
-def listOf(value) {
-    if (value == null) {
-        return []
-    }
-    return (value instanceof List ? value : "${value}".tokenize(',')).collect { element -> "${element}".trim() }.findAll { element -> element }
-}
-
-// Numbers of a list parameter as text in one form: 1, 1.0 and 1.00 are the same number and the same folder.
-def numbersOf(value, decimals) {
-    return listOf(value).collect { element ->
-        def plain = new BigDecimal(element).stripTrailingZeros()
-        plain.setScale([plain.scale(), decimals].max()).toPlainString()
-    }.unique()
-}
-
-// How many letters must change to make one word of the other (Levenshtein distance).
-def distance(one, other) {
-    def row = (0..other.size()).toList()
-    one.eachWithIndex { letter, i ->
-        def next = [i + 1]
-        other.eachWithIndex { other_letter, j ->
-            next << [next[j] + 1, row[j + 1] + 1, row[j] + (letter == other_letter ? 0 : 1)].min()
-        }
-        row = next
-    }
-    return row[-1]
-}
-
 // A name without what people get wrong most: case, hyphens and underscores.
 def lettersOf(name) {
     return name.toLowerCase().replaceAll('[^a-z0-9]', '')
 }
 
-// The name nearest to a wrong one.
+// The name nearest to a wrong one, by the distance with which Groovy itself says "possible solutions".
 def nearest(wrong, names) {
-    return names.min { name -> distance(lettersOf(wrong), lettersOf(name)) }
-}
-
-// The project's own image, if a task failed because its container engine did not find it; each says so in its own words.
-def missingImage(message) {
-    def found = (message ?: '') =~ /(?m)^.*(?:not known|No such|not found|no such|can't stat|Unable to find).*$/
-    def name = found ? found[0] =~ /[\w.\/-]*immune-aging[:-][0-9a-f]{12}(?:\.sif)?/ : null
-    return name ? name[0] : null
+    return names.min { name ->
+        org.codehaus.groovy.runtime.MethodRankHelper.damerauLevenshteinDistance(lettersOf(wrong).toList().toArray(), lettersOf(name).toList().toArray())
+    }
 }
 
 // What is wrong with one value, as text; null where nothing is.
@@ -94,21 +63,9 @@ def problemOf(name, value, entry) {
     return null
 }
 
-// One variant of the sensitivity analysis, from text like 'strict: max_pct_mito=10 & min_genes=500': its id and what it changes.
-def variantOf(text) {
-    def named = text =~ /^([A-Za-z0-9][\w.-]*)\s*:\s*(\w+\s*=.*)$/
-    def changes = named ? named[0][2] : text
-    def settings = changes.tokenize('&').collectEntries { change ->
-        def place = change.indexOf('=')
-        [change.substring(0, place).trim(), change.substring(place + 1).trim()]
-    }
-    def id = (named ? named[0][1] : changes).toLowerCase().replaceAll('[^a-z0-9.]+', '_').replaceAll('^[_.]+|_+$', '')
-    return [id: id, changes: changes, settings: settings]
-}
-
 // What is wrong with the variants of the sensitivity analysis, each looked at as if it were the run.
 def variantProblems(given, schema) {
-    def variants = listOf(given.sensitivity).collect { text -> variantOf(text) }
+    def variants = variantsOf(given)
     def own = [
         doublets: [type: 'string', 'enum': ['keep', 'drop']],
         max_doublet_score: [type: 'number', minimum: 0, maximum: 1],
@@ -134,7 +91,7 @@ def variantProblems(given, schema) {
         if (!(given.test_term in whole.design.findAll(/[A-Za-z_.][\w.]*/))) {
             problems << "--sensitivity '${variant.changes}': the design lacks --test_term ${given.test_term}; name it there"
         }
-        if (given.pseudobulk && variant.settings.any { name, _value -> name != 'design' }) {
+        if (given.pseudobulk && variant.cells) {
             problems << "--sensitivity '${variant.changes}': needs cells, which --pseudobulk has not; vary only the design"
         }
     }
@@ -146,28 +103,6 @@ def variantProblems(given, schema) {
         problems << "--sensitivity: compares the statistics, before which --stop_after ${given.stop_after} ends; leave one out"
     }
     return problems
-}
-
-// The design formulas of a run: its own, then those of its variants.
-def designsOf(given) {
-    return [given.design] + listOf(given.sensitivity).collect { text -> variantOf(text).settings.design }.findAll { design -> design }
-}
-
-// Files of the user or the project, for tasks to which their content matters and not their path or date: one list of a
-// copy of each, whose path follows from its content.
-def byContent(files) {
-    return files.collectFile(cache: 'deep') { file -> [file.name, file] }.toSortedList()
-}
-
-// The file of gene sets, or none where they are a library of Enrichr's.
-def gmtFile(source) {
-    def gmt = file(source, glob: false)
-    return gmt.exists() ? [gmt] : []
-}
-
-// The files of published clocks: what is read of a folder, or one wheel.
-def clockFiles(clocks) {
-    return clocks.isDirectory() ? clocks.listFiles().findAll { found -> found.name ==~ /.*\.(csv|whl)|cell_types\.tsv/ } : [clocks]
 }
 
 // A path without links, . and .., of a file that may not be there yet.
@@ -256,18 +191,6 @@ def problemsOf(given, schema) {
     return problems
 }
 
-// The file in which the engine keeps this run's trace until the run has the results folder; null once it is `trace.tsv`.
-def ownTrace() {
-    def path = file("${workflow.session.config.trace.file}", glob: false)
-    return path.name.startsWith('.trace-') && path.exists() ? path : null
-}
-
-// Stop before any task, with one line and exit code 2; the trace of an earlier run, or of the one that goes on, stays.
-def refuse(problem) {
-    ownTrace()?.delete()
-    exit(2, problem)
-}
-
 // Refuse the run unless all parameters are right.
 def checkedParameters(given) {
     def problems = problemsOf(given, readSchema(file("${projectDir}/nextflow_schema.json")))
@@ -277,93 +200,6 @@ def checkedParameters(given) {
     if (!workflow.containerEngine && !System.getenv('IMMUNE_AGING_ENVIRONMENT') && !workflow.stubRun) {
         refuse('no environment for the steps: run ./nextflow instead of nextflow, or choose a container with -profile podman')
     }
-}
-
-// Refuse the run where a script of the project imports what is not there: its tasks' identity would miss that code.
-def checkedCode(missing) {
-    if (missing) {
-        refuse("${missing.collect { where -> "bin/${where}" }.join(', ')}: is imported, but is no file of the project; restore it or correct the import")
-    }
-}
-
-// Whether the run goes as far as a part of the analysis.
-def reaches(given, part) {
-    def parts = ['qc', 'embedding', 'clusters', 'pseudobulk', 'statistics']
-    return !given.stop_after || parts.indexOf(part) <= parts.indexOf(given.stop_after)
-}
-
-// Downloads go into a folder that outlives the run; this file stands for the folder, which changes by itself.
-def downloadMarker() {
-    def marker = file("${params.download_dir}/README.txt")
-    if (!marker.exists()) {
-        marker.parent.mkdirs()
-        marker.text = 'Downloads of the immune-aging pipeline; may be deleted when no run needs them.\n'
-    }
-    return marker
-}
-
-// The folder that a task publishes from, given the files it published.
-def publishedFolder(files) {
-    def place = files instanceof List ? files[0] : files
-    return place.name == 'published' ? place : publishedFolder(place.parent)
-}
-
-// Files of all shards in the order of the shards' ids, as one element.
-def inOrder(files) {
-    return files.toSortedList { one, other -> one[0].id <=> other[0].id }.map { rows -> [rows.collect { row -> row[1] }] }
-}
-
-// All parameters in effect, each with its default, as JSON for the report.
-def runDescription(given) {
-    def schema = readSchema(file("${projectDir}/nextflow_schema.json"))
-    def described = schema.collectEntries { name, entry ->
-        // Without the folder of the project, so that a copy of it elsewhere describes the same run.
-        def value = given[name] instanceof CharSequence ? "${given[name]}".replace("${projectDir}/", '') : given[name]
-        [name, [value: value, 'default': entry['default'], group: entry.group, description: entry.description]]
-    }
-    return groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(described))
-}
-
-// A vertex of the graph: its id, kind and name.
-def vertexOf(vertex) {
-    return vertex ? [vertex.id, vertex.type, vertex.label ?: ''] : ['', '', '']
-}
-
-// On one machine, which starts tasks in the order in which they become ready: a channel whose items wait until another
-// has ended. They take nothing from it, and their tasks stay the same.
-def after(earlier, items) {
-    def here = workflow.session.config.process?.executor in [null, 'local']
-    return here ? earlier.filter { false }.concat(items) : items
-}
-
-// The engine's own graph of the run, an edge a line: from, its kind and name, to, its kind and name; without what only
-// waits (`after`).
-def runGraph(session) {
-    def edges = session.dag.edges.findAll { edge -> !(edge.from?.label == 'filter' && edge.to?.label == 'concat') }
-    // Sorted, because the engine keeps its edges in another order in every run.
-    return edges.collect { edge -> (vertexOf(edge.from) + vertexOf(edge.to)).join('\t') }.sort().join('\n') + '\n'
-}
-
-// What one task asked for and used, from the engine's own records in its folder; empty where there are none.
-def taskCost(folder) {
-    def script = folder.resolve('.command.run')
-    def record = folder.resolve('.command.trace')
-    def asked  = script.exists() ? (script.text =~ /(?m)^ *# asked: (\d+) CPUs, (\d+) bytes$/) : null
-    if (!asked || !record.exists()) {
-        return ''
-    }
-    def name = (script.text =~ /(?m)^### name: '(?:.*:)?(\w+)(?: \((.*)\))?'$/)[0]
-    def used = record.readLines().findAll { line -> line.contains('=') }.collectEntries { line -> line.split('=', 2).toList() }
-    def percent = (used['%cpu'] ?: '0').toInteger() / 10
-    return [name[1], name[2], asked[0][1], asked[0][2], used.peak_rss ?: 0, used.realtime ?: 0, percent].join('\t')
-}
-
-// A table of the tasks that made these files. Without FETCH_COHORT: an input that is read anew because of its date,
-// and is the same, shall not make the report anew.
-def taskCosts(files) {
-    def header = ['process', 'tag', 'cpus', 'asked_bytes', 'peak_kib', 'milliseconds', 'cpu_percent'].join('\t')
-    def rows = files.collect { file -> taskCost(file.parent) }.findAll { row -> row && !row.startsWith('FETCH_COHORT\t') }
-    return ([header] + rows.sort()).join('\n') + '\n'
 }
 
 // The text of --help: every parameter by group, with type, default and range.

@@ -1,7 +1,28 @@
 // How results get into the results folder: each file whole or not at all, from one run at a time. The engine's publishDir
 // copies in place, so that a run killed in the middle of it leaves a cut-off file, which -resume takes for a whole one.
 
-include { ownTrace; publishedFolder; refuse } from '../parameters'
+// The folder that a task publishes from, given the files it published.
+def publishedFolder(files) {
+    def place = files instanceof List ? files[0] : files
+    return place.name == 'published' ? place : publishedFolder(place.parent)
+}
+
+// The folders that all these tasks publish from, given [ meta, [ published files ] ] of each; sorted, as one element: [ [ folders ] ]
+def publishedFolders(published) {
+    return published.map { _meta, files -> publishedFolder(files) }.toSortedList().map { folders -> [folders] }
+}
+
+// The file in which the engine keeps this run's trace until the run has the results folder; null once it is `trace.tsv`.
+def ownTrace() {
+    def path = file("${workflow.session.config.trace.file}", glob: false)
+    return path.name.startsWith('.trace-') && path.exists() ? path : null
+}
+
+// Stop before any task, with one line and exit code 2; the trace of an earlier run, or of the one that goes on, stays.
+def refuse(problem) {
+    ownTrace()?.delete()
+    exit(2, problem)
+}
 
 // Take the results folder for this run; stop with one line where that is not possible.
 def claimOutdir(outdir) {
