@@ -1,7 +1,7 @@
 # What a person or CI calls. Everything is set up on first use; a machine needs Python 3.11 (pip, venv) and make.
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-setup lint lint-python lint-shell lint-nextflow lint-nf-core image lock audit bench truth clean
+.PHONY: help demo test test-all test-setup lint lint-python lint-types lint-shell lint-nextflow lint-nf-core image lock audit bench truth clean
 
 BOOTSTRAP := sh containers/bootstrap.sh
 DEV := $(BOOTSTRAP) dev
@@ -47,11 +47,14 @@ test-setup:
 	@mkdir -p build
 	@./nextflow -version > build/engine.txt && $(BOOTSTRAP) setup engine-lint > build/engine-lint.txt
 
-lint: lint-python lint-shell lint-nextflow lint-nf-core ## ruff, shellcheck, strict Nextflow parser, nf-core
+lint: lint-python lint-types lint-shell lint-nextflow lint-nf-core ## ruff, mypy, shellcheck, strict Nextflow parser, nf-core
 
 lint-python:
 	$(DEV) ruff check $(PYTHON_FOLDERS)
 	$(DEV) ruff format --check $(PYTHON_FOLDERS)
+
+lint-types:
+	$(DEV) mypy --cache-dir build/mypy
 
 lint-shell:
 	$(DEV) shellcheck $(SHELL_FILES)

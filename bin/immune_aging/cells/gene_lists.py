@@ -36,22 +36,22 @@ _T_CELL_RECEPTOR = re.compile(r"TR[ABGD][VDJ]\d*(?:[-/]?(?:OR|DV|\d)[\dA-Z/-]*)*
 _B_CELL_RECEPTOR = re.compile(r"IG[HKL][VDJ](?:\(?[IV]+\)?-|\d+)[\dA-Z/()D-]*")
 
 
-def _member(symbols: Sequence[str], genes: frozenset[str]) -> np.ndarray:
+def _member(symbols: Sequence[str] | np.ndarray, genes: frozenset[str]) -> np.ndarray:
     return np.fromiter((symbol in genes for symbol in symbols), dtype=bool, count=len(symbols))
 
 
-def is_mitochondrial(symbols: Sequence[str]) -> np.ndarray:
+def is_mitochondrial(symbols: Sequence[str] | np.ndarray) -> np.ndarray:
     """Genes of the mitochondrial genome. Returns a boolean array, one value a symbol."""
     trna = (bool(_MITOCHONDRIAL_TRNA.fullmatch(symbol)) for symbol in symbols)
     return _member(symbols, MITOCHONDRIAL) | np.fromiter(trna, dtype=bool, count=len(symbols))
 
 
-def is_ribosomal(symbols: Sequence[str]) -> np.ndarray:
+def is_ribosomal(symbols: Sequence[str] | np.ndarray) -> np.ndarray:
     """Cytosolic ribosomal proteins. Returns a boolean array, one value a symbol."""
     return _member(symbols, RIBOSOMAL)
 
 
-def is_hemoglobin(symbols: Sequence[str]) -> np.ndarray:
+def is_hemoglobin(symbols: Sequence[str] | np.ndarray) -> np.ndarray:
     """Globin subunits. Returns a boolean array, one value a symbol."""
     return _member(symbols, HEMOGLOBIN)
 
@@ -66,7 +66,7 @@ def nuisance_reason(symbols: Sequence[str]) -> np.ndarray:
     reason = np.full(len(symbols), "", dtype=object)
     # Processed pseudogenes (RPL13AP5) and read-throughs (RPS10-NUDT3) take the reads of the gene they copy.
     relatives = [_RIBOSOMAL_RELATIVE.fullmatch(symbol) for symbol in symbols]
-    reason[[bool(match) and match[1] in RIBOSOMAL for match in relatives]] = (
+    reason[[match is not None and match[1] in RIBOSOMAL for match in relatives]] = (
         "ribosomal protein pseudogene or read-through"
     )
     reason[is_ribosomal(symbols)] = "ribosomal protein"

@@ -104,8 +104,8 @@ def rule_table(cells: pd.DataFrame, bounds: dict[str, tuple[float, float]]) -> p
 
     rows = []
     for rule, name in zip(RULES, [*BOUNDS, None], strict=True):
-        low, high = bounds.get(name, (None, None))
-        sign = "" if low is None else "< " if name.startswith("min") else "> "
+        low, high = bounds.get(name, (None, None)) if name else (None, None)
+        sign = "" if not name or low is None else "< " if name.startswith("min") else "> "
         unit = " %" if name and "pct" in name else ""
         text = "" if low is None else f"{sign}{low:g}{unit}" if low == high else f"{sign}{low:g} to {high:g}{unit}"
         alone = sum(int(counts[reason]) for reason, rules in broken.items() if rule in rules)

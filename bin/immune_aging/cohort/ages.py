@@ -1,6 +1,7 @@
 """Ages in years, from numbers or from the texts in which cohorts give them."""
 
 import re
+from typing import Any
 
 import pandas as pd
 
@@ -12,7 +13,7 @@ _MONTHS = re.compile(r"(\d+(?:\.\d+)?)[\s-]*months?[\s-]*old(?:\s+human)?(?:\s+s
 OLDEST_YEARS = 130
 
 
-def age_in_years(value: object) -> float:
+def age_in_years(value: Any) -> float:
     """Age in years from a number or from development_stage text; NaN where none is given.
 
     >>> age_in_years("45-year-old human stage")

@@ -101,7 +101,7 @@ def _refers(dtype: np.dtype) -> bool:
     if h5py.check_ref_dtype(dtype) is not None:
         return True
     inner = h5py.check_vlen_dtype(dtype)
-    parts = [dtype.fields[name][0] for name in dtype.names or ()] + [dtype.base] * (dtype.subdtype is not None)
+    parts = [field[0] for field in (dtype.fields or {}).values()] + [dtype.base] * (dtype.subdtype is not None)
     return any(_refers(part) for part in parts + [inner] * isinstance(inner, np.dtype))
 
 
@@ -340,7 +340,7 @@ def symbols_of(table: pd.DataFrame) -> np.ndarray:
 def _read(dataset: h5py.Dataset, part: slice) -> np.ndarray:
     try:
         return _inflate(dataset, part) if _plain_gzip(dataset) else dataset[part]
-    except (OSError, isal_zlib.error) as error:  # a chunk that is cut off or cannot be decompressed
+    except (OSError, isal_zlib.error) as error:  # type: ignore[misc]  # a chunk that is cut off or cannot be decompressed
         raise BadInput(f"{dataset.file.filename}: {dataset.name}: cannot be read ({error}); {ANEW}") from error
 
 

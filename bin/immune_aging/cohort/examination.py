@@ -190,6 +190,7 @@ def check_summary(cohort: Cohort, cells: pd.DataFrame, genes: pd.DataFrame) -> d
     cells, genes
         Of `cell_table` and `gene_table`.
     """
+    assert cohort.counts is not None and cohort.donors is not None, "a cohort without problems has both"
     n_symbols = int((genes["symbol"] != "").sum())
     return {
         "counts_layer": cohort.layer,

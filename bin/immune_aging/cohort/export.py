@@ -183,7 +183,7 @@ def stream_counts(
     layer = empty_matrix(file, "layers/log1p", n_genes) if target_sum else None
     for block in blocks:
         counts.append(block.astype(np.float32))
-        if layer is not None:
+        if layer is not None and target_sum:
             layer.append(normalised(block, target_sum).astype(np.float32))
         progress.advance(block.shape[0])
     progress.close()

@@ -61,7 +61,7 @@ def clean_labels(column: pd.Series, *, what: str) -> tuple[pd.Series, list[str]]
     return labels.cat.rename_categories(renamed), notes
 
 
-def clean_genes(ids: Sequence[str], symbols: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def clean_genes(ids: Sequence[str], symbols: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ids and symbols of genes for tables; a symbol that stands for a missing value is '', such an id is quoted."""
     renamed = visible_names(ids) | {MISSING: f"'{MISSING}'"}
     return (

@@ -82,9 +82,9 @@ def moments(blocks: Iterable[sparse.csr_matrix]) -> Moments:
 
     Half as much work as 130 Lanczos iterations through the sparse matrix took, and it need not be held.
     """
-    n_cells, sums, products = 0, None, None
+    n_cells, sums, products = 0, np.zeros(0), np.zeros((0, 0))
     for block in blocks:
-        if sums is None:
+        if not n_cells:
             sums, products = np.zeros(block.shape[1]), np.zeros((block.shape[1], block.shape[1]))
         _add_cells_inplace(sums, products, block.data, block.indices, block.indptr)
         n_cells += block.shape[0]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ class PortableModel:
         Years.
     """
 
-    facts: Mapping[str, object]
+    facts: Mapping[str, Any]
     genes: pd.DataFrame
     sexes: pd.DataFrame
     intercept: float
@@ -181,7 +182,7 @@ def with_sex(predicted: np.ndarray, model: PortableModel, sex: pd.Series) -> tup
     return predicted, known
 
 
-def warnings_of_a_poor_match(facts: Mapping[str, object]) -> list[str]:
+def warnings_of_a_poor_match(facts: Mapping[str, Any]) -> list[str]:
     """What a reader must know where the table holds other genes than the model was trained on."""
     warnings = []
     usual, here = facts["share_of_counts_in_training"], facts["share_of_counts"]

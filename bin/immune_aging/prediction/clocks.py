@@ -176,7 +176,7 @@ def clock_metrics(ages: pd.DataFrame) -> dict[str, float]:
     """How well one clock tells the donors of known age: years, correlations, regression to the mean."""
     known = ages[ages["age_years"].notna()]
     true, predicted = known["age_years"].to_numpy(dtype=float), known["predicted"].to_numpy(dtype=float)
-    row = {"n_donors": len(known)}
+    row: dict[str, float] = {"n_donors": len(known)}
     if len(known) > 2 and np.ptp(true) > 0 and np.ptp(predicted) > 0:
         row |= {
             "mae": np.abs(predicted - true).mean(),

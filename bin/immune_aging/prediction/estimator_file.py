@@ -14,6 +14,7 @@ import io
 import math
 import pickletools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class Note:
 
     name: str
     arguments: tuple = ()
-    state: object = None
+    state: Any = None
 
 
 def number_type(note: Note) -> np.dtype:
@@ -47,7 +48,7 @@ def number_type(note: Note) -> np.dtype:
     return np.dtype(code).newbyteorder(order)
 
 
-def scalar(value: object) -> float:
+def scalar(value: Any) -> float:
     """A number, which numpy's types write as their bytes."""
     if isinstance(value, Note) and value.name in SCALARS:
         kind, content = value.arguments
@@ -70,13 +71,15 @@ def read_array(description: dict, content: bytes, start: int) -> tuple[np.ndarra
     return np.frombuffer(content[start:end], kind).astype(float), end
 
 
-def follow(content: bytes) -> object:
+def follow(content: bytes) -> Any:
     """What the instructions lay down: plain values, arrays, and a note for each object.
 
     Raises one of `DAMAGES` for a file that says anything else.
     """
     file = io.BytesIO(content)
-    stack, marks, memo = [], [], []
+    stack: list[Any] = []
+    memo: list[Any] = []
+    marks: list[int] = []
 
     def above(start: int) -> list:
         items = stack[start:]
@@ -98,7 +101,7 @@ def follow(content: bytes) -> object:
             case "MEMOIZE":
                 memo.append(stack[-1])
             case "BINGET" | "LONG_BINGET":
-                stack.append(memo[argument])
+                stack.append(memo[argument])  # type: ignore[index]  # None is one of `DAMAGES`
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 stack.append(tuple(above(len(stack) - int(instruction.name[-1]))))
             case "TUPLE":

@@ -197,7 +197,7 @@ def predict_held_out(
     squared_error, n_squared = np.zeros(columns.shape[1]), 0
     for repeat, fold_of_donor in enumerate(folds):
         targets = columns if model == "ridge" or repeat == 0 else columns[:, :1]
-        own_folds = inner_folds[repeat] if alpha is None else None
+        own_folds = inner_folds[repeat] if alpha is None and inner_folds is not None else None
         for fold in np.unique(fold_of_donor):
             held = fold_of_donor == fold
             if held.all():

@@ -61,13 +61,16 @@ def elastic_net_path(features: np.ndarray, target: np.ndarray, alphas: Sequence[
 class Scaled:
     """Training and held-out samples with features scaled by the training samples, and their kernels `Z Z' / p`.
 
-    `kernel` (training x training) and `cross` (held out x training) are None for the elastic net, which needs none.
+    `kernel` (training x training) and `cross` (held out x training) are empty for the elastic net, which needs none.
     """
 
     train: np.ndarray
     held: np.ndarray
-    kernel: np.ndarray | None
-    cross: np.ndarray | None
+    kernel: np.ndarray
+    cross: np.ndarray
+
+
+NO_KERNEL = np.empty((0, 0))
 
 
 def scale(train: np.ndarray, held: np.ndarray, *, model: str) -> Scaled:
@@ -75,7 +78,7 @@ def scale(train: np.ndarray, held: np.ndarray, *, model: str) -> Scaled:
     mean, sd = train.mean(axis=0), train.std(axis=0)
     train, held = (train - mean) / sd, (held - mean) / sd
     if model == "elastic_net":
-        return Scaled(train, held, None, None)
+        return Scaled(train, held, NO_KERNEL, NO_KERNEL)
     return Scaled(train, held, train @ train.T / train.shape[1], held @ train.T / train.shape[1])
 
 
@@ -89,9 +92,9 @@ def within(samples: Scaled, held: np.ndarray) -> Scaled:
     held
         Mask over the training samples.
     """
-    if samples.kernel is None:
+    if not samples.kernel.size:
         mean = samples.train[~held].mean(axis=0)
-        return Scaled(samples.train[~held] - mean, samples.train[held] - mean, None, None)
+        return Scaled(samples.train[~held] - mean, samples.train[held] - mean, NO_KERNEL, NO_KERNEL)
     own, cross = samples.kernel[np.ix_(~held, ~held)], samples.kernel[np.ix_(held, ~held)]
     column = own.mean(axis=0)
     grand = column.mean()

@@ -53,6 +53,7 @@ def inner_table(held_out: HeldOut, donors: Sequence[str], folds: np.ndarray, *, 
     -------
     id, model, repeat, fold (from 1), donor_id, held (whether the fold holds the donor out), predicted.
     """
+    assert held_out.inner is not None, "only the nested choice has inner predictions"
     parts = []
     for repeat, fold_of_donor in enumerate(folds):
         for fold in np.unique(fold_of_donor):

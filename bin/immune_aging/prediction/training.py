@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -99,7 +100,7 @@ def train(whole: CellTypeSamples, list_of_samples: pd.DataFrame | None, plan: Pl
     donors = table.samples["donor_id"].tolist()
     ages = table.samples["age_years"].to_numpy(dtype=float)
     covariates = sex_indicators(table.samples["sex"])
-    layout = {"n_repeats": plan.repeats, "seed": plan.seed}
+    layout: dict[str, Any] = {"n_repeats": plan.repeats, "seed": plan.seed}
     folds = fold_table(donors, n_folds=plan.folds, **layout)
     inner_folds = fold_table(donors, n_folds=INNER_FOLDS[plan.model], level="inner", **layout)
     held_out = predict_held_out(

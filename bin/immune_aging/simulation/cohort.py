@@ -219,7 +219,7 @@ def barcodes(n: int, pool: int, *, seed: int) -> np.ndarray:
 def simulate_pool(model: Model, donors: pd.DataFrame, pool: int) -> tuple[sparse.csr_matrix, pd.DataFrame]:
     """Draw one pool, its cells shuffled. Truth as of `simulate_donor`, with cell_id and donor."""
     members = np.flatnonzero(donors["pool"] == pool)
-    drawn = [simulate_donor(model, donors.iloc[i], i) for i in members]
+    drawn = [simulate_donor(model, donors.iloc[i], i) for i in members.tolist()]
     truth = pd.concat([table.assign(donor=i) for i, (_, table) in zip(members, drawn, strict=True)], ignore_index=True)
     order = stream(model.seed, POOL, pool, 2).permutation(len(truth))
     truth = truth.iloc[order].reset_index(drop=True)

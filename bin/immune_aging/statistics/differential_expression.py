@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -149,7 +150,7 @@ def batch_note(batches: Batches) -> str:
     return f"{use[batches.use]}: {batches.reason}"
 
 
-def cautions(design: Design, batches: Batches, left_out: Sequence[Mapping[str, object]] = ()) -> list[str]:
+def cautions(design: Design, batches: Batches, left_out: Sequence[Mapping[str, Any]] = ()) -> list[str]:
     """What a reader must know of these samples before trusting the calls."""
     notes = list(design.notes)
     if left_out:

@@ -110,7 +110,7 @@ def sensitivity_table(
                 "n_cells": size.get("n_cells", np.nan),
                 "n_samples": size.get("n_samples", np.nan),
             }
-            if done:
+            if table is not None and done:
                 nothing = table.iloc[:0]
                 row |= compare(table, nothing if base is None else base)
             rows.append(row)

@@ -275,7 +275,9 @@ def require_columns(table: pd.DataFrame, columns: Iterable[str], path: str | Pat
             raise BadInput(f"{path}: column '{column}' is missing; it has: {have}")
 
 
-def check_same_cells(left: Sequence[str], right: Sequence[str], left_path: str | Path, right_path: str | Path) -> None:
+def check_same_cells(
+    left: Sequence[str] | np.ndarray, right: Sequence[str] | np.ndarray, left_path: str | Path, right_path: str | Path
+) -> None:
     """Raise `BadInput` unless both files hold the same cells in the same order (joins are by row)."""
     left, right = np.asarray(left, dtype=object), np.asarray(right, dtype=object)
     if len(left) != len(right):
