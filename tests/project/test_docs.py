@@ -28,7 +28,7 @@ from immune_aging.statistics import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 OUTPUTS = (ROOT / "docs/outputs.md").read_text()
 SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())
 PARAMETERS = {name for group in SCHEMA["$defs"].values() for name in group["properties"]}
@@ -64,9 +64,19 @@ OTHER_OPTIONS = {
 }
 
 
-@pytest.fixture(params=PAGES, ids=lambda path: path.name)
+@pytest.fixture(params=PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def page(request):
     return request.param
+
+
+def text_of(page: Path) -> str:
+    """A page without the files that it tells a reader to make: they have options and a first line of their own."""
+    text = page.read_text()
+    return (
+        re.sub(r"^```(?:python|groovy)$.*?^```$", "", text, flags=re.M | re.S)
+        if page.name == "CONTRIBUTING.md"
+        else text
+    )
 
 
 # --- every page ------------------------------------------------------------------------------------------------
@@ -81,11 +91,13 @@ def test_every_relative_link_resolves(page):
 def test_files_that_are_named_exist(page):
     if page.name == "outputs.md":
         return  # its paths are in the results folder: see below
+    # "New file `...`" says which file a reader is about to make.
     names = re.findall(
-        r"`((?:bin|conf|containers|docs|assets|tests|functions|modules|subworkflows|\.ci)/[^`\s]*)`", page.read_text()
+        r"(?<!file )`((?:bin|conf|containers|docs|functions|assets|tests|modules|subworkflows|\.ci)/[^`\s]*)`",
+        page.read_text(),
     )
     for name in names:
-        pattern = name.replace("STEP", "*")
+        pattern = name.replace("STEP", "*").replace("PART", "*")
         assert list(ROOT.glob(pattern.rstrip("/"))), name
 
 
@@ -96,7 +108,7 @@ def test_make_targets_exist(page):
 
 
 def test_options_are_parameters(page):
-    text = page.read_text()
+    text = text_of(page)
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) - OTHER_OPTIONS
     assert {name.removeprefix("--") for name in named} <= PARAMETERS
 
@@ -110,10 +122,13 @@ def test_profiles_exist(page):
 
 
 def test_no_path_of_a_machine_and_no_registry_is_named(page):
-    text = page.read_text()
+    text = text_of(page)
     assert not re.findall(r"(?<![\w.:/])/(?:home|root|tmp|work|opt|usr|Users|mnt|srv)/", text)
     hosts = set(re.findall(r"https?://([^/\s)`]+)", text))
-    assert hosts <= {"doi.org", "maayanlab.cloud", "datasets.cellxgene.cziscience.com"}
+    assert hosts <= {
+        *("doi.org", "maayanlab.cloud", "datasets.cellxgene.cziscience.com"),
+        *("keepachangelog.com", "semver.org", "pre-commit.com"),
+    }
 
 
 def test_every_parameter_that_a_page_explains_exists():
@@ -151,13 +166,34 @@ def test_the_readme_is_short_and_gives_the_commands():
         assert command in text
 
 
-def test_architecture_names_every_module_and_what_it_is_for():
+def test_architecture_is_short_and_its_files_exist():
+    text = (ROOT / "docs/architecture.md").read_text()
+    assert len(text.split()) <= 1500
+    for name in re.findall(
+        r"`((?:task|cohort|cells|samples|embedding|statistics|prediction|simulation|figures|plan|report)/[\w.]*)`", text
+    ):
+        assert (ROOT / "bin/immune_aging" / name).exists(), name
+    for folder in re.findall(r"^  (\w+)/ ", text, re.MULTILINE):
+        assert (ROOT / "bin/immune_aging" / folder).is_dir(), folder
+
+
+def test_every_decision_is_in_the_index():
+    folder = ROOT / "docs/decisions"
+    index = (folder / "README.md").read_text()
+    pages = sorted(path.name for path in folder.glob("[0-9]*.md"))
+    assert re.findall(r"\]\((\d{4}-[^)]+)\)", index) == pages
+    for page in pages:
+        headings = re.findall(r"^## (.+)$", (folder / page).read_text(), re.MULTILINE)
+        assert headings[:2] == ["Context", "Decision"] and "Consequences" in headings, page
+
+
+def test_architecture_names_every_part_and_says_which_steps_have_a_lenient_cache():
     text = (ROOT / "docs/architecture.md").read_text()
     for path in sorted(ROOT.glob("subworkflows/local/*/main.nf")):
-        assert f"`{path.relative_to(ROOT)}`" in text, path
-    for step in ("FETCH_COHORT", "CHECK_COHORT", "SPLIT_COHORT"):
-        lenient = "cache 'lenient'" in (ROOT / f"modules/local/{step.lower()}/main.nf").read_text()
-        assert lenient and f"`{step}`" in text
+        assert re.search(rf"\b{path.parent.name}\b", text), path
+    for step in sorted(path.parent.name for path in ROOT.glob("modules/local/*/main.nf")):
+        lenient = "cache 'lenient'" in (ROOT / f"modules/local/{step}/main.nf").read_text()
+        assert not lenient or f"`{step.upper()}`" in text, step
 
 
 # --- outputs.md ------------------------------------------------------------------------------------------------
