@@ -12,7 +12,7 @@ from pathlib import Path
 
 from immune_aging.cohort.columns import add_column_options
 from immune_aging.plan.costs import costs
-from immune_aging.plan.plans import plan_cohort, plan_table
+from immune_aging.plan.run_plan import plan_cohort, plan_table
 from immune_aging.plan.text import text_of
 from immune_aging.statistics.batches import AUTO
 from immune_aging.task.checkpoints import read_json, write_json, write_versions

@@ -1,12 +1,14 @@
 """The plan of a run: what it will work on and what that will cost."""
 
+import argparse
 import json
 from pathlib import Path
 
 import pytest
 
 from immune_aging.plan import costs as plan_costs
-from immune_aging.plan import text
+from immune_aging.plan import run_plan, text
+from small_cohorts import small_cohort, write_cohort
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())
@@ -85,3 +87,20 @@ def test_the_text_counts_minutes_and_cores(minutes, cores, said):
         "costs": costs() | {"minutes": minutes, "cores": cores, "free_disk_gb": 9.0},
     }  # fmt: skip
     assert f"Time: {said} Memory" in "\n".join(text.text_of(plan))
+
+
+def test_a_cohort_is_planned_with_the_donors_cells_and_samples_that_will_be_kept(tmp_path):
+    cohort = small_cohort(donors=6, cells_per_type=20)
+    path = write_cohort(cohort, tmp_path / "cohort.h5ad")
+    args = argparse.Namespace(
+        cohort=path, donor_column="donor_id", cell_type_column="cell_type", age_column="age", sex_column="sex",
+        counts_layer="auto", donor_percentile=0, min_cells_per_type=10, min_donor_fraction=0.9, cells_per_shard=100,
+        parts=["qc"], mad_group="", doublet_rate_column="", batch_column="donor_id", min_cells_per_sample=10,
+        min_samples_per_type=5, designs=["~ sex + age"], test_term="age", contrast="", pool_column="auto",
+        acceleration_columns=[], gene_sets=None, gene_set_min_size=10, gene_set_max_size=1000,
+    )  # fmt: skip
+    plan = run_plan.plan_cohort(args)
+    assert (plan["n_cells"], plan["n_donors"], plan["n_genes"]) == (cohort.n_obs, 6, cohort.n_vars)
+    assert (plan["n_cells_kept"], plan["n_donors_kept"]) == (cohort.n_obs, 6), "nothing is to be left out"
+    assert plan["n_types"] == 2 and plan["n_samples"] == 12
+    assert plan["n_shards"] == 3, "two donors of 40 cells in a shard of 100"

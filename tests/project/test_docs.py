@@ -36,6 +36,12 @@ PREDICTION = "cell_types/ID/prediction/model-M_alpha-A"
 FOLDERS = r"(?:cohort|qc|embedding|clusters|pseudobulk|cell_types|composition|comparison|sensitivity|pipeline_info)"
 # Options of the engine, Java, scripts and benchmarks, and the placeholder for a parameter; all others are in the schema.
 OTHER_OPTIONS = {
+    # of pytest, and of the step PLAN_RUN
+    "--dist",
+    "--parts",
+    "--to-reckon",
+    "--designs",
+    "--fits",
     "--add-opens",
     "--threads",
     # of sbatch and scancel

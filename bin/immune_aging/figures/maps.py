@@ -36,7 +36,7 @@ def frame_of(points: np.ndarray) -> np.ndarray:
 def inside(points: np.ndarray) -> np.ndarray:
     """Whether each point lies in the frame, shape (cells,)."""
     limits = frame_of(points)
-    return ((points >= limits[:, 0]) & (points <= limits[:, 1])).all(axis=1)
+    return np.asarray(((points >= limits[:, 0]) & (points <= limits[:, 1])).all(axis=1))
 
 
 def _map_axes(ax: Axes, names: Sequence[str], points: np.ndarray) -> None:

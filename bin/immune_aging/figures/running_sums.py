@@ -1,6 +1,6 @@
 """The figure of the running sums of gene sets."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from immune_aging.statistics.running_sums import running_sum
 COLUMNS = 3  # panels in a row
 
 
-def plot_running_sums(ranking: pd.Series, sets: dict[str, Collection[str]], gsea: pd.DataFrame) -> Figure:
+def plot_running_sums(ranking: pd.Series, sets: Mapping[str, Collection[str]], gsea: pd.DataFrame) -> Figure:
     """One panel per set: the running sum along the ranking, and below it where the set's genes stand.
 
     Parameters

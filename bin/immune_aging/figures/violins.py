@@ -1,6 +1,6 @@
 """Distributions of the metrics of quality control by cell type."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from immune_aging.figures.qc_metrics import Metric, bound_text
 from immune_aging.figures.style import CUT, colours_for, new_figure, no_data, shorten
 
 # Most shares lie near 0 and the threshold far off; a square root shows both.
-SCALES = {
+SCALES: dict[str, tuple[Callable, Callable]] = {
     "log": (lambda v: np.log10(np.maximum(v, 1)), lambda v: 10.0**v),
     "root": (lambda v: np.sqrt(np.maximum(v, 0)), np.square),
     "linear": (lambda v: v, lambda v: v),

@@ -39,7 +39,7 @@ def task_counts(plan: dict, parameters: dict, fan_out: dict, parts: list[str]) -
     """
     shards, types, variants = plan["n_shards"], plan["n_types"], fan_out["variants"]
     once = ["PLAN_RUN", "DRAW_DAG", "REPORT"]
-    counts = {}
+    counts: dict[str, int] = {}
     if "qc" in parts:
         once += ["FETCH_COHORT", "CHECK_COHORT", "FILTER_COHORT", "SPLIT_COHORT", "MERGE_QC", "PLOT_COHORT", "PLOT_QC"]
         own_doublet_rates = parameters["doublet_rate_per_1000"] is not None or parameters["doublet_rate_column"]

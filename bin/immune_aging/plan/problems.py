@@ -31,7 +31,8 @@ def design_problems(
     donors: pd.DataFrame, designs: Sequence[str], *, test_term: str, contrast: str, min_samples: int
 ) -> tuple[list[str], list[str]]:
     """What is wrong with design formulas for these donors, and what will be changed in the first of them."""
-    problems, notes = [], []
+    problems: list[str] = []
+    notes: list[str] = []
     for i, formula in enumerate(designs):
         try:
             design = build_design(
@@ -99,7 +100,8 @@ def run_problems(
     names_only
         Something else is wrong with the donors: only look for columns that are not there.
     """
-    problems, notes = [], []
+    problems: list[str] = []
+    notes: list[str] = []
     if args.cohort and args.mad_group:
         problems.append(column_problem(donors, args.mad_group, "mad_group"))
     if args.cohort and args.doublet_rate_column:

@@ -1,5 +1,7 @@
 """The plan in words."""
 
+import pandas as pd
+
 from immune_aging.cohort.cohort_file import MAX_LISTED, symbols_of
 from immune_aging.cohort.examination import NO_SYMBOLS, Cohort
 from immune_aging.cohort.filtering import Chosen
@@ -37,10 +39,11 @@ def text_of(plan: dict) -> list[str]:
 def notes_of(cohort: Cohort, chosen: Chosen) -> list[str]:
     """What a person should know of a cohort that is not wrong."""
     notes = [] if (symbols_of(cohort.var) != "").any() else [NO_SYMBOLS]
-    unknown = cohort.donors[cohort.donors["age_years"].isna()]
+    donors = pd.DataFrame({"age_years": [], "age_text": []}) if cohort.donors is None else cohort.donors
+    unknown = donors[donors["age_years"].isna()]
     if len(unknown):
         texts = ", ".join(repr(str(text)) for text in unknown["age_text"].fillna("no value").unique()[:3])
-        notes.append(f"{len(unknown)} of {len(cohort.donors)} donors have no known age ({texts}) and are left out")
+        notes.append(f"{len(unknown)} of {len(donors)} donors have no known age ({texts}) and are left out")
     unlabelled = int((chosen.cells != "").sum())
     if unlabelled:
         notes.append(f"{unlabelled} cells have no donor or no cell type and are left out")

@@ -76,7 +76,7 @@ def _sample_stages(samples: pd.DataFrame | None) -> list[Stage]:
 
 def _cell_type_stages(results: Results, types: pd.DataFrame | None) -> list[Stage]:
     """What the number of samples leaves of the cell types, and what could be tested of them."""
-    stages = []
+    stages: list[Stage] = []
     if types is None:
         return stages
     n_filtered = results.summary("cohort/filtering.json").get("cell_types", {}).get("kept")
@@ -100,7 +100,7 @@ def _cell_type_stages(results: Results, types: pd.DataFrame | None) -> list[Stag
 
 def _tested_stages(results: Results, types: pd.DataFrame | None) -> list[Stage]:
     """Samples and genes that went into each cell type's test of differential expression, where one was made."""
-    stages = []
+    stages: list[Stage] = []
     for row in () if types is None else types[types["kept"]].itertuples():
         summary = results.summary(f"cell_types/{row.id}/de_summary.json")
         if summary.get("status") != "done":
@@ -109,8 +109,8 @@ def _tested_stages(results: Results, types: pd.DataFrame | None) -> list[Stage]:
         # The step names the outliers; all else that it leaves out lacks a value of the design.
         losses = (("outlier", outliers), ("no value for a column of the design", n_in - n_out - outliers))
         stages.append(Stage("samples tested", row.cell_type, n_in, n_out, tuple(loss for loss in losses if loss[1])))
-        losses = (("too few counts", summary["n_low_count"]),) if summary["n_low_count"] else ()
-        stages.append(Stage("genes tested", row.cell_type, summary["n_genes_in"], summary["n_tested"], losses))
+        low = (("too few counts", summary["n_low_count"]),) if summary["n_low_count"] else ()
+        stages.append(Stage("genes tested", row.cell_type, summary["n_genes_in"], summary["n_tested"], low))
     return stages
 
 

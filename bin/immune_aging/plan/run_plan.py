@@ -24,7 +24,8 @@ def plan_cohort(args: argparse.Namespace) -> dict:
     source, columns = args.cohort.resolve(), columns_of(args)
     cohort, problems = examine(source, columns=columns, counts_layer=args.counts_layer)
     symbols = symbols_of(cohort.var)
-    notes, chosen = [], None
+    notes: list[str] = []
+    chosen = None
     donors = pd.DataFrame() if cohort.donors is None else cohort.donors
     if len(donors) and columns["cell_type"] in cohort.obs and donors["age_years"].notna().any():
         cells = cell_table(cohort, columns)
@@ -38,10 +39,11 @@ def plan_cohort(args: argparse.Namespace) -> dict:
             )
         except BadInput as error:
             problems.append(str(error).removeprefix("cohort: "))
+    n_donors = len(donors)
     if len(donors):
         if chosen:
             donors = donors[(chosen.donors == "").to_numpy()].reset_index(drop=True)
-        found, notes = run_problems(donors, args, n_all=len(cohort.donors), names_only=bool(problems))
+        found, notes = run_problems(donors, args, n_all=n_donors, names_only=bool(problems))
         problems += found
     if args.gene_sets and "statistics" in args.parts:
         problem, note = gene_set_problem(
@@ -59,6 +61,7 @@ def plan_cohort(args: argparse.Namespace) -> dict:
         )
     if problems:
         raise BadInput(f"{source}: " + " | ".join(problems))
+    assert cohort.counts is not None and cohort.donors is not None and chosen is not None, "nothing is wrong with it"
     notes = notes_of(cohort, chosen) + notes
     n_cells = table.sum(axis=1)
     with open_cohort(source) as file:
