@@ -16,9 +16,9 @@ from small_cohorts import small_cohort, write_cohort
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 NEW = re.compile(r"^New (executable )?file `([^`]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BELOW = re.compile(r"^In `([^`]+)`, below `(.+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BELOW = re.compile(r"^In `([^`]+)`, below `([^\n]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALL = {
-    "age_column": "age", "n_top_genes": 40, "n_pcs": 10, "n_neighbors": 10, "n_neighbors_components": 8, "umap_epochs": 20,
+    "n_top_genes": 40, "n_pcs": 10, "n_neighbors": 10, "n_neighbors_components": 8, "umap_epochs": 20,
     "min_genes": 5, "min_counts": 10, "max_pct_mito": 95, "stop_after": "pseudobulk",
 }  # fmt: skip
 
