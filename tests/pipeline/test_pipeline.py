@@ -478,7 +478,7 @@ def test_no_process_changes_its_inputs(run):
 
 
 def test_the_project_is_not_changed_by_its_runs(run):
-    for name in ("modules", "subworkflows", "conf", "assets"):
+    for name in ("functions", "modules", "subworkflows", "conf", "assets"):
         assert tree(run.project / name) == tree(ROOT / name), name
     assert not list(run.project.rglob("__pycache__"))
 
