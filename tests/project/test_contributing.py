@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
-from engine import copy_project, executed, succeed
+from engine import ROOT, copy_project, executed, succeed
 from small_cohorts import small_cohort, write_cohort
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()

@@ -5,7 +5,7 @@ import sys
 import h5py
 import pandas as pd
 
-from conftest import ROOT
+from engine import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from conftest import ROOT
+from engine import ROOT
 
 VERSION = re.search(r"^ *version +\= '([^']+)'$", (ROOT / "nextflow.config").read_text(), re.MULTILINE)[1]
 
