@@ -148,7 +148,7 @@ def score_gene_sets(results: Path, planted: pd.DataFrame) -> Iterator[Verdict]:
         own = planted[planted["cell_type"] == row.cell_type].set_index("gene_set")["direction"]
         n_planted += len(own)
         for name, direction in own.items():
-            found = name in called.index and (called.loc[name, "nes"] > 0) == (direction == "up")
+            found = name in called.index and called.loc[name, "direction"] == direction
             missed += [] if found else [f"{name.removeprefix('HALLMARK_')} in {row.cell_type}"]
         n_called += len(called)
         n_false += int((~called.index.isin(own.index)).sum())

@@ -2,7 +2,8 @@
 """Which genes of one cell type change with age: PyDESeq2 and limma-voom side by side on pseudobulk counts.
 
 In: the cell type's pseudobulk table (raw count sums, one sample per donor). Out: `de.tsv`, one row per tested
-gene, and `de_summary.json`, which counts what was left out and why. One engine is the primary, the other its
+gene, and `de_summary.json`, which counts what was left out and why; where asked for, voom's fit of every gene, which
+the test of gene sets needs. One engine is the primary, the other its
 companion: a gene is `robust` where both call it with the same sign. The calls of both hold their false
 discovery rate at any number of samples, those of PyDESeq2 alone only from about 60 on. A categorical term with
 several levels also gives `de_contrasts.tsv`, every contrast one after another.
@@ -16,11 +17,12 @@ from immune_aging.statistics.batches import EFFECTS
 from immune_aging.statistics.count_tests import COOKS, REFERENCES, DeseqOptions
 from immune_aging.statistics.differential_expression import Question, analyse_cell_type
 from immune_aging.statistics.expression_tests import METHODS, result_columns
+from immune_aging.statistics.gene_fits import write_gene_fits
 from immune_aging.task.checkpoints import write_json, write_tsv, write_versions
 from immune_aging.task.command_line import BadInput, limit_threads, run
 from immune_aging.task.skipped import write_skipped
 
-PACKAGES = ["edgepython", "formulaic", "numpy", "pydeseq2", "pylimma", "scipy"]
+PACKAGES = ["edgepython", "formulaic", "h5py", "hdf5plugin", "numpy", "pydeseq2", "pylimma", "scipy"]
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -41,6 +43,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--strict", action="store_true", help="a cell type that cannot be fitted is an error")
     parser.add_argument("--output", type=Path, required=True, help="de.tsv")
     parser.add_argument("--summary", type=Path, required=True, help="de_summary.json")
+    parser.add_argument("--fits", type=Path, help="where to write voom's fit of every gene (h5), for gsea.py")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
     if args.min_samples < 4:
@@ -78,6 +81,8 @@ def main(argv: list[str]) -> None:
         if answer.contrasts is not None:
             write_tsv(answer.contrasts, args.output.with_name("de_contrasts.tsv"))
         write_json({"status": "done", "reason": "", **answer.facts}, args.summary)
+    if args.fits:
+        write_gene_fits(answer.fits, args.fits)
     write_versions("differential_expression", PACKAGES, args.versions)
 
 

@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
-"""Which gene sets move with age in one cell type: preranked enrichment on the primary engine's statistic.
+"""Which gene sets move with age in one cell type: a test that allows for co-expression, beside preranked enrichment.
 
-In: `de.tsv` and a GMT file. Out: `gsea.tsv`, one row per set, and `gsea_summary.json`.
+In: `de.tsv`, voom's fit of its genes, and a GMT file. Out: `gsea.tsv`, one row per set, and `gsea_summary.json`. p and
+q are those of camera on voom's fit; enrichment scores and leading edges are of the primary engine's statistic, and the
+preranked test's own p and q, which take genes for independent, stand beside them.
 """
 
 import argparse
 from pathlib import Path
 
+from immune_aging.statistics.enrichment import COLUMNS, enrichment_facts, enrichment_table, set_test_table
+from immune_aging.statistics.gene_fits import read_gene_fits
 from immune_aging.statistics.gene_sets import by_symbol, checked_sizes, measured_sets, read_gmt, why_no_sets
-from immune_aging.statistics.preranked import COLUMNS, enrichment_facts, no_warnings, prerank, rank_symbols
+from immune_aging.statistics.preranked import no_warnings, permutation_floor, prerank, rank_symbols
 from immune_aging.task.checkpoints import read_tsv, require_columns, write_json, write_tsv, write_versions
 from immune_aging.task.command_line import limit_threads, run
 from immune_aging.task.skipped import write_skipped
@@ -17,10 +21,11 @@ from immune_aging.task.skipped import write_skipped
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--de", required=True, help="de.tsv of the cell type")
+    parser.add_argument("--fits", required=True, help="voom's fit of its genes, of the same task (h5)")
     parser.add_argument("--gene-sets", required=True, help="GMT file")
     parser.add_argument("--min-size", type=int, required=True, help="fewest measured genes of a set")
     parser.add_argument("--max-size", type=int, required=True, help="most measured genes of a set")
-    parser.add_argument("--permutations", type=int, required=True, help="gene permutations")
+    parser.add_argument("--permutations", type=int, required=True, help="gene permutations of the preranked test")
     parser.add_argument("--seed", type=int, required=True, help="of the permutations")
     parser.add_argument("--strict", action="store_true", help="a cell type without a result is an error")
     parser.add_argument("--threads", type=int, required=True, help="threads")
@@ -32,6 +37,7 @@ def main(argv: list[str]) -> None:
     sizes = checked_sizes(args.min_size, args.max_size)
     table = read_tsv(args.de, dtype={"gene_id": str, "symbol": str})
     require_columns(table, ["gene_id", "symbol", "stat", "p_value"], args.de)
+    fits = read_gene_fits(args.fits)
     genes, counts = by_symbol(table)
     sets = read_gmt(args.gene_sets)
     tested = measured_sets(sets, genes["symbol"], **sizes)
@@ -40,13 +46,17 @@ def main(argv: list[str]) -> None:
     if tested:
         ranking = rank_symbols(genes.set_index("symbol")["stat"])
         with limit_threads(args.threads) as threads, no_warnings():
-            result = prerank(ranking, tested, **draws, threads=threads)
+            preranked = prerank(ranking, tested, **draws, threads=threads)
+        tests, said = set_test_table(fits.of(genes["gene_id"]), genes["symbol"].tolist(), tested)
+        result = enrichment_table(preranked, tests)
+        facts |= {**said, "preranked_floor": permutation_floor(args.permutations), **enrichment_facts(result)}
+        facts["n_tied_statistics"] = int(ranking.duplicated().sum())
         write_tsv(result, args.output)
-        write_json({"status": "done", "reason": "", **facts, **enrichment_facts(result, ranking)}, args.summary)
+        write_json({"status": "done", "reason": "", **facts}, args.summary)
     else:
         reason = why_no_sets(counts)
         write_skipped(reason, tables={args.output: COLUMNS}, summary=args.summary, strict=args.strict, facts=facts)
-    write_versions("gsea", ["gseapy", "numpy", "pandas"], args.versions)
+    write_versions("gsea", ["gseapy", "h5py", "hdf5plugin", "numpy", "pandas", "scipy"], args.versions)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ TEXT = dict.fromkeys(
         "gene_id",
         "symbol",
         "gene_set",
+        "direction",
         "sex",
         "reason",
         "status",

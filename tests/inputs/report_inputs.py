@@ -67,7 +67,10 @@ DE_COLUMNS = (
     "padj_companion",
     "robust",
 )
-GSEA_COLUMNS = ("gene_set", "es", "nes", "p_value", "q_value", "size", "leading_edge")
+GSEA_COLUMNS = (
+    "gene_set", "es", "nes", "direction", "correlation", "p_value", "q_value", "p_value_preranked",
+    "q_value_preranked", "size", "leading_edge",
+)  # fmt: skip
 ORA_COLUMNS = ("gene_set", "overlap", "size", "odds_ratio", "p_value", "padj", "genes")
 
 
@@ -373,10 +376,14 @@ def write_statistics(out: Path, name: str, rng: np.random.Generator) -> None:
         np.arange(20, 120, 10),
         "GENE1;GENE2",
     )
+    gsea["direction"], gsea["correlation"] = np.where(gsea["nes"] > 0, "up", "down"), 0.02
+    gsea["p_value_preranked"], gsea["q_value_preranked"] = gsea["p_value"].clip(lower=0.002), np.maximum(
+        0.002, gsea["p_value"] / 2
+    )
     gsea = gsea[list(GSEA_COLUMNS)].sort_values(["q_value", "p_value"], ignore_index=True)
     write_tsv(gsea, out / f"gsea-{identifier}" / folder / "gsea.tsv")
     write_json(
-        {"status": "done", "reason": "", "n_up": 2, "n_down": 2},
+        {"status": "done", "reason": "", "n_up": 2, "n_down": 2, "preranked_floor": 0.002},
         out / f"gsea-{identifier}" / folder / "gsea_summary.json",
     )
     for direction, sets in (("up", HALLMARKS[:4]), ("down", HALLMARKS[-3:] if name != "B cell" else ())):

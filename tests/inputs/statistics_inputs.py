@@ -21,6 +21,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
+from immune_aging.statistics.gene_fits import GeneFits, write_gene_fits
 from immune_aging.statistics.gene_sets import write_gmt
 from immune_aging.task.checkpoints import write_h5ad, write_parquet, write_tsv
 
@@ -120,6 +121,17 @@ def statistics_table(*, n_genes: int = 400, seed: int = 3) -> pd.DataFrame:
         }
     )
     return table.sort_values(["p_value", "gene_id"], ignore_index=True)
+
+
+def statistics_fits(table: pd.DataFrame, *, n_samples: int = 40, n_coefficients: int = 3, seed: int = 8) -> GeneFits:
+    """Fits of the genes of `statistics_table` on samples in which genes move independently."""
+    genes = table.sort_values("gene_id").drop_duplicates("gene_id")
+    df = n_samples - n_coefficients
+    residuals = np.random.default_rng(seed).normal(size=(len(genes), n_samples))
+    residuals *= np.sqrt(df / np.maximum((residuals**2).sum(axis=1, keepdims=True), 1e-12))
+    z = genes["stat"].fillna(0.0).to_numpy(float)
+    ids = genes["gene_id"].to_numpy(str)
+    return GeneFits(ids, z, residuals.astype(np.float32), df, np.ones(len(genes)))
 
 
 def simulate_composition(*, seed: int = 4, n_donors: int = 40) -> tuple[anndata.AnnData, pd.DataFrame]:
@@ -270,6 +282,8 @@ def main(argv: list[str]) -> None:
     (folder / "broken.gmt").write_text("FIRST\t\tSYM1\nSECOND SYM2\n")
     table = statistics_table()
     write_tsv(table, folder / "de.tsv")
+    write_gene_fits(statistics_fits(table), folder / "gene_fits.h5")
+    write_gene_fits(statistics_fits(table, n_samples=6), folder / "gene_fits_of_few_samples.h5")
     write_tsv(table.assign(symbol=""), folder / "de_without_symbols.tsv")
     fits = [
         ("b", "ridge", 1.0, 8.5),

@@ -163,7 +163,7 @@ COLUMNS = {
     "embedding/genes.tsv": "gene_id symbol rank variance_norm selected reason",
     "prediction_summary.tsv": "id cell_type model alpha mae r2 r baseline_mae n_donors",
     "cell_types/*/de.tsv": "gene_id symbol base_mean log2_fold_change lfc_se stat p_value padj lfc_per_decade padj_companion robust",
-    "cell_types/*/gsea.tsv": "gene_set es nes p_value q_value size leading_edge",
+    "cell_types/*/gsea.tsv": "gene_set es nes direction correlation p_value q_value p_value_preranked q_value_preranked size leading_edge",
     "cell_types/*/ora_up.tsv": "gene_set overlap size odds_ratio p_value padj genes",
     "cell_types/*/prediction/*/predictions.tsv": "donor_id age_years predicted fold repeat",
     "cell_types/*/prediction/*/metrics.tsv": "metric value low high",

@@ -20,10 +20,10 @@ from immune_aging.prediction import age_metrics, clocks, immune_age, summary, tr
 from immune_aging.statistics import (
     comparison,
     composition,
+    enrichment,
     expression_tests,
     overrepresentation,
     power,
-    preranked,
     sensitivity,
 )
 
@@ -340,7 +340,7 @@ CONSTANTS = {
     "cell_types/ID/de.tsv": expression_tests.COLUMNS,
     "cell_types/ID/de_contrasts.tsv": ("contrast", *expression_tests.COLUMNS),
     "cell_types/ID/expression_by_age.tsv": (*genes_by_age.DONOR_COLUMNS, "GENE_ID"),
-    "cell_types/ID/gsea.tsv": preranked.COLUMNS,
+    "cell_types/ID/gsea.tsv": enrichment.COLUMNS,
     "embedding/mixing.tsv": mixing.TABLE,
     "embedding/umap_sample.tsv": (*map_sample.COLUMNS, f"{map_sample.CLUSTER}R", f"{map_sample.GENE}GENE"),
     "cell_types/ID/ora_up.tsv": overrepresentation.COLUMNS,

@@ -94,7 +94,7 @@ def finished(tmp_path):
     effects = pd.DataFrame({"cell_type": "B", "gene_id": genes["gene_id"][:50], "lfc_per_sd": 0.5})
     write_tsv(effects, truth / "age_effects.tsv")
     sets = pd.DataFrame({"gene_set": ["HALLMARK_A", "HALLMARK_B", "HALLMARK_C"], "nes": [2.0, -2.0, 1.0]})
-    write_tsv(sets.assign(q_value=[0.01, 0.01, 0.6]), results / "cell_types/b/gsea.tsv")
+    write_tsv(sets.assign(direction=["up", "down", "up"], q_value=[0.01, 0.01, 0.6]), results / "cell_types/b/gsea.tsv")
     planted = pd.DataFrame({"cell_type": ["B", "B", "T"], "gene_set": ["HALLMARK_A", "HALLMARK_B", "HALLMARK_C"],
                             "direction": ["up", "down", "up"]})  # fmt: skip
     write_tsv(planted, truth / "gene_sets_planted.tsv")

@@ -17,7 +17,7 @@ from immune_aging.figures.style import new_figure, save_figure
 from immune_aging.report import immune_age
 from immune_aging.report.cell_types import best_prediction, failed_steps, surest_sets
 from immune_aging.report.comparison import comparison_part, composition_part
-from immune_aging.report.formats import number, shown
+from immune_aging.report.formats import floored, number, shown
 from immune_aging.report.funnel import breaks, funnel
 from immune_aging.report.methods import methods
 from immune_aging.report.notes import unknown_genes
@@ -138,7 +138,7 @@ def test_findings_are_those_of_the_tables(page, inputs):
         called = de["padj"] < 0.05
         up, down = (int((called & (sign * de["log2_fold_change"] > 0)).sum()) for sign in (1, -1))
         assert rows[name][2:5] == [str(up), str(down), str(int(de["robust"].sum()))]
-        gsea = read_tsv(inputs / f"gsea-{identifier}/{folder}/gsea.tsv").query("q_value < 0.05 and nes > 0")
+        gsea = read_tsv(inputs / f"gsea-{identifier}/{folder}/gsea.tsv").query("q_value < 0.05 and direction == 'up'")
         assert all(s.removeprefix("HALLMARK_").replace("_", " ") in rows[name][5] for s in gsea["gene_set"])
         best = summary[summary["id"] == identifier].sort_values("mae").iloc[0]
         assert rows[name][7].startswith(f"{best['mae']:.3g} ({best['mae_low']:.3g} to {best['mae_high']:.3g})")
@@ -434,11 +434,33 @@ def test_top_sets_are_significant_ones_by_direction():
         {
             "gene_set": ["HALLMARK_A_B", "C", "D"],
             "nes": [2.0, -2, 1.5],
+            "direction": ["up", "down", "up"],
             "p_value": [0.01] * 3,
             "q_value": [0.01, 0.01, 0.2],
+            "p_value_preranked": [0.01] * 3,
+            "q_value_preranked": [0.01] * 3,
         }
     )
     assert surest_sets(gsea) == {"up": ["A B"], "down": ["C"]}
+    other = gsea.assign(direction=["down", "down", "up"])
+    assert surest_sets(other) == {"up": [], "down": ["A B", "C"]}, "the direction is the test's, not the score's"
+    untested = gsea.assign(direction=np.nan, p_value=np.nan, q_value=np.nan)
+    assert surest_sets(untested) == {"up": [], "down": []}, "the preranked test calls no set by itself"
+
+
+def test_a_p_of_permutations_at_its_floor_is_printed_as_less():
+    floor = 0.00199601  # as a table holds 2 / 1002
+    assert [floored(value, 2 / 1002) for value in (floor, 0.3)] == ["< 0.002", "0.3"]
+    assert floored(0.001, None) == "0.001" and floored(float("nan"), 0.002) == "–"
+
+
+def test_no_q_of_the_page_is_zero_and_its_limits_stand_under_the_tables(html):
+    page = Page(html)
+    text = " ".join(" ".join(page.words).split())
+    assert "< 0.002" in text
+    assert "its p takes them for independent draws" in text
+    assert "is not confirmed by each" in text and "is not a number of independent findings" in text
+    assert "that test calls some set in a quarter to a half of all tries" in text and "nar/gks461" in text
 
 
 @pytest.mark.parametrize(

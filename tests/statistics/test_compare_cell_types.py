@@ -52,7 +52,7 @@ def write_tree(folder, tables, *, sds=None, skipped=(), gsea=True):
         write_json(facts, place / "de_summary.json")
         sets = pd.DataFrame(
             {"gene_set": ["ONE", "TWO", "THREE"], "nes": rng.normal(size=3), "q_value": [0.01, 0.5, 0.9]}
-        )
+        ).assign(direction="down")  # whatever the sign of the score
         sets = sets.head(3 if name == "a" else 2)
         write_tsv(sets if gsea else sets.head(0), folder / f"gsea-{name}/published/cell_types/{name}/gsea.tsv")
     for name in skipped:
@@ -130,7 +130,7 @@ def test_gene_sets_by_cell_types_with_what_was_not_tested_missing(tmp_path, tabl
     assert table.loc["THREE"].isna().sum() == 4 and table.loc["THREE", "n_cell_types"] == 1
     own = read_tsv(tmp_path / "in/gsea-b/published/cell_types/b/gsea.tsv").set_index("gene_set")
     assert table.loc["TWO", "nes_b"] == own.loc["TWO", "nes"] and table.loc["TWO", "q_b"] == 0.5
-    assert table.index[0] == "ONE" and table.loc["ONE", "n_up"] + table.loc["ONE", "n_down"] == 3
+    assert table.index[0] == "ONE" and (table.loc["ONE", "n_up"], table.loc["ONE", "n_down"]) == (0, 3)
     empty = run_step(tmp_path / "none", write_tree(tmp_path / "no", tables, gsea=False))[0]["gsea_nes"]
     assert empty.empty and list(empty.columns) == list(SETS)
 

@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 from immune_aging.figures.running_sums import plot_running_sums
+from immune_aging.statistics.enrichment import enrichment_table
 from immune_aging.statistics.preranked import prerank, rank_symbols
-from immune_aging.statistics.running_sums import running_sum, top_sets
+from immune_aging.statistics.running_sums import directions, running_sum, top_sets
+from immune_aging.statistics.set_tests import TEST_COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +17,7 @@ def enrichment():
     ranking = rank_symbols({f"GENE{i}": value for i, value in enumerate(rng.normal(0.3, 1, 400))})
     sets = {f"S{i}": tuple(rng.choice(ranking.index, 25, replace=False)) for i in range(8)}
     sets["UP"], sets["DOWN"] = tuple(ranking.index[:30]), tuple(ranking.index[-30:])
-    return ranking, sets, prerank(ranking, sets, permutations=100)
+    return ranking, sets, enrichment_table(prerank(ranking, sets, permutations=100), pd.DataFrame(columns=TEST_COLUMNS))
 
 
 def test_the_extreme_of_the_running_sum_is_the_enrichment_score_of_gseapy(enrichment):
@@ -44,3 +46,12 @@ def test_the_surest_sets_of_either_direction_are_drawn_with_their_genes_at_their
         assert [ranking.index[int(segment[0][0]) - 1] for segment in ticks] == [
             gene for gene in ranking.index if gene in sets[row.gene_set]
         ]
+
+
+def test_a_sets_direction_is_its_tests_or_else_its_scores(enrichment):
+    table = enrichment[2].assign(direction=np.nan)
+    assert (directions(table) == np.where(table["nes"] > 0, "up", "down")).all()
+    one = table.assign(direction=["down", *[np.nan] * 9], q_value=[0.01, *[0.5] * 9])
+    assert directions(one).iloc[0] == "down"
+    top = top_sets(one, 1)
+    assert top["gene_set"].iloc[-1] == one["gene_set"].iloc[0]

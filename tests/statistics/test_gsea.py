@@ -1,23 +1,27 @@
 """Preranked enrichment: planted sets found, others not, and nothing depends on order or threads."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from gsea import main
+from immune_aging.statistics.enrichment import COLUMNS
+from immune_aging.statistics.gene_fits import write_gene_fits
 from immune_aging.statistics.gene_sets import measured_sets, write_gmt
-from immune_aging.statistics.preranked import COLUMNS, prerank, rank_symbols
+from immune_aging.statistics.preranked import permutation_floor, prerank, rank_symbols
 from immune_aging.task.checkpoints import read_json, read_tsv, write_tsv
 from immune_aging.task.command_line import BadInput
-from inputs.statistics_inputs import SET_SIZE, planted_sets, statistics_table
+from inputs.statistics_inputs import SET_SIZE, planted_sets, statistics_fits, statistics_table
 from inputs.step_options import default_options
 
 
-def run_step(folder, table, *options, sets=None):
-    """Run the script on a de.tsv; its gsea.tsv and summary."""
+def run_step(folder, table, *options, sets=None, fits=None):
+    """Run the script on a de.tsv and fits of its genes; its gsea.tsv and summary."""
     write_tsv(table, folder / "de.tsv")
+    write_gene_fits(fits or statistics_fits(statistics_table()), folder / "fits.h5")
     write_gmt(sets or planted_sets(), folder / "sets.gmt")
     files = [
         "--output",
@@ -27,7 +31,7 @@ def run_step(folder, table, *options, sets=None):
         "--versions",
         str(folder / "v.json"),
     ]
-    inputs = ["--de", str(folder / "de.tsv"), "--gene-sets", str(folder / "sets.gmt")]
+    inputs = ["--de", str(folder / "de.tsv"), "--fits", str(folder / "fits.h5"), "--gene-sets", str(folder / "sets.gmt")]
     main([*inputs, *files, *default_options("gsea"), *options])
     return read_tsv(folder / "gsea.tsv"), read_json(folder / "s.json")
 
@@ -53,10 +57,58 @@ def ranked():
 def test_planted_sets_are_found_with_their_direction_and_no_other(tmp_path):
     result, summary = run_step(tmp_path, statistics_table())
     assert list(result.columns) == list(COLUMNS)
-    found = result[result["q_value"] < 0.05].set_index("gene_set")["nes"]
-    assert set(found.index) == {"RISES", "FALLS"}
-    assert found["RISES"] > 1.5 and found["FALLS"] < -1.5
+    for q in ("q_value", "q_value_preranked"):
+        found = result[result[q] < 0.05].set_index("gene_set")
+        assert set(found.index) == {"RISES", "FALLS"}, q
+        assert found.loc["RISES", "nes"] > 1.5 and found.loc["FALLS", "nes"] < -1.5
+        assert found["direction"].to_dict() == {"RISES": "up", "FALLS": "down"}
     assert (summary["n_up"], summary["n_down"], summary["n_sets_tested"]) == (1, 1, 12)
+    assert (summary["set_test"], summary["df_residual"], summary["notes"]) == ("camera", 37, [])
+    assert summary["n_preranked_significant"] == 2 and summary["preranked_floor"] == permutation_floor(1000)
+    assert result["q_value"].is_monotonic_increasing and (result[["p_value", "q_value"]] > 0).all(axis=None)
+
+
+def test_a_set_whose_genes_move_together_is_called_by_the_preranked_test_alone(tmp_path):
+    """Genes that rise by little, all of them from one donor-to-donor programme: so does the mean of the set by chance."""
+    table = statistics_table()
+    place = {f"SYM{i}": i for i in range(400)}
+    own = [place[gene] for gene in planted_sets()["STILL_0"]]
+    table.loc[table["symbol"].isin(planted_sets()["STILL_0"]), "stat"] += 1.5
+    fits = statistics_fits(table)
+    common = np.random.default_rng(5).normal(size=40)
+    residuals = fits.residuals.copy()
+    residuals[own] = 0.7 * residuals[own] + 0.7 * common * np.sqrt(37 / (common @ common))
+    result, _ = run_step(tmp_path, table, fits=replace(fits, residuals=residuals.astype(np.float32)))
+    row = result.set_index("gene_set").loc["STILL_0"]
+    assert row["correlation"] > 0.3 and row["q_value_preranked"] < 0.05 < row["q_value"]
+    alone, _ = run_step(tmp_path, table, fits=fits)
+    assert alone.set_index("gene_set").loc["STILL_0", "q_value"] < 0.05, "were its genes independent, it would be called"
+
+
+def test_with_too_few_residual_degrees_of_freedom_the_preranked_columns_stay(tmp_path):
+    full, _ = run_step(tmp_path, statistics_table())
+    few, summary = run_step(tmp_path, statistics_table(), fits=statistics_fits(statistics_table(), n_samples=6))
+    assert few[["direction", "correlation", "p_value", "q_value"]].isna().all(axis=None)
+    kept = ["es", "nes", "p_value_preranked", "q_value_preranked", "size", "leading_edge"]
+    pd.testing.assert_frame_equal(few.set_index("gene_set")[kept].sort_index(), full.set_index("gene_set")[kept].sort_index())
+    assert set(few["gene_set"].head(2)) == {"RISES", "FALLS"}
+    assert (summary["status"], summary["n_up"], summary["n_down"]) == ("done", 0, 0)
+    assert summary["set_test_reason"].startswith("6 samples and 3 coefficients leave 3 residual degrees of freedom")
+    assert summary["set_test_reason"] in summary["notes"][0]
+
+
+def test_a_set_of_more_than_a_tenth_of_the_genes_has_no_p_and_q_of_the_set_test(tmp_path):
+    sets = planted_sets() | {"LARGE": [f"SYM{i}" for i in range(60)]}
+    result, summary = run_step(tmp_path, statistics_table(), sets=sets)
+    assert result["q_value"].isna().tolist() == [False] * 12 + [True] and result["gene_set"].iloc[-1] == "LARGE"
+    assert result["q_value_preranked"].notna().all()
+    assert summary["n_sets_too_large"] == 1 and "more than 10% of the tested genes" in summary["notes"][0]
+
+
+def test_fits_of_another_cell_type_are_refused(tmp_path):
+    fits = statistics_fits(statistics_table().head(300))
+    with pytest.raises(BadInput, match="of --de was not fitted"):
+        run_step(tmp_path, statistics_table(), fits=fits)
 
 
 def test_scores_and_leading_edges_agree_with_the_definition(ranked):
@@ -73,7 +125,7 @@ def test_null_sets_are_called_no_more_often_than_nominally():
     rng = np.random.default_rng(0)
     statistics = pd.Series(rng.normal(size=1000), index=[f"S{i}" for i in range(1000)])
     sets = {f"N{i}": tuple(rng.choice(statistics.index, 30, replace=False)) for i in range(200)}
-    p_value = prerank(rank_symbols(statistics), sets, permutations=500)["p_value"]
+    p_value = prerank(rank_symbols(statistics), sets, permutations=500)["p_value_preranked"]
     assert 0.01 < (p_value < 0.05).mean() < 0.1
 
 
@@ -98,8 +150,10 @@ def test_ties_are_ranked_by_symbol():
 
 
 def test_no_p_value_is_smaller_than_the_permutations_can_show(ranked):
-    result = prerank(*ranked, permutations=99)
-    assert result["p_value"].min() == pytest.approx(1 / 100)
+    result = prerank(*ranked, permutations=98)
+    assert permutation_floor(98) == 1 / 50, "about half of the permuted scores have the sign of a score"
+    assert result["p_value_preranked"].min() == pytest.approx(1 / 50)
+    assert result["q_value_preranked"].min() >= 1 / 50
 
 
 def test_symbols_keep_their_case_and_odd_characters(tmp_path):
@@ -120,8 +174,12 @@ def test_duplicates_and_missing_symbols_are_counted_and_left_out(tmp_path):
     double = table.tail(10).assign(gene_id=lambda t: "X" + t["gene_id"])
     nameless = table.head(5).assign(gene_id=lambda t: "Y" + t["gene_id"], symbol="")
     untested = table.head(3).assign(gene_id=lambda t: "Z" + t["gene_id"], stat=np.nan, p_value=np.nan)
-    plain, _ = run_step(tmp_path, table)
-    result, summary = run_step(tmp_path, pd.concat([table, double, nameless, untested]))
+    fits = statistics_fits(table)
+    plain, _ = run_step(tmp_path, table, fits=fits)
+    rows = np.r_[0:400, 0:18]
+    ids = np.array([*fits.gene_ids, *double["gene_id"], *nameless["gene_id"], *untested["gene_id"]])
+    more = replace(fits, gene_ids=ids, z=fits.z[rows], residuals=fits.residuals[rows], moderation=fits.moderation[rows])
+    result, summary = run_step(tmp_path, pd.concat([table, double, nameless, untested]), fits=more)
     assert (summary["n_duplicate_symbol"], summary["n_without_symbol"], summary["n_not_tested"]) == (10, 5, 3)
     pd.testing.assert_frame_equal(result, plain)
 

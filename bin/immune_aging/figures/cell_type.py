@@ -18,7 +18,9 @@ from immune_aging.statistics.running_sums import top_sets
 N_CURVES = 3  # gene sets of either direction whose running sums are drawn
 N_AGE_PANELS = 6  # genes drawn against age
 DE_COLUMNS = ("gene_id", "symbol", "base_mean", "log2_fold_change", "stat", "p_value", "padj", "robust")
-GSEA_COLUMNS = ("gene_set", "nes", "p_value", "q_value", "size")
+GSEA_COLUMNS = (
+    "gene_set", "nes", "direction", "p_value", "q_value", "p_value_preranked", "q_value_preranked", "size",
+)  # fmt: skip
 ORA_COLUMNS = ("gene_set", "overlap", "odds_ratio", "p_value", "padj")
 
 

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from immune_aging.figures.effects import write_p_values
 from immune_aging.figures.style import DOWN, NEUTRAL, UP, log_ticks, new_figure, shorten
 from immune_aging.statistics.multiple_testing import ALPHA
+from immune_aging.statistics.running_sums import directions, surest_first
 
 N_SETS = 20  # gene sets in a dot plot, at most
 
@@ -52,8 +53,8 @@ def draw_sets(
 
 
 def plot_gsea(table: pd.DataFrame) -> Figure:
-    """Normalised enrichment score of the gene sets with the smallest q, from up to down."""
-    top = table.sort_values(["q_value", "p_value", "gene_set"], kind="stable").head(N_SETS)
+    """Normalised enrichment score of the gene sets with the smallest q, from up to down; coloured as their test says."""
+    top = surest_first(table).head(N_SETS)
     top = top.sort_values(["nes", "gene_set"], ascending=[False, True], kind="stable")
     figure = new_figure(7, 1.3 + 0.26 * len(top))
     ax = figure.subplots()
@@ -64,7 +65,7 @@ def plot_gsea(table: pd.DataFrame) -> Figure:
         top["q_value"].to_numpy(dtype=float),
         top["size"].to_numpy(dtype=float),
         top["gene_set"].tolist(),
-        np.where(nes > 0, UP, DOWN).tolist(),
+        np.where(directions(top) == "up", UP, DOWN).tolist(),
     )
     ax.axvline(0, color="black", linewidth=0.8)
     ax.set_xlabel("Normalised enrichment score (down with age < 0 < up with age)")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from immune_aging.figures.gene_sets import set_label
 from immune_aging.figures.style import DOWN, NEUTRAL, UP, new_figure
-from immune_aging.statistics.running_sums import running_sum
+from immune_aging.statistics.running_sums import directions, running_sum
 
 COLUMNS = 3  # panels in a row
 
@@ -29,8 +29,8 @@ def plot_running_sums(ranking: pd.Series, sets: Mapping[str, Collection[str]], g
     figure = new_figure(3.2 * min(COLUMNS, len(gsea)) + 0.3, 2.4 * rows + 0.3)
     axes = figure.subplots(rows, min(COLUMNS, len(gsea)), squeeze=False, sharex=True)
     rank = np.arange(1, len(ranking) + 1)
-    for ax, row in zip(axes.flat, gsea.to_dict("records"), strict=False):
-        colour = UP if row["nes"] > 0 else DOWN
+    for ax, row, way in zip(axes.flat, gsea.to_dict("records"), directions(gsea), strict=False):
+        colour = UP if way == "up" else DOWN
         curve = running_sum(ranking, sets[row["gene_set"]])
         low, high = min(curve.min(), 0.0), max(curve.max(), 0.0)
         ax.plot(rank, curve, color=colour)
@@ -43,7 +43,8 @@ def plot_running_sums(ranking: pd.Series, sets: Mapping[str, Collection[str]], g
         crossing = int((ranking.to_numpy() > 0).sum())
         ax.axvline(crossing, color=NEUTRAL, linestyle="--", linewidth=0.7)
         name = set_label(row["gene_set"], 38)
-        ax.set_title(f"{name}\nNES {row['nes']:.2f}, q {row['q_value']:.2g}", loc="left", fontsize=8)
+        chance = f", q {row['q_value']:.2g}" if np.isfinite(row["q_value"]) else ", not tested"
+        ax.set_title(f"{name}\nNES {row['nes']:.2f}{chance}", loc="left", fontsize=8)
     for ax in axes.flat[len(gsea) :]:
         ax.set_axis_off()
     figure.supxlabel("Rank of the gene, from up to down with age", fontsize=9)

@@ -7,11 +7,11 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from immune_aging.figures.gene_sets import set_name
-from immune_aging.report.formats import shown
+from immune_aging.report.formats import NOT_AVAILABLE, floored, shown
 from immune_aging.report.pictures import Picture, in_folder
 from immune_aging.results import Results
 from immune_aging.statistics.multiple_testing import ALPHA
-from immune_aging.statistics.running_sums import top_sets
+from immune_aging.statistics.running_sums import surest_first, top_sets
 
 N_TOP_GENES = 20
 N_TOP_SETS = 3  # of either direction, in the table of findings
@@ -19,6 +19,9 @@ N_LISTED_SETS = 15
 N_LISTED_GENES = 6  # of a gene set
 FIGURES = ("volcano", "ma", "genes", "gsea", "running_sums", "ora", "prediction", "sweep")
 STEPS = {"de": "Differential expression", "gsea": "Gene set enrichment", "ora": "Over-representation"}
+GSEA_COLUMNS = (
+    "gene_set", "nes", "direction", "p_value", "q_value", "p_value_preranked", "q_value_preranked", "leading_edge",
+)  # fmt: skip
 NOT_RUN = {"status": "", "reason": ""}
 
 
@@ -28,7 +31,7 @@ def surest_sets(gsea: pd.DataFrame | None) -> dict[str, list[str]]:
         return {"up": [], "down": []}
     top = top_sets(gsea[gsea["q_value"] < ALPHA], N_TOP_SETS)
     names = top["gene_set"].map(set_name)
-    return {"up": names[top["nes"] > 0].tolist(), "down": names[top["nes"] < 0].tolist()}
+    return {way: names[top["direction"] == way].tolist() for way in ("up", "down")}
 
 
 def best_prediction(summary: pd.DataFrame | None, identifier: str) -> dict | None:
@@ -56,19 +59,34 @@ def gene_rows(results: Results, folder: str) -> list[dict]:
     return [] if table is None else table.head(N_TOP_GENES).to_dict("records")
 
 
-def set_rows(results: Results, name: str) -> list[dict]:
-    """The gene sets of smallest p of a table, their genes cut to a few."""
-    table = results.table(name, ["gene_set", "p_value"])
+def few(genes: str | float) -> str:
+    """The first of some genes, joined by semicolons in a table, and how many more there are."""
+    names = genes.split(";") if isinstance(genes, str) else []
+    more = len(names) - N_LISTED_GENES
+    return ", ".join(names[:N_LISTED_GENES]) + (f" and {more} more" if more > 0 else "")
+
+
+def gsea_rows(results: Results, folder: str) -> list[dict]:
+    """The surest gene sets of a cell type, their leading edges cut to a few genes, no p of a permutation under its floor."""
+    table = results.table(f"{folder}/gsea.tsv", GSEA_COLUMNS)
+    if table is None:
+        return []
+    rows = surest_first(table).head(N_LISTED_SETS)
+    floor = results.summary(f"{folder}/gsea_summary.json").get("preranked_floor")
+    return rows.assign(
+        direction=rows["direction"].fillna(NOT_AVAILABLE),
+        shown_genes=rows["leading_edge"].map(few),
+        shown_preranked=[floored(value, floor) for value in rows["q_value_preranked"]],
+    ).to_dict("records")
+
+
+def ora_rows(results: Results, name: str) -> list[dict]:
+    """The gene sets of smallest p of a table of over-representation, their genes cut to a few."""
+    table = results.table(name, ["gene_set", "p_value", "genes"])
     if table is None:
         return []
     rows = table.sort_values(["p_value", "gene_set"], kind="stable").head(N_LISTED_SETS)
-    column = "leading_edge" if "leading_edge" in rows else "genes"
-
-    def few(genes: list[str]) -> str:
-        more = len(genes) - N_LISTED_GENES
-        return ", ".join(genes[:N_LISTED_GENES]) + (f" and {more} more" if more > 0 else "")
-
-    return rows.assign(shown_genes=rows[column].fillna("").str.split(";").map(few)).to_dict("records")
+    return rows.assign(shown_genes=rows["genes"].map(few)).to_dict("records")
 
 
 def notes_of(results: Results, folder: str) -> tuple[list[str], list[str]]:
@@ -142,12 +160,12 @@ def cell_type_section(
         "donors": row["n_samples"] if used is None else len(used),
         "cells": row["n_cells"] if used is None else used["n_cells"].sum(min_count=1),
         "de": NOT_RUN | results.summary(f"{folder}/de_summary.json"),
-        "sets": surest_sets(results.table(f"{folder}/gsea.tsv", ["gene_set", "nes", "p_value", "q_value"])),
+        "sets": surest_sets(results.table(f"{folder}/gsea.tsv", GSEA_COLUMNS)),
         "gsea": NOT_RUN | results.summary(f"{folder}/gsea_summary.json"),
         "best": best_prediction(predictions, identifier),
         "genes": gene_rows(results, folder),
-        "gsea_rows": set_rows(results, f"{folder}/gsea.tsv"),
-        "ora_rows": {way: set_rows(results, f"{folder}/ora_{way}.tsv") for way in ("up", "down")},
+        "gsea_rows": gsea_rows(results, folder),
+        "ora_rows": {way: ora_rows(results, f"{folder}/ora_{way}.tsv") for way in ("up", "down")},
         "sweep": [] if predictions is None else predictions[predictions["id"] == identifier].to_dict("records"),
         "figures": in_folder(pictures, f"{folder}/figures", FIGURES),
         "files": [name for name in own if name.endswith(".tsv") and PurePosixPath(name).parent.as_posix() == folder],

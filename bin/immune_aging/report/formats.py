@@ -16,6 +16,12 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
 
+def floored(value: float | None, floor: float | None, digits: int = 2) -> str:
+    """A p or q for a person; one at its floor as '< floor', for it may be any smaller number."""
+    at_floor = floor is not None and value is not None and value <= floor * (1 + 1e-5)  # tables hold six digits
+    return f"< {number(floor, digits)}" if at_floor else number(value, digits)
+
+
 def shown(value: object) -> str:
     """A parameter's value for a person: lists with commas, nothing as 'not set'."""
     if value is None or value == "":

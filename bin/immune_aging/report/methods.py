@@ -85,10 +85,11 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "/gsea.tsv",
-        "Gene sets ({gene_sets}) of {gene_set_min_size} to {gene_set_max_size} measured genes were tested by "
-        "preranked enrichment on the Wald statistic "
-        "({gsea_permutations} permutations of genes).",
-        ("gsea", "gseapy"),
+        "Gene sets ({gene_sets}) of {gene_set_min_size} to {gene_set_max_size} measured genes were tested against the "
+        "other genes with camera on the voom fit, which estimates the correlation of each set's genes between donors "
+        "and allows for it. Enrichment scores and leading edges are those of preranked enrichment on the statistic of "
+        "{de_method} ({gsea_permutations} permutations of genes).",
+        ("camera", "gsea", "gseapy"),
     ),
     (
         "/ora_up.tsv",
@@ -149,6 +150,8 @@ REFERENCES = {
     "Am J Hum Genet 85:862-872 (2009). doi:10.1016/j.ajhg.2009.11.001",
     "conjunction": "Benjamini Y, Heller R. Screening for partial conjunction hypotheses. Biometrics 64:1215-1222 "
     "(2008). doi:10.1111/j.1541-0420.2007.00984.x",
+    "camera": "Wu D, Smyth GK. Camera: a competitive gene set test accounting for inter-gene correlation. Nucleic Acids "
+    "Research 40:e133 (2012). doi:10.1093/nar/gks461",
     "gsea": "Subramanian A et al. Gene set enrichment analysis. PNAS 102:15545-15550 (2005). "
     "doi:10.1073/pnas.0506580102",
     "gseapy": "Fang Z, Liu X, Peltz G. GSEApy. Bioinformatics 39:btac757 (2023). doi:10.1093/bioinformatics/btac757",

@@ -134,20 +134,23 @@ def shared_ageing(
 
 
 def enrichment_matrix(results: Results) -> pd.DataFrame:
-    """gsea_nes.tsv: one row per set; NES and q of each cell type, NaN where the set was not tested there."""
-    scores, chances = {}, {}
+    """gsea_nes.tsv: one row per set; NES and q of each cell type, NaN where the set was not tested there.
+
+    Sets are counted by their test's q and direction; the mean NES describes.
+    """
+    scores, chances, ways = {}, {}, {}
     for identifier in results.cell_type_ids:
-        table = results.table(f"cell_types/{identifier}/gsea.tsv", ["gene_set", "nes", "q_value"])
+        table = results.table(f"cell_types/{identifier}/gsea.tsv", ["gene_set", "nes", "direction", "q_value"])
         if table is not None:
-            scores[identifier] = table.set_index("gene_set")["nes"]
-            chances[identifier] = table.set_index("gene_set")["q_value"]
-    nes, q = pd.DataFrame(scores), pd.DataFrame(chances)
+            own = table.set_index("gene_set")
+            scores[identifier], chances[identifier], ways[identifier] = own["nes"], own["q_value"], own["direction"]
+    nes, q, way = pd.DataFrame(scores), pd.DataFrame(chances), pd.DataFrame(ways)
     called = q < ALPHA
     table = pd.DataFrame(
         {
             "n_cell_types": nes.notna().sum(axis=1),
-            "n_up": (called & (nes > 0)).sum(axis=1),
-            "n_down": (called & (nes < 0)).sum(axis=1),
+            "n_up": (called & (way == "up")).sum(axis=1),
+            "n_down": (called & (way == "down")).sum(axis=1),
             "mean_nes": nes.mean(axis=1),
         }
     )

@@ -219,6 +219,7 @@ def fit_voom(
     contrasts: Sequence[np.ndarray],
     *,
     block: np.ndarray | None = None,
+    weighted: WeightedExpression | None = None,
 ) -> list[pd.DataFrame]:
     """Limma's moderated t on voom-weighted log-CPM, with TMM library sizes.
 
@@ -228,6 +229,8 @@ def fit_voom(
         As of `fit_pydeseq2`.
     block
         Batch of each sample, whose samples share a correlation (limma's duplicateCorrelation); None for none.
+    weighted
+        `weighted_expression` of all these, where the caller has it already.
 
     Returns
     -------
@@ -240,7 +243,8 @@ def fit_voom(
     `weighted_expression`.
     """
     matrix = design.to_numpy(dtype=float)
-    weighted = weighted_expression(counts, matrix, block=block)
+    if weighted is None:
+        weighted = weighted_expression(counts, matrix, block=block)
     base_mean = (counts / (weighted.library / weighted.library.mean())[:, None]).mean(axis=0)
     results = []
     for contrast in contrasts:

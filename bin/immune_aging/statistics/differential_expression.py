@@ -11,6 +11,7 @@ from immune_aging.statistics.batches import Batches, choose_batches
 from immune_aging.statistics.count_tests import DeseqOptions
 from immune_aging.statistics.designs import Design, as_labels, build_design
 from immune_aging.statistics.expression_tests import compare_genes, result_columns
+from immune_aging.statistics.gene_fits import GeneFits, no_fits
 from immune_aging.statistics.sample_outliers import OUTLIER_RATIO, without_outliers
 from immune_aging.task.skipped import CannotFit
 
@@ -62,6 +63,8 @@ class Answer:
         de_contrasts.tsv: every contrast one after another. None where there is only one.
     facts
         The summary, except `status` and `reason`.
+    fits
+        Voom's fit of the leading contrast, of the genes of `leading`; of no gene where there is no result.
     reason
         Why there is no result; '' where there is one.
     """
@@ -69,6 +72,7 @@ class Answer:
     leading: pd.DataFrame | None
     contrasts: pd.DataFrame | None
     facts: dict
+    fits: GeneFits
     reason: str = ""
 
 
@@ -99,13 +103,15 @@ def analyse_cell_type(table: CellTypeSamples, question: Question) -> Answer:
         design = build_design(table.samples, **terms, batch=fixed, min_samples=question.min_samples)
         facts |= design_facts(design, batches)
         block = random_blocks(table.samples.loc[design.matrix.index], batches)
-        result, numbers = compare_genes(table, design, method=question.method, options=question.options, block=block)
+        result, numbers, fits = compare_genes(
+            table, design, method=question.method, options=question.options, block=block
+        )
     except CannotFit as reason:
-        return Answer(None, None, facts, str(reason))
+        return Answer(None, None, facts, no_fits(), str(reason))
     facts |= {**numbers, "warnings": cautions(design, batches, outliers)}
     columns = result_columns(question.options)
     leading = result.loc[result["contrast"] == design.contrasts[0].name, columns]
-    return Answer(leading, result[["contrast", *columns]] if len(design.contrasts) > 1 else None, facts)
+    return Answer(leading, result[["contrast", *columns]] if len(design.contrasts) > 1 else None, facts, fits)
 
 
 def random_blocks(samples: pd.DataFrame, batches: Batches) -> pd.Series | None:

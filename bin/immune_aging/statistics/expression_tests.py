@@ -15,6 +15,8 @@ from immune_aging.statistics.count_tests import (
 )
 from immune_aging.statistics.designs import Contrast, Design
 from immune_aging.statistics.expressed_genes import RULE, expressed_genes
+from immune_aging.statistics.gene_fits import GeneFits, fit_genes
+from immune_aging.statistics.linear_models import WeightedExpression, weighted_expression
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.task.skipped import CannotFit
 
@@ -62,8 +64,8 @@ def counts_to_test(table: CellTypeSamples, design: Design) -> tuple[np.ndarray, 
 
 def fit_both_engines(
     counts: np.ndarray, design: Design, *, options: DeseqOptions, block: pd.Series | None
-) -> tuple[dict[str, list[pd.DataFrame]], list[str]]:
-    """One table per engine and contrast, and what the engines warned of.
+) -> tuple[dict[str, list[pd.DataFrame]], WeightedExpression, list[str]]:
+    """One table per engine and contrast, what voom's were fitted to, and what the engines warned of.
 
     Parameters
     ----------
@@ -78,11 +80,10 @@ def fit_both_engines(
         warnings.simplefilter("always")
         warnings.simplefilter("ignore", category=FutureWarning)
         warnings.simplefilter("ignore", category=DeprecationWarning)
-        fits = {
-            "pydeseq2": fit_pydeseq2(counts, design.matrix, weights, options=options),
-            "voom": fit_voom(counts, design.matrix, weights, block=blocks),
-        }
-    return fits, sorted({" ".join(str(warning.message).split()) for warning in caught})
+        pydeseq2 = fit_pydeseq2(counts, design.matrix, weights, options=options)
+        weighted = weighted_expression(counts, design.matrix.to_numpy(dtype=float), block=blocks)
+        voom = fit_voom(counts, design.matrix, weights, weighted=weighted)
+    return {"pydeseq2": pydeseq2, "voom": voom}, weighted, sorted({" ".join(str(warning.message).split()) for warning in caught})
 
 
 def merge_engines(first: pd.DataFrame, second: pd.DataFrame, *, design: Design, contrast: Contrast) -> pd.DataFrame:
@@ -127,7 +128,7 @@ def compare_genes(
     method: str = "pydeseq2",
     options: DeseqOptions = DEFAULTS,
     block: pd.Series | None = None,
-) -> tuple[pd.DataFrame, dict]:
+) -> tuple[pd.DataFrame, dict, GeneFits]:
     """Test every gene with enough counts by both engines.
 
     Parameters
@@ -143,8 +144,8 @@ def compare_genes(
 
     Returns
     -------
-    The contrasts one after another (column `contrast`), each sorted by p and gene id, and the numbers of the
-    summary, of the leading contrast where there are several.
+    The contrasts one after another (column `contrast`), each sorted by p and gene id; the numbers of the summary, of
+    the leading contrast where there are several; voom's fit of the leading contrast, for the test of gene sets.
 
     Raises
     ------
@@ -152,7 +153,7 @@ def compare_genes(
         Fewer than two genes have enough counts, or a sample has no counts in them.
     """
     counts, tested = counts_to_test(table, design)
-    fits, messages = fit_both_engines(counts, design, options=options, block=block)
+    fits, weighted, messages = fit_both_engines(counts, design, options=options, block=block)
     companion = next(name for name in METHODS if name != method)
     parts = []
     for number, contrast in enumerate(design.contrasts):
@@ -176,7 +177,10 @@ def compare_genes(
     correlation = fits["voom"][0].attrs["correlation"]
     if correlation is not None:
         numbers["correlation_within_batches"] = correlation
-    return pd.concat(parts, ignore_index=True), numbers
+    gene_fits = fit_genes(
+        table.gene_ids[tested], weighted, design.matrix.to_numpy(dtype=float), design.contrasts[0].weights
+    )
+    return pd.concat(parts, ignore_index=True), numbers, gene_fits
 
 
 def engine_facts(counts: np.ndarray, fits: dict[str, list[pd.DataFrame]], *, options: DeseqOptions) -> dict:

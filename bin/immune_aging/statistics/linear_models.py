@@ -99,7 +99,12 @@ def contrast_as_coefficient(matrix: np.ndarray, contrast: np.ndarray) -> tuple[n
 
 
 def weighted_fits(
-    expression: np.ndarray, weights: np.ndarray, matrix: np.ndarray, *, whiten: np.ndarray | None = None
+    expression: np.ndarray,
+    weights: np.ndarray,
+    matrix: np.ndarray,
+    *,
+    whiten: np.ndarray | None = None,
+    residuals: bool = False,
 ) -> dict[str, np.ndarray]:
     """Weighted least squares of every gene at once, as limma's lmFit returns them.
 
@@ -114,11 +119,14 @@ def weighted_fits(
         Samples x coefficients.
     whiten
         Samples x samples; takes the correlation within batches out of weighted values. None where there is none.
+    residuals
+        Also give the weighted (and whitened) residuals, genes x samples: as large as `expression`.
     """
     root = np.sqrt(weights)
     n_genes, (n_samples, n_coefficients) = len(expression), matrix.shape
     coefficients, stdev = np.empty((2, n_genes, n_coefficients))
     sigma = np.empty(n_genes)
+    kept = np.empty((n_genes, n_samples)) if residuals else None
     for start in range(0, n_genes, 256):  # bounds memory: a block is 256 x samples x coefficients
         rows = slice(start, start + 256)
         y = root[rows] * expression[rows]
@@ -130,10 +138,13 @@ def weighted_fits(
         left = y - (x @ beta[:, :, None])[:, :, 0]
         coefficients[rows], sigma[rows] = beta, np.sqrt((left**2).sum(axis=1) / (n_samples - n_coefficients))
         stdev[rows] = np.sqrt(np.diagonal(inverse, axis1=1, axis2=2))
-    return {
+        if kept is not None:
+            kept[rows] = left
+    fit = {
         "coefficients": coefficients,
         "stdev_unscaled": stdev,
         "sigma": sigma,
         "df_residual": np.full(n_genes, float(n_samples - n_coefficients)),
         "Amean": expression.mean(axis=1),
     }
+    return fit if kept is None else fit | {"residuals": kept}

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.statistics.gene_sets import GeneSets
-from immune_aging.statistics.multiple_testing import ALPHA
 
-COLUMNS = ("gene_set", "es", "nes", "p_value", "q_value", "size", "leading_edge")
+COLUMNS = ("gene_set", "es", "nes", "p_value_preranked", "q_value_preranked", "size", "leading_edge")
 
 
 @contextlib.contextmanager
@@ -21,6 +20,16 @@ def no_warnings() -> Iterator[None]:
         yield
     finally:
         logging.disable(logging.NOTSET)
+
+
+def permutation_floor(permutations: int) -> float:
+    """The smallest p that preranked GSEA can tell from 0.
+
+    It compares a set's score with the permuted scores of the same sign, which are about half of them, so a p of 0
+    means less than 1 / (permutations / 2 + 1): .002 with a thousand. Its q is a ratio of two such shares, pooled over
+    sets; below this floor it rests on single permutations.
+    """
+    return 2 / (permutations + 2)
 
 
 def rank_symbols(statistics: Mapping[str, float] | pd.Series) -> pd.Series:
@@ -46,8 +55,8 @@ def prerank(
 
     Returns
     -------
-    The columns of gsea.tsv. `p_value` is at least 1 / (permutations + 1): a permutation test knows no smaller
-    one. `leading_edge`: symbols, most extreme first, joined by semicolons.
+    `COLUMNS`. No p or q is below `permutation_floor`. `leading_edge`: symbols, most extreme first, joined by
+    semicolons.
 
     References
     ----------
@@ -69,13 +78,14 @@ def prerank(
         no_plot=True,
         seed=seed,
     ).res2d
+    floor = permutation_floor(permutations)
     table = pd.DataFrame(
         {
             "gene_set": result["Term"].astype(str),
             "es": result["ES"].astype(float),
             "nes": result["NES"].astype(float),
-            "p_value": result["NOM p-val"].astype(float).clip(lower=1 / (permutations + 1)),
-            "q_value": result["FDR q-val"].astype(float),
+            "p_value_preranked": result["NOM p-val"].astype(float).clip(lower=floor),
+            "q_value_preranked": result["FDR q-val"].astype(float).clip(lower=floor),
             "size": [len(sets[name]) for name in result["Term"]],
             "leading_edge": [
                 ";".join(symbols[code] for code in genes.split(";") if code) for genes in result["Lead_genes"]
@@ -83,16 +93,6 @@ def prerank(
         }
     )
     order = table.assign(extreme=-table["nes"].abs()).sort_values(
-        ["q_value", "p_value", "extreme", "gene_set"], kind="stable"
+        ["q_value_preranked", "p_value_preranked", "extreme", "gene_set"], kind="stable"
     )
     return order[list(COLUMNS)].reset_index(drop=True)
-
-
-def enrichment_facts(result: pd.DataFrame, ranking: pd.Series) -> dict[str, int]:
-    """Numbers of called sets and of ties, for the summary."""
-    called = result["q_value"] < ALPHA
-    return {
-        "n_up": int((called & (result["nes"] > 0)).sum()),
-        "n_down": int((called & (result["nes"] < 0)).sum()),
-        "n_tied_statistics": int(ranking.duplicated().sum()),
-    }

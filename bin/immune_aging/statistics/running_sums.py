@@ -25,7 +25,20 @@ def running_sum(ranking: pd.Series, genes: Collection[str]) -> np.ndarray:
     return np.cumsum(weights / weights.sum() - ~inside / (~inside).sum())
 
 
+def directions(gsea: pd.DataFrame) -> pd.Series:
+    """`up` or `down` of each set of gsea.tsv: as its test says, else by the sign of its score."""
+    by_score = pd.Series(np.where(gsea["nes"] > 0, "up", "down"), gsea.index)
+    return gsea["direction"].where(gsea["direction"].isin(["up", "down"]), by_score)
+
+
+def surest_first(gsea: pd.DataFrame) -> pd.DataFrame:
+    """The sets of gsea.tsv by q and p; those without a set test last, by those of the preranked test."""
+    order = ["q_value", "p_value", "q_value_preranked", "p_value_preranked", "gene_set"]
+    return gsea.sort_values(order, kind="stable")
+
+
 def top_sets(gsea: pd.DataFrame, n: int) -> pd.DataFrame:
     """Up to `n` gene sets of either direction that are surest, those that go up first."""
-    order = gsea.sort_values(["q_value", "p_value", "gene_set"], kind="stable")
-    return pd.concat([order[order["nes"] > 0].head(n), order[order["nes"] < 0].head(n)])
+    order = surest_first(gsea)
+    way = directions(order)
+    return pd.concat([order[way == "up"].head(n), order[way == "down"].head(n)])

@@ -4,7 +4,7 @@ process GSEA {
     container "${task.ext.container_image}"
 
     input:
-    tuple val(meta), path(de), path(gene_sets)
+    tuple val(meta), path(de), path(fits), path(gene_sets)
 
     output:
     tuple val(meta), path("published/cell_types/${meta.id}/gsea.tsv"), emit: gsea
@@ -18,6 +18,7 @@ process GSEA {
     # environment: ${task.ext.environment}
     exec 'gsea.py' \\
         --de '${de}' \\
+        --fits '${fits}' \\
         --gene-sets '${gene_sets}' \\
         --min-size ${params.gene_set_min_size} \\
         --max-size ${params.gene_set_max_size} \\

@@ -37,7 +37,7 @@ workflow CELL_TYPES {
     gene_sets = FETCH_GENE_SETS.out.gene_sets.map { _meta, gmt -> gmt }.first()
 
     DIFFERENTIAL_EXPRESSION(samples)
-    GSEA(DIFFERENTIAL_EXPRESSION.out.de.combine(gene_sets))
+    GSEA(DIFFERENTIAL_EXPRESSION.out.de.join(DIFFERENTIAL_EXPRESSION.out.fits).combine(gene_sets))
     OVERREPRESENTATION(DIFFERENTIAL_EXPRESSION.out.de.combine(gene_sets))
 
     COMPOSITION(all_samples.join(cell_types))
