@@ -5,7 +5,7 @@ preranked GSEA looks right in it. Here a gene's log expression of a donor is the
 gene set, which its genes follow to a set-specific degree), broad factors that each gene follows with a sign of its own
 (cell composition within the type, sample quality) and the gene's own variation. Counts are Poisson of that.
 
-The numbers were measured by `measure_coexpression.py` on OneK1K (40 donors) and Perez (8 samples): the residual
+The numbers were measured on OneK1K (40 donors) and Perez (8 samples): the residual
 correlation within Hallmark sets has quantiles 10/50/90 of about -.01/.02/.10 in OneK1K's shallow and -.02/.04/.20
 in Perez's deep pseudobulk, that of random sets is 0; the leading factors hold .12, .08 and .06 of the residual
 variance; the mean squared correlation between two genes is .008 to .014 (OneK1K), .017 and .041 (Perez) beyond chance.
@@ -29,7 +29,7 @@ FAMILIES, FAMILY_SHARE = 4, 0.9
 FACTOR_SHARES = (0.11, 0.07, 0.05, 0.03, 0.02)
 # How much of a gene's loading on a broad factor it shares with the other genes of its set (SD, of a total of 1).
 SET_LOADING = 0.05
-DONOR_SD = 0.25  # median over genes of the SD between donors, natural log (FACTS.md: simulated differential expression)
+DONOR_SD = 0.25  # median over genes of the SD between donors, natural log, as benchmarks/pseudobulk_cohorts.py has it
 DONOR_SD_SPREAD = 0.3  # SD of its log
 POOL_SD = 0.12
 LOG_COUNT_MEAN, LOG_COUNT_SD = 4.5, 1.2  # of a gene's mean count per sample, natural log: OneK1K's 90 cells per donor
@@ -97,9 +97,7 @@ def draw_programme(
     programmes = programmes * np.sqrt(1 - FAMILY_SHARE)
     loadings = np.column_stack([programmes, related, broad * np.sqrt(np.multiply(strength, FACTOR_SHARES))])
     length = (loadings**2).sum(axis=1, keepdims=True)
-    loadings = loadings / np.sqrt(
-        np.maximum(length / 0.95, 1)
-    )  # at least a twentieth of the variance is the gene's own
+    loadings = loadings / np.sqrt(np.maximum(length / 0.95, 1))  # at least a twentieth is the gene's own
     log_mean = rng.normal(LOG_COUNT_MEAN, LOG_COUNT_SD, n_genes)
     sd = DONOR_SD * np.exp(DONOR_SD_SPREAD * rng.standard_normal(n_genes))
     return Programme(tuple(genes), log_mean, sd, loadings)

@@ -377,8 +377,9 @@ def write_statistics(out: Path, name: str, rng: np.random.Generator) -> None:
         "GENE1;GENE2",
     )
     gsea["direction"], gsea["correlation"] = np.where(gsea["nes"] > 0, "up", "down"), 0.02
-    gsea["p_value_preranked"], gsea["q_value_preranked"] = gsea["p_value"].clip(lower=0.002), np.maximum(
-        0.002, gsea["p_value"] / 2
+    gsea["p_value_preranked"], gsea["q_value_preranked"] = (
+        gsea["p_value"].clip(lower=0.002),
+        np.maximum(0.002, gsea["p_value"] / 2),
     )
     gsea = gsea[list(GSEA_COLUMNS)].sort_values(["q_value", "p_value"], ignore_index=True)
     write_tsv(gsea, out / f"gsea-{identifier}" / folder / "gsea.tsv")

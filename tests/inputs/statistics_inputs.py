@@ -131,7 +131,7 @@ def statistics_fits(table: pd.DataFrame, *, n_samples: int = 40, n_coefficients:
     residuals *= np.sqrt(df / np.maximum((residuals**2).sum(axis=1, keepdims=True), 1e-12))
     z = genes["stat"].fillna(0.0).to_numpy(float)
     ids = genes["gene_id"].to_numpy(str)
-    return GeneFits(ids, z, residuals.astype(np.float32), df, np.ones(len(genes)))
+    return GeneFits(ids, z, residuals, df, np.ones(len(genes)))
 
 
 def simulate_composition(*, seed: int = 4, n_donors: int = 40) -> tuple[anndata.AnnData, pd.DataFrame]:

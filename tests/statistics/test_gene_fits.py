@@ -24,7 +24,7 @@ def fits() -> GeneFits:
 
 
 def test_the_squares_of_a_genes_residuals_sum_to_the_degrees_of_freedom(fits):
-    assert fits.df_residual == 17 and fits.residuals.dtype == np.float32
+    assert fits.df_residual == 17
     np.testing.assert_allclose((fits.residuals**2).sum(axis=1), 17, rtol=1e-5)
     assert 0.6 < fits.z.std() < 1.5 and (fits.moderation > 0).all()
 
@@ -34,7 +34,8 @@ def test_the_file_gives_back_what_was_written_with_the_same_bytes(fits, tmp_path
         write_gene_fits(fits, tmp_path / name)
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
     back = read_gene_fits(tmp_path / "one.h5")
-    for part in ("gene_ids", "z", "residuals", "moderation"):
+    np.testing.assert_array_equal(back.residuals, fits.residuals.astype(np.float32))
+    for part in ("gene_ids", "z", "moderation"):
         np.testing.assert_array_equal(getattr(back, part), getattr(fits, part))
     assert back.df_residual == 17 and back.residuals.dtype == np.float32
 

@@ -31,7 +31,14 @@ def run_step(folder, table, *options, sets=None, fits=None):
         "--versions",
         str(folder / "v.json"),
     ]
-    inputs = ["--de", str(folder / "de.tsv"), "--fits", str(folder / "fits.h5"), "--gene-sets", str(folder / "sets.gmt")]
+    inputs = [
+        "--de",
+        str(folder / "de.tsv"),
+        "--fits",
+        str(folder / "fits.h5"),
+        "--gene-sets",
+        str(folder / "sets.gmt"),
+    ]
     main([*inputs, *files, *default_options("gsea"), *options])
     return read_tsv(folder / "gsea.tsv"), read_json(folder / "s.json")
 
@@ -78,11 +85,13 @@ def test_a_set_whose_genes_move_together_is_called_by_the_preranked_test_alone(t
     common = np.random.default_rng(5).normal(size=40)
     residuals = fits.residuals.copy()
     residuals[own] = 0.7 * residuals[own] + 0.7 * common * np.sqrt(37 / (common @ common))
-    result, _ = run_step(tmp_path, table, fits=replace(fits, residuals=residuals.astype(np.float32)))
+    result, _ = run_step(tmp_path, table, fits=replace(fits, residuals=residuals))
     row = result.set_index("gene_set").loc["STILL_0"]
     assert row["correlation"] > 0.3 and row["q_value_preranked"] < 0.05 < row["q_value"]
     alone, _ = run_step(tmp_path, table, fits=fits)
-    assert alone.set_index("gene_set").loc["STILL_0", "q_value"] < 0.05, "were its genes independent, it would be called"
+    assert alone.set_index("gene_set").loc["STILL_0", "q_value"] < 0.05, (
+        "were its genes independent, it would be called"
+    )
 
 
 def test_with_too_few_residual_degrees_of_freedom_the_preranked_columns_stay(tmp_path):
@@ -90,7 +99,9 @@ def test_with_too_few_residual_degrees_of_freedom_the_preranked_columns_stay(tmp
     few, summary = run_step(tmp_path, statistics_table(), fits=statistics_fits(statistics_table(), n_samples=6))
     assert few[["direction", "correlation", "p_value", "q_value"]].isna().all(axis=None)
     kept = ["es", "nes", "p_value_preranked", "q_value_preranked", "size", "leading_edge"]
-    pd.testing.assert_frame_equal(few.set_index("gene_set")[kept].sort_index(), full.set_index("gene_set")[kept].sort_index())
+    pd.testing.assert_frame_equal(
+        few.set_index("gene_set")[kept].sort_index(), full.set_index("gene_set")[kept].sort_index()
+    )
     assert set(few["gene_set"].head(2)) == {"RISES", "FALLS"}
     assert (summary["status"], summary["n_up"], summary["n_down"]) == ("done", 0, 0)
     assert summary["set_test_reason"].startswith("6 samples and 3 coefficients leave 3 residual degrees of freedom")

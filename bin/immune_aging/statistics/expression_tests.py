@@ -83,7 +83,11 @@ def fit_both_engines(
         pydeseq2 = fit_pydeseq2(counts, design.matrix, weights, options=options)
         weighted = weighted_expression(counts, design.matrix.to_numpy(dtype=float), block=blocks)
         voom = fit_voom(counts, design.matrix, weights, weighted=weighted)
-    return {"pydeseq2": pydeseq2, "voom": voom}, weighted, sorted({" ".join(str(warning.message).split()) for warning in caught})
+    return (
+        {"pydeseq2": pydeseq2, "voom": voom},
+        weighted,
+        sorted({" ".join(str(warning.message).split()) for warning in caught}),
+    )
 
 
 def merge_engines(first: pd.DataFrame, second: pd.DataFrame, *, design: Design, contrast: Contrast) -> pd.DataFrame:

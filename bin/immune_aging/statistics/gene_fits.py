@@ -23,8 +23,8 @@ class GeneFits:
     z
         Moderated t of the contrast on the scale of a standard normal, one value per gene.
     residuals
-        Genes x samples, float32: weighted residuals in units of the gene's residual SD, so that the squares of a
-        gene's row sum to `df_residual`.
+        Genes x samples: weighted residuals in units of the gene's residual SD, so that the squares of a gene's row
+        sum to `df_residual`.
     df_residual
         Samples minus coefficients.
     moderation
@@ -57,7 +57,7 @@ class GeneFits:
 def no_fits() -> GeneFits:
     """The fits of no gene: of a cell type that was not tested."""
     nothing = np.empty(0)
-    return GeneFits(nothing.astype(str), nothing, np.empty((0, 0), np.float32), 0, nothing)
+    return GeneFits(nothing.astype(str), nothing, np.empty((0, 0)), 0, nothing)
 
 
 def fit_genes(
@@ -97,19 +97,23 @@ def fit_genes(
         method="hill",
     )
     own_sd = np.maximum(fit["sigma"], 1e-4)
-    residuals = (fit["residuals"] / own_sd[:, None]).astype(np.float32)
+    residuals = fit["residuals"] / own_sd[:, None]
     return GeneFits(np.asarray(gene_ids).astype(str), np.asarray(z), residuals, df, own_sd / sd)
 
 
 def write_gene_fits(fits: GeneFits, path: str | Path) -> None:
-    """Write the fits, zstd-compressed, each part with a checksum; the same fits give the same bytes."""
+    """Write the fits, zstd-compressed, each part with a checksum; the same fits give the same bytes.
+
+    Residuals are rounded to float32, which moves p by some 1e-9 of itself: they are nearly all of the file.
+    """
     import h5py
 
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["df_residual"] = fits.df_residual
         # Names of fixed length: text of any length would lie outside the checksums.
         names = np.char.encode(fits.gene_ids, "utf-8") if len(fits.gene_ids) else np.empty(0, "S1")
-        parts = {"gene_id": names, "z": fits.z, "moderation": fits.moderation, "residuals": fits.residuals}
+        parts = {"gene_id": names, "z": fits.z, "moderation": fits.moderation}
+        parts["residuals"] = fits.residuals.astype(np.float32)
         for name, values in parts.items():
             filters = {"chunks": True, **checked_filters()} if values.size else {}
             file.create_dataset(name, data=values, **filters)
