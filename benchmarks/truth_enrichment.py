@@ -132,7 +132,8 @@ def run_steps(folder: Path, truth: Truth, sets: GeneSets, rng: np.random.Generat
         with contextlib.redirect_stdout(io.StringIO()):
             differential_expression.main(
                 ["--pseudobulk", str(folder / f"{name}.h5ad"), "--output", str(place / "de.tsv"),
-                 "--summary", str(place / "de_summary.json"), "--fits", str(folder / f"{name}.h5"), *default_options("differential_expression"), *versions]
+                 "--summary", str(place / "de_summary.json"), "--fits", str(folder / f"{name}.h5"),
+                 *default_options("differential_expression"), *versions]
             )  # fmt: skip
         shared = ["--de", str(place / "de.tsv"), "--gene-sets", str(gmt), *versions]
         outputs = ["--output", str(place / "gsea.tsv"), "--summary", str(place / "gsea_summary.json")]
@@ -264,7 +265,7 @@ def permuted_ages(n_donors: int, n_permutations: int, n_preranked: int) -> Itera
     told = f"{called.figure}; p < .05 in {np.mean(low):.3f} of {len(cohort.sets)} sets"
     yield Verdict(called.target, told, called.met)
     yield share(
-        f"preranked test, the first {n_preranked} of them: any set with q < .05 in >= .2, or the cohort is not like blood",
+        f"preranked test, the first {n_preranked} of them: any set with q < .05 in >= .2, as in blood",
         naive, n_preranked, least=0.2,
     )  # fmt: skip
 

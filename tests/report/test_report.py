@@ -443,7 +443,7 @@ def test_top_sets_are_significant_ones_by_direction():
     )
     assert surest_sets(gsea) == {"up": ["A B"], "down": ["C"]}
     other = gsea.assign(direction=["down", "down", "up"])
-    assert surest_sets(other) == {"up": [], "down": ["A B", "C"]}, "the direction is the test's, not the score's"
+    assert surest_sets(other) == {"up": [], "down": ["C", "A B"]}, "the direction is the test's, not the score's"
     untested = gsea.assign(direction=np.nan, p_value=np.nan, q_value=np.nan)
     assert surest_sets(untested) == {"up": [], "down": []}, "the preranked test calls no set by itself"
 

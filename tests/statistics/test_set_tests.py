@@ -22,7 +22,7 @@ from immune_aging.statistics.set_tests import (
 from immune_aging.task.skipped import CannotFit
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
-from coexpression import Programme, design_matrix, draw_counts, draw_donors, draw_programme  # noqa: E402
+from coexpression import Programme, design_matrix, draw_counts, draw_donors, draw_programme
 
 AGE = np.array([0.0, 0.0, 1.0])
 

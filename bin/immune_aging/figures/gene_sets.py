@@ -53,7 +53,7 @@ def draw_sets(
 
 
 def plot_gsea(table: pd.DataFrame) -> Figure:
-    """Normalised enrichment score of the gene sets with the smallest q, from up to down; coloured as their test says."""
+    """Normalised enrichment score of the gene sets with the smallest q, from up to down, coloured by direction."""
     top = surest_first(table).head(N_SETS)
     top = top.sort_values(["nes", "gene_set"], ascending=[False, True], kind="stable")
     figure = new_figure(7, 1.3 + 0.26 * len(top))

@@ -67,7 +67,7 @@ def few(genes: str | float) -> str:
 
 
 def gsea_rows(results: Results, folder: str) -> list[dict]:
-    """The surest gene sets of a cell type, their leading edges cut to a few genes, no p of a permutation under its floor."""
+    """The surest gene sets of a cell type, their leading edges cut to a few genes; a q at its floor is shown as one."""
     table = results.table(f"{folder}/gsea.tsv", GSEA_COLUMNS)
     if table is None:
         return []

@@ -150,8 +150,8 @@ REFERENCES = {
     "Am J Hum Genet 85:862-872 (2009). doi:10.1016/j.ajhg.2009.11.001",
     "conjunction": "Benjamini Y, Heller R. Screening for partial conjunction hypotheses. Biometrics 64:1215-1222 "
     "(2008). doi:10.1111/j.1541-0420.2007.00984.x",
-    "camera": "Wu D, Smyth GK. Camera: a competitive gene set test accounting for inter-gene correlation. Nucleic Acids "
-    "Research 40:e133 (2012). doi:10.1093/nar/gks461",
+    "camera": "Wu D, Smyth GK. Camera: a competitive gene set test accounting for inter-gene correlation. Nucleic "
+    "Acids Research 40:e133 (2012). doi:10.1093/nar/gks461",
     "gsea": "Subramanian A et al. Gene set enrichment analysis. PNAS 102:15545-15550 (2005). "
     "doi:10.1073/pnas.0506580102",
     "gseapy": "Fang Z, Liu X, Peltz G. GSEApy. Bioinformatics 39:btac757 (2023). doi:10.1093/bioinformatics/btac757",

@@ -44,8 +44,8 @@ def set_test_table(fits: GeneFits, symbols: Sequence[str], sets: GeneSets) -> tu
         return pd.DataFrame(columns=list(TEST_COLUMNS)), facts | {"set_test_reason": str(reason), "notes": [note]}
     if len(fitting) < len(sets):
         note = (
-            f"{len(sets) - len(fitting)} gene sets hold more than {LARGEST_SHARE:.0%} of the tested genes and have no p "
-            "and q: where so many genes move together, the others move against them, which the set test does not know."
+            f"{len(sets) - len(fitting)} gene sets hold more than {LARGEST_SHARE:.0%} of the tested genes and have no "
+            "p and q: where so many genes move together the others move against them, which the set test does not know."
         )
         facts["notes"] = [note]
     return table, facts
