@@ -29,10 +29,10 @@ def unit_of(summary: Mapping[str, object]) -> str:
 
 
 def write_p_values(ax: Axes, rows: Iterable[float], p_values: Iterable[float]) -> None:
-    """Write adjusted p values to the right of their rows, black where the row is called."""
+    """Write adjusted p values to the right of their rows, black where the row is called, a dash where there is none."""
     for y, p_value in zip(rows, p_values, strict=True):
         ax.annotate(
-            f"{p_value:.1g}",
+            f"{p_value:.1g}" if np.isfinite(p_value) else "–",
             (1, y),
             xycoords=("axes fraction", "data"),
             xytext=(4, 0),
