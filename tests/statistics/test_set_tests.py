@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from conftest import ROOT
+from engine import ROOT
 from immune_aging.statistics.gene_fits import GeneFits, fit_genes
 from immune_aging.statistics.linear_models import WeightedExpression
 from immune_aging.statistics.set_tests import (
