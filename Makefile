@@ -1,7 +1,7 @@
 # What a person or CI calls. Everything is set up on first use; a machine needs Python 3.11 (pip, venv) and make.
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-setup lint lint-python lint-types lint-shell lint-nextflow lint-nf-core image lock audit bench truth clean
+.PHONY: help demo test test-all coverage test-setup lint lint-python lint-types lint-shell lint-nextflow lint-nf-core image lock audit bench truth clean
 
 BOOTSTRAP := sh containers/bootstrap.sh
 DEV := $(BOOTSTRAP) dev
@@ -35,13 +35,16 @@ endif
 
 test-all: test-setup ## all tests, SLURM and containers included, then nf-test where it is on PATH
 	@echo "About 35 minutes on two cores that do nothing else."
-	$(PYTEST) --cov=bin --cov-report=term
+	$(PYTEST)
 	@$(CHECK_NONE_LOST)
 	@if command -v nf-test > build/nf-test.path; then \
 	    PATH="$(CURDIR):$$PATH" $(DEV) sh tests/run_nf_tests.sh; \
 	else \
 	    echo "nf-test is not on PATH: the nf-test files were not run (pytest ran in full)"; \
 	fi
+
+coverage: test-setup ## which lines of bin the quick tests run in their own process (half as long again as make test)
+	$(PYTEST) -m "not long" --cov=bin --cov-report=term
 
 test-setup:
 	@mkdir -p build

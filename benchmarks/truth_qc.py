@@ -16,6 +16,9 @@ from cohorts import ROOT
 from score_run import score_cells
 from verdict import Verdict
 
+sys.path.append(str(ROOT / "tests"))
+from inputs.step_options import default_options
+
 FOLDER = ROOT / "build" / "truth" / "qc"
 SEEDS = (21, 22, 23)
 LARGE_SEED = 24
@@ -26,7 +29,12 @@ GENE_SETS = ROOT / "assets/gene_sets/h.all.v7.5.1.symbols.gmt"
 def step(script: str, *arguments: object, folder: Path) -> None:
     """Run one script of the pipeline in a folder; what it says goes to a log."""
     with (folder / "log.txt").open("a") as log:
-        command = [sys.executable, str(ROOT / "bin" / script), *map(str, arguments)]
+        command = [
+            sys.executable,
+            str(ROOT / "bin" / script),
+            *default_options(script.removesuffix(".py")),
+            *map(str, arguments),
+        ]
         subprocess.run(command, cwd=folder, check=True, stdout=log, stderr=log)
 
 

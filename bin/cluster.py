@@ -23,7 +23,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--graph", type=Path, required=True)
     parser.add_argument("--resolution", type=float, default=1.0)
     parser.add_argument("--iterations", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, required=True)
     parser.add_argument(
         "--output",
         type=Path,

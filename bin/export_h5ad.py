@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--genes", type=Path, required=True, help="genes.parquet")
     parser.add_argument("--dropped", type=Path, required=True, help="cells that the cohort filter dropped")
     parser.add_argument("--params", type=Path, required=True, help="params.json")
-    parser.add_argument("--cells", choices=("all", "kept"), default="all", help="kept: not the dropped ones")
+    parser.add_argument("--cells", choices=("all", "kept"), required=True, help="kept: not the dropped ones")
     parser.add_argument("--target-sum", type=float, help="add the layer log1p of counts scaled to this sum")
     parser.add_argument("--pipeline-version", default="")
     parser.add_argument("--output", type=Path, required=True)

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from immune_aging.statistics.enrichr import ENRICHR_URL, cached_library, is_library_name
+from immune_aging.statistics.enrichr import cached_library, is_library_name
 from immune_aging.statistics.gene_sets import read_gmt, write_gmt
 from immune_aging.task.checkpoints import write_json, write_versions
 from immune_aging.task.command_line import BadInput, run
@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
     source.add_argument("--gmt", type=Path, help="GMT file")
     source.add_argument("--library", help="name of an Enrichr library")
     parser.add_argument("--cache-dir", type=Path, default=Path("cache"), help="where downloads are kept between runs")
-    parser.add_argument("--enrichr-url", default=ENRICHR_URL, help="of the service (default: %(default)s)")
+    parser.add_argument("--enrichr-url", help="of the service; needed for a library")
     parser.add_argument("--allow-http", action="store_true", help="download over an unprotected connection too")
     parser.add_argument("--output", type=Path, required=True, help="GMT file")
     parser.add_argument("--summary", type=Path, required=True, help="gene_sets.json")
@@ -31,6 +31,8 @@ def main(argv: list[str]) -> None:
     if args.gmt is not None:
         sets = read_gmt(args.gmt)
     else:
+        if not args.enrichr_url:
+            raise BadInput("--enrichr-url: is missing; give the address of the service for --library")
         if not is_library_name(args.library):
             raise BadInput(
                 f"--gene_sets {args.library}: is neither a GMT file that is there nor a library's name; check it"

@@ -18,7 +18,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--parts", type=Path, nargs="+", required=True)
     parser.add_argument("--donors", type=Path, required=True, help="donors.parquet")
     parser.add_argument("--cell-types", type=Path, required=True, help="cell_types.tsv")
-    parser.add_argument("--min-cells-per-sample", type=int, default=10)
+    parser.add_argument("--min-cells-per-sample", type=int, required=True)
     parser.add_argument("--prefix", required=True, help="checkpoints become PREFIX_<id>_step-pseudobulk_counts.h5ad")
     parser.add_argument("--output", type=Path, required=True, help="folder for what is published")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))

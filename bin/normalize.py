@@ -23,7 +23,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--shard", type=Path, required=True)
     parser.add_argument("--cells", type=Path, required=True, help="quality control of the shard")
     parser.add_argument("--genes", type=Path, required=True, help="genes.tsv")
-    parser.add_argument("--target-sum", type=float, default=10_000)
+    parser.add_argument("--target-sum", type=float, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)

@@ -28,8 +28,8 @@ from immune_aging.task.command_line import BadInput, limit_threads, run
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--counts", type=Path, nargs="+", required=True, help="normalised shards")
-    parser.add_argument("--n-pcs", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--n-pcs", type=int, required=True)
+    parser.add_argument("--seed", type=int, required=True)
     parser.add_argument(
         "--output", type=Path, required=True, help="folder; gets pca.parquet, pca_loadings.parquet, ..."
     )

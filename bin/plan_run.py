@@ -14,7 +14,6 @@ from immune_aging.cohort.columns import add_column_options
 from immune_aging.plan.costs import costs
 from immune_aging.plan.run_plan import plan_cohort, plan_table
 from immune_aging.plan.text import text_of
-from immune_aging.statistics.batches import AUTO
 from immune_aging.task.checkpoints import read_json, write_json, write_versions
 from immune_aging.task.command_line import available_cores, list_of, run
 
@@ -25,24 +24,24 @@ def main(argv: list[str]) -> None:
     source.add_argument("--cohort", type=Path, help="h5ad of cells")
     source.add_argument("--samples", type=Path, help="pseudobulk.h5ad of CHECK_PSEUDOBULK")
     add_column_options(parser)
-    parser.add_argument("--donor-percentile", type=float, default=1.0)
-    parser.add_argument("--min-cells-per-type", type=int, default=10)
-    parser.add_argument("--min-donor-fraction", type=float, default=0.95)
-    parser.add_argument("--cells-per-shard", type=int, default=50_000)
+    parser.add_argument("--donor-percentile", type=float, required=True)
+    parser.add_argument("--min-cells-per-type", type=int, required=True)
+    parser.add_argument("--min-donor-fraction", type=float, required=True)
+    parser.add_argument("--cells-per-shard", type=int, required=True)
     parser.add_argument("--parts", nargs="+", required=True, help="of the analysis that the run comes to")
-    parser.add_argument("--mad-group", default="", help="donor column; '' where it is not used")
-    parser.add_argument("--doublet-rate-column", default="")
-    parser.add_argument("--batch-column", default="donor_id")
-    parser.add_argument("--min-cells-per-sample", type=int, default=10)
-    parser.add_argument("--min-samples-per-type", type=int, default=10)
-    parser.add_argument("--designs", nargs="+", default=["~ sex + age"], help="of the run, then of its variants")
-    parser.add_argument("--test-term", default="age")
-    parser.add_argument("--contrast", default="")
-    parser.add_argument("--pool-column", default=AUTO)
-    parser.add_argument("--acceleration-columns", type=list_of(str), default=[])
+    parser.add_argument("--mad-group", required=True, help="donor column; '' where it is not used")
+    parser.add_argument("--doublet-rate-column", required=True)
+    parser.add_argument("--batch-column", required=True)
+    parser.add_argument("--min-cells-per-sample", type=int, required=True)
+    parser.add_argument("--min-samples-per-type", type=int, required=True)
+    parser.add_argument("--designs", nargs="+", required=True, help="of the run, then of its variants")
+    parser.add_argument("--test-term", required=True)
+    parser.add_argument("--contrast", required=True)
+    parser.add_argument("--pool-column", required=True)
+    parser.add_argument("--acceleration-columns", type=list_of(str), required=True)
     parser.add_argument("--gene-sets", type=Path, help="GMT file")
-    parser.add_argument("--gene-set-min-size", type=int, default=10)
-    parser.add_argument("--gene-set-max-size", type=int, default=1000)
+    parser.add_argument("--gene-set-min-size", type=int, required=True)
+    parser.add_argument("--gene-set-max-size", type=int, required=True)
     parser.add_argument("--to-reckon", type=Path, help="all parameters and their fan-out (JSON): add costs to the plan")
     parser.add_argument("--output", type=Path, required=True, help="plan.json")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))

@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--id", required=True, help="id of the cell type")
     parser.add_argument("--counts", type=Path, help="pseudobulk table of the cell type: draws genes against age")
     parser.add_argument("--gene-sets", type=Path, help="GMT file: draws running sums")
-    parser.add_argument("--genes", default="", help="symbols or ids to write the expression of, comma-separated")
+    parser.add_argument("--genes", required=True, help="symbols or ids to write the expression of, comma-separated")
     parser.add_argument("--output", type=Path, required=True, help="folder of the cell type; figures go below it")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--donors", type=Path, required=True, help="donors.parquet")
     parser.add_argument("--pca", type=Path, required=True)
     parser.add_argument("--harmony", type=Path)
-    parser.add_argument("--batch-column", default="donor_id", help="what Harmony took out (default: %(default)s)")
+    parser.add_argument("--batch-column", required=True, help="what Harmony took out")
     parser.add_argument("--umap", type=Path)
     parser.add_argument("--genes", type=Path, nargs="*", default=[], help="tables of gene_expression.py, by shard")
     parser.add_argument("--clusters", type=Path, nargs="*", default=[], help="published trees")

@@ -16,7 +16,7 @@ from immune_aging.task.command_line import run
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=Path, required=True, help="samples.tsv")
-    parser.add_argument("--min-cells-per-sample", type=int, default=10)
+    parser.add_argument("--min-cells-per-sample", type=int, required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder for the figures")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)

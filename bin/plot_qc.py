@@ -7,7 +7,7 @@ In: `cells.parquet` of all cells that the cohort filter kept. Out: figures.
 import argparse
 from pathlib import Path
 
-from immune_aging.cells.qc_rules import BOUNDS, Thresholds
+from immune_aging.cells.qc_rules import add_bound_options, fixed_bounds
 from immune_aging.figures.qc_metrics import metrics_of
 from immune_aging.figures.quality_control import draw
 from immune_aging.figures.style import save_drawings
@@ -18,14 +18,13 @@ from immune_aging.task.command_line import run
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=Path, required=True, help="cells.parquet")
-    for name, default in vars(Thresholds()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=default)
+    add_bound_options(parser)
     parser.add_argument("--thresholds", type=Path, help="a table with each donor's own thresholds")
     parser.add_argument("--output", type=Path, required=True, help="folder for the figures")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    thresholds = {name: getattr(args, name) for name in BOUNDS}
+    thresholds = vars(fixed_bounds(args))
     metrics = metrics_of(thresholds, read_parquet(args.thresholds) if args.thresholds else None)
     columns = ["cell_type", *(metric.column for metric in metrics), "is_doublet", "kept", "reason"]
     cells = read_parquet(args.cells)

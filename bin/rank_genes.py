@@ -19,7 +19,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shard", type=Path, required=True)
     parser.add_argument("--cells", type=Path, required=True, help="quality control of the shard")
-    parser.add_argument("--span", type=float, default=0.8, help="loess span, share of the genes")
+    parser.add_argument("--span", type=float, required=True, help="loess span, share of the genes")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--output-summary", type=Path, required=True)

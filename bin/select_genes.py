@@ -19,7 +19,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ranks", type=Path, nargs="+", required=True, help="one table per shard")
     parser.add_argument("--summaries", type=Path, nargs="+", required=True, help="one summary per shard")
-    parser.add_argument("--n-top-genes", type=int, default=3000)
+    parser.add_argument("--n-top-genes", type=int, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--output-summary", type=Path, required=True)
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))

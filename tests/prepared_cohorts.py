@@ -4,6 +4,7 @@ from pathlib import Path
 
 import check_cohort
 import filter_cohort
+from inputs.step_options import default_options
 
 # Options with which a cohort of a few hundred cells goes through the plan.
 SMALL = [
@@ -17,11 +18,11 @@ def prepared(path: Path, folder: Path, *options: str) -> list[str]:
     names = {name: str(folder / f"{name}.parquet") for name in ("cells", "donors", "genes", "kept", "dropped", "types")}
     versions = ["--versions", str(folder / "v.json")]
     check_cohort.main(
-        ["--cohort", str(path), *options, "--output-cells", names["cells"], "--output-donors", names["donors"], "--output-genes",
+        [*default_options("check_cohort"), "--cohort", str(path), *options, "--output-cells", names["cells"], "--output-donors", names["donors"], "--output-genes",
          names["genes"], "--output-check", str(folder / "check.json"), *versions]
     )  # fmt: skip
     filter_cohort.main(
-        ["--cells", names["cells"], "--donors", names["donors"], "--min-cells-per-type", "3", "--donor-percentile", "0",
+        [*default_options("filter_cohort"), "--cells", names["cells"], "--donors", names["donors"], "--min-cells-per-type", "3", "--donor-percentile", "0",
          "--cells-per-shard", "30", "--output-cells", names["kept"], "--output-dropped", names["dropped"],
          "--output-cell-types", names["types"], "--output-donors", str(folder / "donors.tsv"), "--output-summary",
          str(folder / "filtering.json"), *versions]

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 import merge_qc
-from immune_aging.cells.qc_rules import RULES, Thresholds
+from immune_aging.cells.qc_rules import RULES
 from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, write_json, write_parquet
 from immune_aging.task.command_line import BadInput
+from inputs.step_options import default_bounds, default_options
 
 
 def cells_of(rows):
@@ -33,13 +34,13 @@ def run(shards, folder, *options):
             donor: "not scored: fewer than 100 cells" if donor == "D2" else "scrublet"
             for donor in shard["donor_id"].unique()
         }
-        bounds = {name: [low, low + i] for name, low in vars(Thresholds()).items()}
+        bounds = {name: [low, low + i] for name, low in vars(default_bounds()).items()}
         rates = dict.fromkeys(how, 0.06)
         summary = {"donors": how, "notes": ["a note"], "thresholds": bounds, "expected_doublet_rates": rates}
         write_json(summary, folder / f"{i}.json")
     tables, summaries = ([str(folder / f"{i}.{kind}") for i in range(len(shards))] for kind in ("parquet", "json"))
     merge_qc.main(
-        ["--cells", *tables[::-1], "--summaries", *summaries, "--cell-types", str(folder / "types.parquet"), "--output",
+        [*default_options("merge_qc"), "--cells", *tables[::-1], "--summaries", *summaries, "--cell-types", str(folder / "types.parquet"), "--output",
          str(folder / "p"), "--versions", str(folder / "v.json"), "--min-samples-per-type", "2", *options]
     )  # fmt: skip
     return folder / "p"

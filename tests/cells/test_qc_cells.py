@@ -13,9 +13,10 @@ import qc_cells
 from immune_aging.cells import doublet_calls, shard_qc
 from immune_aging.cells import metrics as cells_metrics
 from immune_aging.cells.gene_lists import is_hemoglobin, is_mitochondrial, is_ribosomal
-from immune_aging.cells.qc_rules import Thresholds, broken_rules, reasons_of
+from immune_aging.cells.qc_rules import broken_rules, reasons_of
 from immune_aging.task.checkpoints import read_json, read_parquet, write_h5ad
 from immune_aging.task.command_line import limit_threads
+from inputs.step_options import default_bounds, default_options
 from small_cohorts import SYMBOLS, shard_of, small_cohort
 
 
@@ -29,7 +30,7 @@ def run(shard, folder, *options):
     write_h5ad(shard, folder / "shard.h5ad")
     floors = ["--min-genes", "5", "--min-counts", "10", "--max-pct-mito", "100", "--max-pct-hb", "100"]
     qc_cells.main(
-        ["--shard", str(folder / "shard.h5ad"), *floors, "--output", str(folder / "qc.parquet"), "--output-summary",
+        [*default_options("qc_cells"), "--shard", str(folder / "shard.h5ad"), *floors, "--output", str(folder / "qc.parquet"), "--output-summary",
          str(folder / "qc.json"), "--versions", str(folder / "v.json"), *options]
     )  # fmt: skip
     return read_parquet(folder / "qc.parquet"), read_json(folder / "qc.json")
@@ -72,7 +73,7 @@ def test_thresholds_are_inclusive_and_every_broken_rule_is_named():
             "pct_hb": [5, 5.1, 0, np.nan],
         }
     )
-    reasons = reasons_of(broken_rules(metrics, Thresholds()))
+    reasons = reasons_of(broken_rules(metrics, default_bounds()))
     assert reasons.tolist() == [
         "", "too few genes; too few counts; high mitochondrial share; high hemoglobin share", "", "too many genes; too many counts",
     ]  # fmt: skip

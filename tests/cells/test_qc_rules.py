@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import median_abs_deviation
 
-from immune_aging.cells.qc_rules import (  # fmt: skip
+from immune_aging.cells.qc_rules import (
     BOUNDS,
     MIN_CELLS_FOR_MAD,
     RULES,
@@ -16,6 +16,7 @@ from immune_aging.cells.qc_rules import (  # fmt: skip
     reasons_of,
     thresholds_by_group,
 )
+from inputs.step_options import default_bounds
 
 
 def cells(n, *, counts=3000.0, mito=4.0, seed=0):
@@ -47,28 +48,30 @@ def test_genes_and_counts_are_judged_on_the_log_scale():
 
 
 def test_deviations_never_widen_the_fixed_bounds():
-    fixed = Thresholds(min_genes=900, max_genes=1100, min_counts=2900, max_counts=3100, max_pct_mito=2, max_pct_hb=5)
+    fixed = default_bounds(
+        min_genes=900, max_genes=1100, min_counts=2900, max_counts=3100, max_pct_mito=2, max_pct_hb=5
+    )
     assert mad_thresholds(cells(500), fixed, cutoff=5) == fixed
 
 
 def test_a_small_group_keeps_the_fixed_bounds():
-    assert mad_thresholds(cells(MIN_CELLS_FOR_MAD - 1), Thresholds(), cutoff=3) == Thresholds()
-    assert mad_thresholds(cells(MIN_CELLS_FOR_MAD), Thresholds(), cutoff=3) != Thresholds()
+    assert mad_thresholds(cells(MIN_CELLS_FOR_MAD - 1), default_bounds(), cutoff=3) == default_bounds()
+    assert mad_thresholds(cells(MIN_CELLS_FOR_MAD), default_bounds(), cutoff=3) != default_bounds()
 
 
 def test_each_group_has_its_own_bounds_whatever_the_order_of_its_cells():
     metrics = pd.concat([cells(300, mito=4), cells(300, mito=9, seed=1)], ignore_index=True)
     groups = pd.Series(["a"] * 300 + ["b"] * 300)
-    found = thresholds_by_group(metrics, groups, Thresholds(), cutoff=3)
-    assert found["a"] == mad_thresholds(metrics[:300], Thresholds(), cutoff=3)
+    found = thresholds_by_group(metrics, groups, default_bounds(), cutoff=3)
+    assert found["a"] == mad_thresholds(metrics[:300], default_bounds(), cutoff=3)
     order = np.random.default_rng(3).permutation(600)
-    assert thresholds_by_group(metrics.iloc[order], groups.iloc[order], Thresholds(), cutoff=3) == found
+    assert thresholds_by_group(metrics.iloc[order], groups.iloc[order], default_bounds(), cutoff=3) == found
     assert found["a"].max_pct_mito < found["b"].max_pct_mito
 
 
 def test_a_cell_is_judged_by_its_own_bounds():
     metrics = pd.DataFrame({"n_genes": [300, 300], "n_counts": 900, "pct_mito": [8.0, 8.0], "pct_hb": 0.0})
-    bounds = pd.DataFrame([vars(Thresholds(max_pct_mito=8)), vars(Thresholds(max_pct_mito=7, min_genes=301))])
+    bounds = pd.DataFrame([vars(default_bounds(max_pct_mito=8)), vars(default_bounds(max_pct_mito=7, min_genes=301))])
     rules = broken_rules(metrics, bounds)
     assert list(rules) == list(RULES[:-1]) and len(BOUNDS) == len(rules)
     assert reasons_of(rules).tolist() == ["", "too few genes; high mitochondrial share"]

@@ -8,9 +8,10 @@ import qc_cells
 import qc_thresholds
 from immune_aging.cells import metrics as cells_metrics
 from immune_aging.cells import thresholds
-from immune_aging.cells.qc_rules import Thresholds, mad_thresholds
+from immune_aging.cells.qc_rules import mad_thresholds
 from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, write_h5ad, write_parquet, write_tsv
 from immune_aging.task.command_line import BadInput
+from inputs.step_options import default_bounds, default_options
 from small_cohorts import shard_of, small_cohort
 
 FIXED = ["--min-genes", "1", "--min-counts", "1", "--max-pct-mito", "90"]
@@ -47,7 +48,7 @@ def run(shards, folder, *options, donors=None, n_cells=120):
         write_h5ad(part, paths[-1])
     given = ["--shards", *map(str, paths)] if "--no-shards" not in options else []
     qc_thresholds.main(
-        ["--donors", str(folder / "d.parquet"), "--donors-table", str(folder / "d.tsv"), *given, *FIXED,
+        [*default_options("qc_thresholds"), "--donors", str(folder / "d.parquet"), "--donors-table", str(folder / "d.tsv"), *given, *FIXED,
          *(o for o in options if o != "--no-shards"), "--output", str(folder / "t.parquet"), "--output-table",
          str(folder / "t.tsv"), "--versions", str(folder / "v.json")]
     )  # fmt: skip
@@ -72,7 +73,7 @@ def test_thresholds_of_a_group_are_those_of_its_cells(shard, tmp_path):
     table = run([shard], tmp_path, "--mad-cutoff", "2.5").set_index("donor_id")
     own = shard[shard.obs["donor_id"] == "D03"]
     metrics = cells_metrics.qc_metrics(own.X, cells_metrics.gene_classes(own.var["symbol"].to_numpy(dtype=object)))
-    fixed = Thresholds(min_genes=1, min_counts=1, max_pct_mito=90)
+    fixed = default_bounds(min_genes=1, min_counts=1, max_pct_mito=90)
     expected = vars(mad_thresholds(metrics, fixed, cutoff=2.5))
     assert table.loc["D03", list(expected)].astype(float).to_dict() == pytest.approx(expected, rel=1e-5)
     assert table.loc["D03", ["threshold_rule", "n_cells_of_group"]].tolist() == ["2.5 MAD", 120]
@@ -82,7 +83,7 @@ def test_quality_control_judges_each_donor_by_its_row(shard, tmp_path):
     table = run([shard], tmp_path, "--mad-cutoff", "1", "--doublet-rate-column", "rate")
     write_h5ad(shard, tmp_path / "s.h5ad")
     qc_cells.main(
-        ["--shard", str(tmp_path / "s.h5ad"), "--thresholds", str(tmp_path / "t.parquet"), "--output",
+        [*default_options("qc_cells"), "--shard", str(tmp_path / "s.h5ad"), "--thresholds", str(tmp_path / "t.parquet"), "--output",
          str(tmp_path / "q.parquet"), "--output-summary", str(tmp_path / "q.json"), "--versions", str(tmp_path / "v.json")]
     )  # fmt: skip
     cells, summary = read_parquet(tmp_path / "q.parquet"), read_json(tmp_path / "q.json")
@@ -96,7 +97,7 @@ def test_quality_control_judges_each_donor_by_its_row(shard, tmp_path):
 def test_a_donors_doublets_are_those_of_its_rate_alone(shard, tmp_path):
     """Donors of other rates in the shard change nothing: the scores are those of a run at that one rate."""
     write_h5ad(shard, tmp_path / "s.h5ad")
-    floors = vars(Thresholds(min_genes=1, min_counts=1, max_pct_mito=100, max_pct_hb=100))
+    floors = vars(default_bounds(min_genes=1, min_counts=1, max_pct_mito=100, max_pct_hb=100))
     donors = sorted(shard.obs["donor_id"].astype(str).unique())
     rates = {donor: 0.02 if donor in ("D01", "D04") else 0.1 for donor in donors}
     write_parquet(
@@ -106,7 +107,7 @@ def test_a_donors_doublets_are_those_of_its_rate_alone(shard, tmp_path):
 
     def judged(*options):
         qc_cells.main(
-            ["--shard", str(tmp_path / "s.h5ad"), *options, "--output", str(tmp_path / "q.parquet"), "--output-summary",
+            [*default_options("qc_cells"), "--shard", str(tmp_path / "s.h5ad"), *options, "--output", str(tmp_path / "q.parquet"), "--output-summary",
              str(tmp_path / "q.json"), "--versions", str(tmp_path / "v.json")]
         )  # fmt: skip
         return read_parquet(tmp_path / "q.parquet")

@@ -9,9 +9,9 @@ import qc_cells
 import qc_thresholds
 import vary_qc
 from immune_aging.cells import variants
-from immune_aging.cells.qc_rules import Thresholds
 from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, write_h5ad, write_parquet, write_tsv
 from immune_aging.task.command_line import BadInput
+from inputs.step_options import default_bounds, default_options
 from small_cohorts import shard_of, small_cohort
 
 FLOORS = ["--min-genes", "5", "--min-counts", "370", "--max-pct-mito", "60", "--max-pct-hb", "60"]
@@ -25,7 +25,7 @@ def run_folder(tmp_path_factory):
     for i, names in enumerate((["D00", "D01"], ["D02", "D03"])):
         write_h5ad(shard[shard.obs["donor_id"].isin(names)].copy(), folder / f"d_shard-{i:03d}_step-split_counts.h5ad")
         qc_cells.main(
-            ["--shard", str(folder / f"d_shard-{i:03d}_step-split_counts.h5ad"), *FLOORS, "--output",
+            [*default_options("qc_cells"), "--shard", str(folder / f"d_shard-{i:03d}_step-split_counts.h5ad"), *FLOORS, "--output",
              str(folder / f"d_shard-{i:03d}_step-qc_cells.parquet"), "--output-summary", str(folder / f"{i}.json"),
              "--versions", str(folder / "v.json")]
         )  # fmt: skip
@@ -45,7 +45,7 @@ def varied(run_folder, out, *changes, options=()):
     out.mkdir(exist_ok=True)
     paths = sorted(run_folder.glob("*_step-qc_cells.parquet"))
     vary_qc.main(
-        ["--variant", "v", "--changes", *changes, "--cells", *map(str, paths[::-1]), "--shards", "shard-001", "shard-000",
+        [*default_options("vary_qc"), "--variant", "v", "--changes", *changes, "--cells", *map(str, paths[::-1]), "--shards", "shard-001", "shard-000",
          "--output-files", str(out / "files.tsv"), "--cell-types", str(run_folder / "types.parquet"), "--donors", str(run_folder / "donors.parquet"), *FLOORS,
          "--min-samples-per-type", "4", "--output", str(out), "--output-cell-types", str(out / "t.tsv"),
          "--output-summary", str(out / "s.json"), "--versions", str(out / "v.json"), *options]
@@ -66,7 +66,7 @@ def test_a_variant_that_changes_nothing_gives_the_same_files(run_folder, tmp_pat
     for path in run_folder.glob("*_step-qc_cells.parquet"):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
     merge_qc.main(
-        ["--cells", *map(str, run_folder.glob("*_step-qc_cells.parquet")), "--summaries", str(run_folder / "0.json"),
+        [*default_options("merge_qc"), "--cells", *map(str, run_folder.glob("*_step-qc_cells.parquet")), "--summaries", str(run_folder / "0.json"),
          str(run_folder / "1.json"), "--cell-types", str(run_folder / "types.parquet"), "--min-samples-per-type", "4",
          "--output", str(tmp_path / "p"), "--versions", str(tmp_path / "v.json")]
     )  # fmt: skip
@@ -82,7 +82,7 @@ def test_a_stricter_threshold_gives_the_reasons_of_a_run_with_it(run_folder, tmp
     shards = []
     for path in sorted(run_folder.glob("*_step-split_counts.h5ad")):
         qc_cells.main(
-            ["--shard", str(path), *FLOORS, *options, "--output", str(tmp_path / "q.parquet"), "--output-summary",
+            [*default_options("qc_cells"), "--shard", str(path), *FLOORS, *options, "--output", str(tmp_path / "q.parquet"), "--output-summary",
              str(tmp_path / "q.json"), "--versions", str(tmp_path / "v.json")]
         )  # fmt: skip
         shards.append(read_parquet(tmp_path / "q.parquet"))
@@ -124,7 +124,7 @@ def test_another_score_calls_the_cells_above_it_and_none_without_a_score():
 def test_deviations_are_those_of_the_step_that_makes_thresholds(run_folder, tmp_path):
     cells, _ = varied(run_folder, tmp_path, "mad_cutoff=2", "min_counts=0", options=("--mad-group", "pool"))
     qc_thresholds.main(
-        ["--shards", *map(str, run_folder.glob("*_step-split_counts.h5ad")), "--donors", str(run_folder / "donors.parquet"),
+        [*default_options("qc_thresholds"), "--shards", *map(str, run_folder.glob("*_step-split_counts.h5ad")), "--donors", str(run_folder / "donors.parquet"),
          "--donors-table", str(run_folder / "donors.tsv"), *FLOORS, "--min-counts", "0", "--mad-group", "pool",
          "--mad-cutoff", "2", "--output", str(tmp_path / "th.parquet"), "--output-table", str(tmp_path / "th.tsv"),
          "--versions", str(tmp_path / "v.json")]
@@ -136,10 +136,10 @@ def test_deviations_are_those_of_the_step_that_makes_thresholds(run_folder, tmp_
 
 def test_a_changed_bound_replaces_the_donors_own_and_leaves_the_others(run_folder, tmp_path):
     table = pd.DataFrame(
-        [{"donor_id": f"D{i:02d}", **vars(Thresholds(max_counts=300 + i, min_counts=i))} for i in range(4)]
+        [{"donor_id": f"D{i:02d}", **vars(default_bounds(max_counts=300 + i, min_counts=i))} for i in range(4)]
     )
     cells = cells_of(run_folder)
-    bounds = variants.varied_bounds(cells, {"min_counts": 7.0}, fixed=Thresholds(), table=table, groups=None)
+    bounds = variants.varied_bounds(cells, {"min_counts": 7.0}, fixed=default_bounds(), table=table, groups=None)
     assert (bounds["min_counts"] == 7).all()
     assert (bounds["max_counts"] == 300 + cells["donor_id"].str[1:].astype(int)).all()
 
@@ -177,5 +177,5 @@ def test_a_change_that_cannot_be_made_is_refused(change, message):
 def test_groups_without_cells_or_donors_without_a_group_keep_the_fixed_bounds():
     cells = pd.DataFrame({"donor_id": ["a", "b"], "n_genes": 9, "n_counts": 20, "pct_mito": np.nan, "pct_hb": 0.0})
     groups = pd.Series({"a": "x", "b": None}, dtype=object)
-    bounds = variants.varied_bounds(cells, {"mad_cutoff": 3.0}, fixed=Thresholds(), table=None, groups=groups)
-    assert (bounds == pd.Series(vars(Thresholds()))).all(axis=None)
+    bounds = variants.varied_bounds(cells, {"mad_cutoff": 3.0}, fixed=default_bounds(), table=None, groups=groups)
+    assert (bounds == pd.Series(vars(default_bounds()))).all(axis=None)

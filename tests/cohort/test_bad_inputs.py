@@ -22,6 +22,7 @@ import split_cohort
 from immune_aging.cohort.cohort_file import candidates, open_cohort, read_blocks
 from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet, write_json, write_parquet
 from immune_aging.task.command_line import run
+from inputs.step_options import default_options
 from prepared_cohorts import SMALL, prepared
 from small_cohorts import small_cohort, write_cohort
 
@@ -31,7 +32,8 @@ TEMPLATE = small_cohort(donors=8, cells_per_type=5, genes=40)
 
 def fails(main, arguments, capsys, monkeypatch) -> str:
     """The one line with which a script ends as it does in a task, at the latest after `SECONDS` of CPU."""
-    monkeypatch.setattr(sys, "argv", ["script.py", *map(str, arguments)])
+    options = default_options(main.__module__)
+    monkeypatch.setattr(sys, "argv", ["script.py", *options, *map(str, arguments)])
     capsys.readouterr()
     started = time.process_time()
     with pytest.raises(SystemExit) as ended:
@@ -346,7 +348,18 @@ def test_all_problems_of_cohort_and_parameters_are_said_at_once(tmp_path, capsys
 def test_statistics_are_not_asked_for_by_a_run_that_ends_before(tmp_path):
     path = write_cohort(donors(2)(TEMPLATE.copy()), tmp_path / "cohort.h5ad")
     options = ["--cohort", str(path), *SMALL, "--designs", "~ bmi", "--output", str(tmp_path / "plan.json")]
-    plan_run.main([*options, "--parts", "qc", "embedding", "clusters", "--versions", str(tmp_path / "v.json")])
+    plan_run.main(
+        [
+            *default_options("plan_run"),
+            *options,
+            "--parts",
+            "qc",
+            "embedding",
+            "clusters",
+            "--versions",
+            str(tmp_path / "v.json"),
+        ]
+    )
     assert read_json(tmp_path / "plan.json")["n_donors_kept"] == 2
 
 
@@ -458,7 +471,7 @@ def test_what_is_odd_gives_the_same_shards(name, tmp_path, monkeypatch):
     cohort = change(TEMPLATE.copy())
     path = write_cohort(cohort, tmp_path / "cohort.h5ad")
     monkeypatch.chdir(tmp_path)
-    plan_run.main(["--cohort", str(path), *SMALL, "--output", "plan.json"])
+    plan_run.main([*default_options("plan_run"), "--cohort", str(path), *SMALL, "--output", "plan.json"])
     split_cohort.main(prepared(path, tmp_path))
     check = read_json("check.json")
     assert (check["counts_layer"], check["counts"]["layout"]) == (place, layout)
@@ -479,7 +492,16 @@ def test_ages_that_are_missing_for_some_are_noted_and_left_out(tmp_path):
     cohort = obs(development_stage=by_donor(lambda d: "unknown" if d < 2 else f"{30 + d}"))(TEMPLATE.copy())
     path = write_cohort(cohort, tmp_path / "cohort.h5ad")
     plan_run.main(
-        ["--cohort", str(path), *SMALL, "--output", str(tmp_path / "p.json"), "--versions", str(tmp_path / "v.json")]
+        [
+            *default_options("plan_run"),
+            "--cohort",
+            str(path),
+            *SMALL,
+            "--output",
+            str(tmp_path / "p.json"),
+            "--versions",
+            str(tmp_path / "v.json"),
+        ]
     )
     plan = read_json(tmp_path / "p.json")
     assert plan["n_donors"] == 8 and plan["n_donors_kept"] == 6

@@ -10,6 +10,7 @@ import pytest
 import export_h5ad
 import split_cohort
 from immune_aging.task.checkpoints import read_json, read_parquet, write_json, write_parquet
+from inputs.step_options import default_options
 from prepared_cohorts import prepared
 from small_cohorts import small_cohort, write_cohort
 
@@ -68,7 +69,7 @@ def test_an_export_passes_cellxgenes_validator_when_the_input_does(tmp_path, mon
     outputs = [tmp_path / f"{which}.h5ad" for which in ("all", "kept")]
     for output in outputs:
         export_h5ad.main(
-            ["--cohort", str(path), "--check", "check.json", "--shards", *map(str, sorted(tmp_path.glob("x_shard*"))), "--published",
+            [*default_options("export_h5ad"), "--cohort", str(path), "--check", "check.json", "--shards", *map(str, sorted(tmp_path.glob("x_shard*"))), "--published",
              "a", "--donors", "donors.parquet", "--genes", "genes.parquet", "--dropped", "dropped.parquet", "--params",
              "params.json", "--cells", output.stem, "--target-sum", "10000", "--pipeline-version", "0.1.0", "--output", str(output)]
         )  # fmt: skip

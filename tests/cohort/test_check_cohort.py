@@ -12,6 +12,7 @@ import check_cohort
 from immune_aging.cohort import ages, donors
 from immune_aging.task.checkpoints import read_json, read_parquet
 from immune_aging.task.command_line import BadInput
+from inputs.step_options import default_options
 from small_cohorts import small_cohort, write_cohort
 
 
@@ -21,6 +22,7 @@ def check(path, folder, *options):
     arguments = [part for name, output in outputs.items() for part in (f"--output-{name}", str(output))]
     check_cohort.main(
         [
+            *default_options("check_cohort"),
             "--cohort",
             str(path),
             *arguments,

@@ -15,6 +15,7 @@ import split_cohort
 from immune_aging.cohort import export as cohort_export
 from immune_aging.task.checkpoints import read_json, read_parquet, sha256_of, write_json, write_parquet
 from immune_aging.task.command_line import BadInput
+from inputs.step_options import default_options
 from prepared_cohorts import SMALL, prepared
 from small_cohorts import small_cohort, write_cohort
 
@@ -59,7 +60,7 @@ def parts(tmp_path, monkeypatch):
 
 def export(shards, folder, *options, output="out.h5ad"):
     export_h5ad.main(
-        ["--cohort", str(folder / "cohort.h5ad"), "--check", str(folder / "check.json"), "--shards", *map(str, shards[::-1]),
+        [*default_options("export_h5ad"), "--cohort", str(folder / "cohort.h5ad"), "--check", str(folder / "check.json"), "--shards", *map(str, shards[::-1]),
          "--published", *(str(folder / name) for name in "abc"), "--donors", str(folder / "donors.parquet"), "--genes",
          str(folder / "genes.parquet"), "--dropped", str(folder / "dropped.parquet"), "--params", str(folder / "params.json"),
          "--pipeline-version", "0.1.0", "--output", str(folder / output), "--versions", str(folder / "v.json"), *options]
@@ -162,7 +163,7 @@ def test_an_export_that_is_analysed_again_gives_the_same_shards_donors_and_expor
     again = tmp_path / "again"
     again.mkdir()
     monkeypatch.chdir(again)
-    plan_run.main(["--cohort", str(exported), *SMALL, "--output", "plan.json"])
+    plan_run.main([*default_options("plan_run"), "--cohort", str(exported), *SMALL, "--output", "plan.json"])
     split_cohort.main(prepared(exported, again))
     assert [path.read_bytes() for path in sorted(again.glob("x_shard-*.h5ad"))] == [s.read_bytes() for s in shards]
     assert read_json(again / "filtering.json") == read_json(tmp_path / "filtering.json")

@@ -10,6 +10,7 @@ import filter_cohort
 from immune_aging.cohort import filtering
 from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, write_parquet
 from immune_aging.task.command_line import BadInput
+from inputs.step_options import default_options
 
 
 def cohort(counts: dict[tuple[str, str], int], ages: dict[str, float]):
@@ -35,7 +36,7 @@ def run(cells, donors, folder, *options):
     }
     arguments = [part for name, file in outputs.items() for part in (f"--output-{name}", str(folder / file))]
     filter_cohort.main(
-        ["--cells", str(folder / "cells.parquet"), "--donors", str(folder / "donors.parquet"), *arguments,
+        [*default_options("filter_cohort"), "--cells", str(folder / "cells.parquet"), "--donors", str(folder / "donors.parquet"), *arguments,
          "--versions", str(folder / "v.json"), *options]
     )  # fmt: skip
     kept, types = read_parquet(folder / "k.parquet"), read_parquet(folder / "t.parquet")

@@ -11,6 +11,7 @@ import split_cohort
 from immune_aging.cohort import cohort_file, splitting
 from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet, read_tsv
 from immune_aging.task.command_line import BadInput
+from inputs.step_options import default_options
 from small_cohorts import small_cohort, write_cohort
 
 
@@ -22,11 +23,11 @@ def split(path, folder, *, cells_per_shard=100):
         for name in ("cells", "donors", "genes", "check", "kept", "dropped", "types", "t.tsv", "f.json", "g.json", "v")
     }
     check_cohort.main(
-        ["--cohort", str(path), "--output-cells", where["cells"], "--output-donors", where["donors"], "--output-genes",
+        [*default_options("check_cohort"), "--cohort", str(path), "--output-cells", where["cells"], "--output-donors", where["donors"], "--output-genes",
          where["genes"], "--output-check", where["check"], "--versions", where["v"]]
     )  # fmt: skip
     filter_cohort.main(
-        ["--cells", where["cells"], "--donors", where["donors"], "--cells-per-shard", str(cells_per_shard), "--output-cells",
+        [*default_options("filter_cohort"), "--cells", where["cells"], "--donors", where["donors"], "--cells-per-shard", str(cells_per_shard), "--output-cells",
          where["kept"], "--output-dropped", where["dropped"], "--output-cell-types", where["types"], "--output-donors",
          where["t.tsv"], "--output-summary", where["f.json"], "--donor-percentile", "0", "--versions", where["v"]]
     )  # fmt: skip

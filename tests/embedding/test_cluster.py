@@ -18,6 +18,7 @@ from immune_aging.embedding.fuzzy_graph import connectivities
 from immune_aging.embedding.graph_file import Graph, write_graph
 from immune_aging.embedding.neighbors import distance_matrix, find_neighbors
 from immune_aging.task.checkpoints import read_json, read_parquet
+from inputs.step_options import default_options
 
 
 def clouds(sizes, seed=0):
@@ -99,7 +100,7 @@ def run(folder, resolution):
     if not (folder / "graph.h5").exists():
         write_graph(Graph(ids, distance_matrix(INDICES, DISTANCES), GRAPH, {}), folder / "graph.h5")
     cluster.main(
-        ["--graph", str(folder / "graph.h5"), "--resolution", resolution,
+        [*default_options("cluster"), "--graph", str(folder / "graph.h5"), "--resolution", resolution,
          "--output", str(folder / "clusters"), "--versions", str(folder / "versions.json")]
     )  # fmt: skip
 

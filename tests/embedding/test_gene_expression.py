@@ -9,6 +9,7 @@ from gene_expression import main
 from immune_aging.embedding.gene_expression import asked
 from immune_aging.task.checkpoints import read_h5ad, read_parquet
 from inputs.embedding_inputs import write_shards
+from inputs.step_options import default_options
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def test_values_are_those_of_scanpy_for_the_kept_cells(shard, tmp_path):
     counts, cells = read_h5ad(shard[0]), read_parquet(shard[1])
     wanted = counts.var_names[[200, 30]].tolist()
     main(
-        ["--shard", str(shard[0]), "--cells", str(shard[1]), "--genes", f"{counts.var['symbol'].iloc[30]}, {wanted[0]},no",
+        [*default_options("gene_expression"), "--shard", str(shard[0]), "--cells", str(shard[1]), "--genes", f"{counts.var['symbol'].iloc[30]}, {wanted[0]},no",
          "--output", str(tmp_path / "genes.parquet"), "--versions", str(tmp_path / "v.json")]
     )  # fmt: skip
     table = read_parquet(tmp_path / "genes.parquet")

@@ -9,6 +9,7 @@ import harmony
 from immune_aging.embedding import harmony as embedding_harmony
 from immune_aging.task.checkpoints import read_json, read_parquet, write_parquet
 from immune_aging.task.command_line import BadInput
+from inputs.step_options import default_options
 
 
 def shifted_batches(cells=900, batches=3, seed=0):
@@ -79,7 +80,7 @@ def write_inputs(folder, donors=None, pca_rows=slice(None)):
 def run(folder, **options):
     flags = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     harmony.main(
-        ["--pca", str(folder / "pca.parquet"), "--cells", str(folder / "cells.parquet"), "--donors",
+        [*default_options("harmony"), "--pca", str(folder / "pca.parquet"), "--cells", str(folder / "cells.parquet"), "--donors",
          str(folder / "donors.parquet"), "--output", str(folder / "out.parquet"),
          "--output-summary", str(folder / "out.json"),
          "--versions", str(folder / "versions.json"), *flags]

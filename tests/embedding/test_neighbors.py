@@ -13,6 +13,7 @@ from immune_aging.embedding.fuzzy_graph import connectivities
 from immune_aging.embedding.graph_file import Graph, read_graph, write_graph
 from immune_aging.task.checkpoints import read_json, write_parquet
 from immune_aging.task.command_line import BadInput
+from inputs.step_options import default_options
 from small_cohorts import clouds
 
 POINTS = clouds()
@@ -128,7 +129,7 @@ def write_embedding(folder, points=POINTS):
 def run(folder, name="out", **options):
     flags = [text for key, value in options.items() for text in (f"--{key.replace('_', '-')}", str(value))]
     neighbors.main(
-        ["--embedding", str(folder / "harmony.parquet"), "--output", str(folder / f"{name}.h5"),
+        [*default_options("neighbors"), "--embedding", str(folder / "harmony.parquet"), "--output", str(folder / f"{name}.h5"),
          "--output-summary", str(folder / f"{name}.json"),
          "--versions", str(folder / "versions.json"), *flags]
     )  # fmt: skip

@@ -11,6 +11,7 @@ from immune_aging.embedding import normalization
 from immune_aging.task.checkpoints import read_h5ad, write_tsv
 from immune_aging.task.command_line import BadInput
 from inputs.embedding_inputs import embedding_cohort, write_shard
+from inputs.step_options import default_options
 
 COUNTS, OBS, VAR = embedding_cohort(donors=3)
 SELECTED = np.random.default_rng(0).random(COUNTS.shape[1]) < 0.4
@@ -20,7 +21,7 @@ def run(folder, genes):
     shard, cells = write_shard(folder, "shard-000", COUNTS, OBS, VAR)
     write_tsv(genes, folder / "genes.tsv")
     normalize.main(
-        ["--shard", str(shard), "--cells", str(cells), "--genes", str(folder / "genes.tsv"),
+        [*default_options("normalize"), "--shard", str(shard), "--cells", str(cells), "--genes", str(folder / "genes.tsv"),
          "--output", str(folder / "out.h5ad"),
          "--versions", str(folder / "versions.json")]
     )  # fmt: skip

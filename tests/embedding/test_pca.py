@@ -15,6 +15,7 @@ from immune_aging.embedding.normalization import log_normalize
 from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv
 from immune_aging.task.command_line import BadInput, limit_threads
 from inputs.embedding_inputs import embedding_cohort
+from inputs.step_options import default_options
 
 COUNTS, OBS, VAR = embedding_cohort()
 NORMALIZED = log_normalize(COUNTS, np.ones(COUNTS.shape[1], dtype=bool), target_sum=1e4)
@@ -40,7 +41,7 @@ def write_parts(folder, bounds, matrix=NORMALIZED):
 
 def run(folder, paths, n_pcs=20, seed=0):
     pca.main(
-        ["--counts", *map(str, paths), "--n-pcs", str(n_pcs), "--seed", str(seed), "--output", str(folder),
+        [*default_options("pca"), "--counts", *map(str, paths), "--n-pcs", str(n_pcs), "--seed", str(seed), "--output", str(folder),
          "--versions", str(folder / "versions.json")]
     )  # fmt: skip
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name.startswith("pca")}

@@ -14,6 +14,7 @@ from immune_aging.embedding import seurat_v3
 from immune_aging.task.checkpoints import read_json, read_parquet, write_parquet
 from immune_aging.task.command_line import BadInput
 from inputs.embedding_inputs import embedding_cohort, write_shard, write_shards
+from inputs.step_options import default_options
 from rankings import rank_donors
 
 
@@ -100,7 +101,7 @@ def test_a_donor_of_few_cells_is_ranked_without_nonsense():
 
 def rank_file(folder, shard, cells, name="out"):
     rank_genes.main(
-        ["--shard", str(shard), "--cells", str(cells), "--output", str(folder / f"{name}.parquet"),
+        [*default_options("rank_genes"), "--shard", str(shard), "--cells", str(cells), "--output", str(folder / f"{name}.parquet"),
          "--output-summary", str(folder / f"{name}.json"), "--versions", str(folder / "versions.json")]
     )  # fmt: skip
     return read_parquet(folder / f"{name}.parquet"), read_json(folder / f"{name}.json")
@@ -137,7 +138,7 @@ def test_same_bytes_for_any_number_of_threads(tmp_path):
     for threads in ("1", "2", "64"):
         out = tmp_path / f"{threads}.parquet"
         rank_genes.main(
-            ["--shard", str(shard), "--cells", str(cells), "--threads", threads, "--output", str(out),
+            [*default_options("rank_genes"), "--shard", str(shard), "--cells", str(cells), "--threads", threads, "--output", str(out),
              "--output-summary", str(tmp_path / "out.json"), "--versions", str(tmp_path / "versions.json")]
         )  # fmt: skip
         outputs.append(out.read_bytes())

@@ -16,6 +16,7 @@ from immune_aging.embedding import seurat_v3, variable_genes
 from immune_aging.task.checkpoints import read_json, read_tsv, write_json, write_parquet
 from immune_aging.task.command_line import BadInput
 from inputs.embedding_inputs import NUISANCE, embedding_cohort
+from inputs.step_options import default_options
 from rankings import rank_donors
 
 COUNTS, OBS, VAR = embedding_cohort()
@@ -41,7 +42,7 @@ def write_ranks(folder: Path, groups: list[list[str]], var: pd.DataFrame = VAR, 
 
 def run(folder: Path, options: list[str], n_top_genes: int = 120) -> tuple[pd.DataFrame, dict]:
     select_genes.main(
-        [*options, "--n-top-genes", str(n_top_genes), "--output", str(folder / "genes.tsv"),
+        [*default_options("select_genes"), *options, "--n-top-genes", str(n_top_genes), "--output", str(folder / "genes.tsv"),
          "--output-summary", str(folder / "genes.json"), "--versions", str(folder / "versions.json")]
     )  # fmt: skip
     return read_tsv(folder / "genes.tsv", dtype={"gene_id": str}), read_json(folder / "genes.json")

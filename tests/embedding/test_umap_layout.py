@@ -24,6 +24,7 @@ from immune_aging.embedding.fuzzy_graph import connectivities
 from immune_aging.embedding.graph_file import Graph, write_graph
 from immune_aging.embedding.neighbors import distance_matrix, find_neighbors
 from immune_aging.task.checkpoints import read_parquet, write_parquet
+from inputs.step_options import default_options
 
 SCRIPT = Path(umap_layout.__file__)
 
@@ -248,7 +249,7 @@ def write_inputs(folder, rows=slice(None)):
     table.insert(0, "cell_id", ids)
     write_parquet(table[rows], folder / "harmony.parquet")
     return [
-        "--graph", str(folder / "graph.h5"), "--embedding", str(folder / "harmony.parquet"), "--output",
+        *default_options("umap_layout"), "--graph", str(folder / "graph.h5"), "--embedding", str(folder / "harmony.parquet"), "--output",
         str(folder / "umap.parquet"), "--epochs", "30", "--versions", str(folder / "versions.json"),
     ]  # fmt: skip
 

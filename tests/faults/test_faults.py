@@ -39,6 +39,7 @@ from immune_aging.task.checkpoints import (
     write_tsv,
 )
 from immune_aging.task.command_line import BadInput
+from inputs.step_options import default_options
 from small_cohorts import small_cohort, write_cohort
 
 PER_CELL_TYPE = ("DIFFERENTIAL_EXPRESSION", "GSEA", "OVERREPRESENTATION", "PREDICT_AGE", "PLOT_CELL_TYPE")
@@ -253,7 +254,7 @@ def test_a_truncated_input_is_refused_in_one_line(share, tmp_path):
         word for name in ("cells", "donors", "genes", "check") for word in (f"--output-{name}", str(tmp_path / name))
     ]
     with pytest.raises(BadInput, match="is cut off"):
-        check_cohort.main(["--cohort", str(path), *outputs])
+        check_cohort.main([*default_options("check_cohort"), "--cohort", str(path), *outputs])
 
 
 def test_what_a_changed_file_does_to_its_reader_is_not_taken_for_a_fault_of_ours(tmp_path):

@@ -17,6 +17,7 @@ from immune_aging.figures.volcano import most_striking, plot_volcano
 from immune_aging.task.checkpoints import read_tsv
 from immune_aging.task.command_line import BadInput
 from inputs.report_inputs import SCRIPT_NAME, SLUGS, UNFITTED, write_inputs
+from inputs.step_options import default_options
 from plot_cell_type import main
 
 ALL = {"volcano", "ma", "genes", "gsea", "running_sums", "ora", "prediction", "sweep"}
@@ -33,7 +34,19 @@ def draw(inputs, out, identifier):
     trees = [str(path / "published") for path in sorted(inputs.iterdir()) if f"-{identifier}" in path.name]
     more = ["--counts", str(inputs / f"counts/{identifier}.h5ad"), "--gene-sets", str(inputs / "gene_sets.gmt")]
     places = ["--output", str(out), "--versions", str(out / "v.json")]
-    main(["--published", *trees, "--id", identifier, *more, "--genes", "GENE599,nothing", *places])
+    main(
+        [
+            *default_options("plot_cell_type"),
+            "--published",
+            *trees,
+            "--id",
+            identifier,
+            *more,
+            "--genes",
+            "GENE599,nothing",
+            *places,
+        ]
+    )
     return {path.stem: path for path in (out / "figures").glob("*.png")}
 
 
@@ -92,7 +105,17 @@ def test_the_name_of_a_cell_type_is_only_text(inputs, tmp_path):
 
 def test_an_id_without_results_is_an_error(inputs, tmp_path):
     with pytest.raises(BadInput, match="--id t_cell"):
-        main(["--published", str(inputs / "de-b_cell/published"), "--id", "t_cell", "--output", str(tmp_path)])
+        main(
+            [
+                *default_options("plot_cell_type"),
+                "--published",
+                str(inputs / "de-b_cell/published"),
+                "--id",
+                "t_cell",
+                "--output",
+                str(tmp_path),
+            ]
+        )
 
 
 def test_a_volcano_shows_every_gene_and_names_called_ones(inputs):

@@ -12,6 +12,7 @@ from immune_aging.figures.maps import frame_of, inside, plot_categories, plot_va
 from immune_aging.task.checkpoints import read_parquet, read_tsv, write_parquet
 from immune_aging.task.command_line import BadInput
 from inputs.report_inputs import write_inputs
+from inputs.step_options import default_options
 from plot_embedding import main
 
 AXES = ("UMAP 1", "UMAP 2")
@@ -34,7 +35,8 @@ def options(inputs, out, **paths):
         "output": out,
         "versions": out / "v.json",
     } | paths
-    return [word for name, path in chosen.items() for word in (f"--{name}", str(path))]
+    given = [word for name, path in chosen.items() for word in (f"--{name}", str(path))]
+    return [*default_options("plot_embedding"), *given]
 
 
 def without(name, words):

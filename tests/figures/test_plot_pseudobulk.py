@@ -4,6 +4,7 @@ import pandas as pd
 from PIL import Image
 
 from immune_aging.figures.samples import plot_sample_sizes
+from inputs.step_options import default_options
 from plot_pseudobulk import main
 
 SAMPLES = pd.DataFrame(
@@ -35,6 +36,7 @@ def test_the_script_counts_samples_as_the_table_does(tmp_path):
     SAMPLES.to_csv(tmp_path / "samples.tsv", sep="\t", index=False)
     main(
         [
+            *default_options("plot_pseudobulk"),
             "--samples",
             str(tmp_path / "samples.tsv"),
             "--output",

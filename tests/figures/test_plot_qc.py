@@ -11,6 +11,7 @@ from immune_aging.figures.quality_control import plot_counts_and_genes, plot_los
 from immune_aging.figures.violins import plot_violins, violin
 from immune_aging.task.checkpoints import read_parquet
 from inputs.report_inputs import write_inputs
+from inputs.step_options import default_options
 from plot_qc import main
 
 THRESHOLDS = {
@@ -113,6 +114,7 @@ def test_a_cohort_that_loses_nothing_says_so(cells):
 def test_the_script_names_its_thresholds_and_numbers(cells_path, tmp_path):
     main(
         [
+            *default_options("plot_qc"),
             "--cells",
             str(cells_path),
             "--max-pct-mito",

@@ -20,6 +20,7 @@ import qc_cells  # noqa: E402
 import qc_thresholds  # noqa: E402
 import split_cohort  # noqa: E402
 from immune_aging.task.checkpoints import read_parquet, write_h5ad, write_json  # noqa: E402
+from inputs.step_options import default_options  # noqa: E402
 from small_cohorts import small_cohort, write_cohort  # noqa: E402
 
 
@@ -31,11 +32,11 @@ def main(argv: list[str]) -> None:
     write_cohort(cohort, folder / "cohort.h5ad")
     (folder / "marker.txt").write_text("downloads\n")
     check_cohort.main(
-        ["--cohort", "cohort.h5ad", "--output-cells", "cells.parquet", "--output-donors", "donors.parquet",
+        [*default_options("check_cohort"), "--cohort", "cohort.h5ad", "--output-cells", "cells.parquet", "--output-donors", "donors.parquet",
          "--output-genes", "genes.parquet", "--output-check", "check.json"]
     )  # fmt: skip
     filter_cohort.main(
-        ["--cells", "cells.parquet", "--donors", "donors.parquet", "--cells-per-shard", "400", "--donor-percentile", "0",
+        [*default_options("filter_cohort"), "--cells", "cells.parquet", "--donors", "donors.parquet", "--cells-per-shard", "400", "--donor-percentile", "0",
          "--output-cells", "kept.parquet", "--output-dropped", "dropped.parquet", "--output-cell-types", "types.parquet",
          "--output-donors", "donors.tsv", "--output-summary", "filtering.json"]
     )  # fmt: skip
@@ -47,18 +48,18 @@ def main(argv: list[str]) -> None:
     for shard in sorted(folder.glob("dataset-test_shard-*_step-split_counts.h5ad")):
         stem = shard.name.removesuffix("_step-split_counts.h5ad")
         qc_cells.main(
-            ["--shard", shard.name, "--min-genes", "5", "--min-counts", "10", "--max-pct-mito", "100", "--max-pct-hb", "100",
+            [*default_options("qc_cells"), "--shard", shard.name, "--min-genes", "5", "--min-counts", "10", "--max-pct-mito", "100", "--max-pct-hb", "100",
              "--output", f"{stem}_step-qc_cells.parquet", "--output-summary", f"{stem}_step-qc_summary.json"]
         )  # fmt: skip
         parts.append(f"{stem}_step-pseudobulk_sums.h5ad")
         pseudobulk.main(["--shard", shard.name, "--cells", f"{stem}_step-qc_cells.parquet", "--output", parts[-1]])
     qc_thresholds.main(
-        ["--shards", *map(str, sorted(folder.glob("*_step-split_counts.h5ad"))), "--donors", "donors.parquet",
+        [*default_options("qc_thresholds"), "--shards", *map(str, sorted(folder.glob("*_step-split_counts.h5ad"))), "--donors", "donors.parquet",
          "--donors-table", "donors.tsv", "--min-genes", "5", "--min-counts", "10", "--mad-group", "pool", "--output",
          "dataset-test_step-qc_thresholds.parquet", "--output-table", "published/qc/thresholds.tsv"]
     )  # fmt: skip
     merge_qc.main(
-        ["--cells", *map(str, sorted(folder.glob("*_step-qc_cells.parquet"))), "--summaries",
+        [*default_options("merge_qc"), "--cells", *map(str, sorted(folder.glob("*_step-qc_cells.parquet"))), "--summaries",
          *map(str, sorted(folder.glob("*_step-qc_summary.json"))), "--cell-types", "types.parquet", "--min-samples-per-type", "4",
          "--output", "published"]
     )  # fmt: skip

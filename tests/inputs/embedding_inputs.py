@@ -17,11 +17,12 @@ import pandas as pd
 from scipy import sparse
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "bin")]
+sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "tests")]
 
 import rank_genes  # noqa: E402
 import select_genes  # noqa: E402
 from immune_aging.task.checkpoints import write_h5ad, write_parquet  # noqa: E402
+from inputs.step_options import default_options  # noqa: E402
 
 N_TOP_GENES = 120
 NUISANCE = {
@@ -112,7 +113,7 @@ def as_task(script: str, argv: list[str]) -> None:
     """Run a script of bin/ with what NumPy has in a task: numbers of one with AVX-512 have other last digits."""
     config = (ROOT / "nextflow.config").read_text()
     without = re.search(r"NPY_DISABLE_CPU_FEATURES = '(.+)'", config)[1]
-    command = [sys.executable, str(ROOT / "bin" / script), *argv]
+    command = [sys.executable, str(ROOT / "bin" / script), *default_options(script.removesuffix(".py")), *argv]
     subprocess.run(command, check=True, env=os.environ | {"NPY_DISABLE_CPU_FEATURES": without})
 
 
@@ -128,11 +129,11 @@ def main(argv: list[str]) -> None:
 
     for shard, cells in shards:
         rank_genes.main(
-            ["--shard", str(shard), "--cells", str(cells), "--output", of(shard, "rank_ranks.parquet"),
+            [*default_options("rank_genes"), "--shard", str(shard), "--cells", str(cells), "--output", of(shard, "rank_ranks.parquet"),
              "--output-summary", of(shard, "rank_summary.json"), *versions]
         )  # fmt: skip
     select_genes.main(
-        ["--ranks", *(of(shard, "rank_ranks.parquet") for shard, _ in shards),
+        [*default_options("select_genes"), "--ranks", *(of(shard, "rank_ranks.parquet") for shard, _ in shards),
          "--summaries", *(of(shard, "rank_summary.json") for shard, _ in shards),
          "--n-top-genes", str(N_TOP_GENES), "--output", str(embedding / "genes.tsv"),
          "--output-summary", str(embedding / "genes.json"), *versions]

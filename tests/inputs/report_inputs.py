@@ -13,17 +13,18 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 import anndata
 
 import compare_cell_types
 from immune_aging.cells.losses import rule_table
-from immune_aging.cells.qc_rules import Thresholds
 from immune_aging.embedding.map_sample import sample_table
 from immune_aging.figures.genes_by_age import expression_by_age
 from immune_aging.samples.cell_type_samples import read_samples
 from immune_aging.statistics.composition import compare_donors
 from immune_aging.statistics.gene_sets import write_gmt
 from immune_aging.task.checkpoints import read_tsv, unique_slugs, write_h5ad, write_json, write_parquet, write_tsv
+from inputs.step_options import default_bounds
 
 # Genes whose names plotly would read as tags and a link, or a column of the same table is called.
 GENES = ("LYZ", "<b>X</b> & <a href='javascript:alert(1)'>Y</a>", "cell_type", "A" * 200)
@@ -218,7 +219,7 @@ def write_qc(out: Path, cells: pd.DataFrame) -> None:
     tree = out / "merge_qc/published"
     write_parquet(cells, tree / "qc/cells.parquet")
     write_tsv(pd.DataFrame(rows), tree / "qc/summary.tsv")
-    bounds = {name: (value, value) for name, value in vars(Thresholds()).items()}
+    bounds = {name: (value, value) for name, value in vars(default_bounds()).items()}
     write_tsv(rule_table(cells, bounds), tree / "qc/rules.tsv")
     write_json(
         {

@@ -94,7 +94,7 @@ def run(tmp_path_factory):
 @pytest.mark.long
 @pytest.mark.parametrize("engine", ["docker", "charliecloud"])
 def test_each_container_engine_gives_the_same_bytes(run, tmp_path, monkeypatch, engine):
-    """As far as quality control: the image is that of podman, in which test_slurm.py runs the whole demo."""
+    """As far as quality control: the image is that of podman, in which test_slurm.py runs every step."""
     for variable, value in containers.environment().items():
         monkeypatch.setenv(variable, value)
     with ExitStack() as stack:

@@ -26,6 +26,7 @@ from immune_aging.statistics import (
     power,
     sensitivity,
 )
+from inputs.step_options import default_options
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -300,7 +301,7 @@ def written(tmp_path_factory) -> dict[str, Path]:
     os.chdir(cohort)
     try:
         merge_pseudobulk.main(
-            ["--parts", *sorted(map(str, cohort.glob("*_step-pseudobulk_sums.h5ad"))), "--donors", "donors.parquet",
+            [*default_options("merge_pseudobulk"), "--parts", *sorted(map(str, cohort.glob("*_step-pseudobulk_sums.h5ad"))), "--donors", "donors.parquet",
              "--cell-types", "published/cohort/cell_types.tsv", "--prefix", "dataset-test", "--output", "published"]
         )  # fmt: skip
         simulate_cohort.main(

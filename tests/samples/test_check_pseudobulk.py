@@ -10,6 +10,7 @@ import check_pseudobulk
 from immune_aging.samples import given_table
 from immune_aging.task.checkpoints import read_h5ad, read_tsv
 from immune_aging.task.command_line import BadInput
+from inputs.step_options import default_options
 
 
 def table_of(*, donors=12, types=("T cell", "B/NK, odd"), seed=0):
@@ -30,7 +31,7 @@ def table_of(*, donors=12, types=("T cell", "B/NK, odd"), seed=0):
 def run(table, folder, *options):
     table.write_h5ad(folder / "t.h5ad")
     check_pseudobulk.main(
-        ["--table", str(folder / "t.h5ad"), "--prefix", str(folder / "dataset-x"), "--output", str(folder / "p"), "--versions",
+        [*default_options("check_pseudobulk"), "--table", str(folder / "t.h5ad"), "--prefix", str(folder / "dataset-x"), "--output", str(folder / "p"), "--versions",
          str(folder / "v.json"), "--min-samples-per-type", "5", *options]
     )  # fmt: skip
     return folder

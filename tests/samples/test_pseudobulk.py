@@ -15,6 +15,7 @@ from immune_aging.samples import pseudobulk_table
 from immune_aging.samples import sums as samples_sums
 from immune_aging.task.checkpoints import read_h5ad, read_tsv, write_h5ad, write_parquet, write_tsv
 from immune_aging.task.command_line import BadInput
+from inputs.step_options import default_options
 from small_cohorts import shard_of, small_cohort
 
 
@@ -78,7 +79,7 @@ def run(shards, folder, *, kept=lambda ids: np.ones(len(ids), dtype=bool), types
     )
     write_parquet(donors.assign(pool="p", cell_type="clash"), folder / "donors.parquet")
     merge_pseudobulk.main(
-        ["--parts", *parts[::-1], "--donors", str(folder / "donors.parquet"), "--cell-types", str(folder / "types.tsv"), "--prefix",
+        [*default_options("merge_pseudobulk"), "--parts", *parts[::-1], "--donors", str(folder / "donors.parquet"), "--cell-types", str(folder / "types.tsv"), "--prefix",
          str(folder / "dataset-x"), "--output", str(folder / "published"), "--min-cells-per-sample", str(min_cells), "--versions",
          str(folder / "v.json")]
     )  # fmt: skip

@@ -10,6 +10,7 @@ from immune_aging.statistics.enrichr import download_library
 from immune_aging.statistics.gene_sets import by_symbol, measured_sets, parse_gmt, read_gmt, why_no_sets, write_gmt
 from immune_aging.task.checkpoints import read_json
 from immune_aging.task.command_line import BadInput
+from inputs.step_options import default_options
 
 GMT = "SET_A\thttp://a\tCD3E\tLYZ\tCD3E\n\nSET_B\t\tMS4A1,1.0\t\tCD79A,0.5\r\n"
 
@@ -95,7 +96,7 @@ def fetch(folder, *options):
         "--versions",
         str(folder / "v.json"),
     ]
-    main([*options, *files])
+    main([*default_options("fetch_gene_sets"), *options, *files])
     return read_gmt(folder / "out.gmt")
 
 

@@ -1,7 +1,7 @@
 """The rules of quality control: bounds of a good cell, fixed or by median absolute deviations, and who breaks them."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -20,22 +20,22 @@ MIN_CELLS_FOR_MAD = 50
 class Thresholds:
     """Bounds of a good cell, inclusive: genes and counts per cell, percentages of counts."""
 
-    min_genes: float = 200
-    max_genes: float = 6000
-    min_counts: float = 500
-    max_counts: float = 30_000
-    max_pct_mito: float = 20.0
-    max_pct_hb: float = 5.0
+    min_genes: float
+    max_genes: float
+    min_counts: float
+    max_counts: float
+    max_pct_mito: float
+    max_pct_hb: float
 
 
 # The bound that each rule is about, in the order of `RULES`.
-BOUNDS = tuple(vars(Thresholds()))
+BOUNDS = tuple(field.name for field in fields(Thresholds))
 
 
 def add_bound_options(parser: argparse.ArgumentParser) -> None:
     """The options of a step for the fixed bounds."""
-    for name, default in vars(Thresholds()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=default)
+    for name in BOUNDS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, required=True)
 
 
 def fixed_bounds(args: argparse.Namespace) -> Thresholds:

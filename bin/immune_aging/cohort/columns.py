@@ -7,11 +7,11 @@ from immune_aging.cohort.examination import ROLES
 
 def add_column_options(parser: argparse.ArgumentParser) -> None:
     """The options that say where in a cohort's file the counts and the donors are."""
-    parser.add_argument("--counts-layer", default="auto")
-    parser.add_argument("--donor-column", default="donor_id")
-    parser.add_argument("--cell-type-column", default="cell_type")
-    parser.add_argument("--age-column", default="development_stage")
-    parser.add_argument("--sex-column", default="sex")
+    parser.add_argument("--counts-layer", required=True)
+    parser.add_argument("--donor-column", required=True)
+    parser.add_argument("--cell-type-column", required=True)
+    parser.add_argument("--age-column", required=True)
+    parser.add_argument("--sex-column", required=True)
 
 
 def columns_of(args: argparse.Namespace) -> dict[str, str]:

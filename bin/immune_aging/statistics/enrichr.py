@@ -17,7 +17,6 @@ from immune_aging.task.web import open_url
 if TYPE_CHECKING:
     from gseapy.enrichr import EnrichrAPI
 
-ENRICHR_URL = "https://maayanlab.cloud"
 LIBRARY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 TRIES = 4
 TIMEOUT_SECONDS = (10, 60)  # of an enrichment: to connect; between two bytes
@@ -29,9 +28,7 @@ def is_library_name(text: str) -> bool:
     return bool(LIBRARY_NAME.fullmatch(text)) and not text.lower().endswith(".gmt")
 
 
-def download_library(
-    name: str, *, url: str = ENRICHR_URL, allow_http: bool = False, wait_seconds: float = 1.0
-) -> GeneSets:
+def download_library(name: str, *, url: str, allow_http: bool = False, wait_seconds: float = 1.0) -> GeneSets:
     """Download a library of Enrichr.
 
     Raises
@@ -69,7 +66,7 @@ def download_library(
     return parse_gmt(answer.text, f"--gene_sets {name} (from {url})")
 
 
-def cached_library(name: str, folder: Path, *, url: str = ENRICHR_URL, allow_http: bool = False) -> GeneSets:
+def cached_library(name: str, folder: Path, *, url: str, allow_http: bool = False) -> GeneSets:
     """A library from the download folder, or from the service and then kept there."""
     file = folder / f"enrichr-{name}.gmt"
     if file.exists():
@@ -79,9 +76,7 @@ def cached_library(name: str, folder: Path, *, url: str = ENRICHR_URL, allow_htt
     return sets
 
 
-def enrich_by_service(
-    genes: Collection[str], library: str, background: Collection[str], *, url: str = ENRICHR_URL
-) -> pd.DataFrame:
+def enrich_by_service(genes: Collection[str], library: str, background: Collection[str], *, url: str) -> pd.DataFrame:
     """Over-representation of genes in each set of a library, against a background (`speedrichr`).
 
     Parameters
