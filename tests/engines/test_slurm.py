@@ -37,7 +37,7 @@ process { withName: 'CHECK_COHORT|MERGE_PSEUDOBULK' { beforeScript = { task.atte
 def parameters(tmp_path_factory):
     """Those of a run with every step, each kind of penalty included, on a cohort of 560 cells."""
     path = write_cohort(small_cohort(donors=14, genes=120), tmp_path_factory.mktemp("cohort") / "cohort.h5ad")
-    return PARAMETERS | {"dataset": "on_slurm", "input": str(path), "nested_alphas": True}
+    return PARAMETERS | {"dataset": "on-slurm", "input": str(path), "nested_alphas": True}
 
 
 @pytest.fixture(scope="module")
