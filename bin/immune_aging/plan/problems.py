@@ -59,24 +59,24 @@ def donor_problems(donors: pd.DataFrame, *, n_all: int, min_samples: int, age_co
     return []
 
 
-def gene_set_problem(path: Path, symbols: np.ndarray, *, min_size: int, max_size: int) -> tuple[str, str]:
-    """What is wrong with the gene sets for these genes, and what is to be noted of them; '' for nothing."""
+def gene_set_findings(path: Path, symbols: np.ndarray, *, min_size: int, max_size: int) -> tuple[list[str], list[str]]:
+    """What is wrong with the gene sets for these genes, and what is to be noted of them."""
     try:
         sets = read_gmt(path)
     except BadInput as error:
-        return f"--gene_sets {error}", ""
+        return [f"--gene_sets {error}"], []
     known = sorted(set(symbols) - {""})
     if not known:
-        return "", ""
+        return [], []
     example = next(iter(sets.values()))[0]
     if not measured_sets(sets, known, min_size=1, max_size=len(known)):
-        return (
+        problem = (
             f"--gene_sets {path.name}: none of its genes ('{example}', ...) is among the cohort's {len(known)} symbols "
-            f"('{known[0]}', ...); give gene sets of the same kind of names",
-            "",
+            f"('{known[0]}', ...); give gene sets of the same kind of names"
         )
+        return [problem], []
     n_sets = len(measured_sets(sets, known, min_size=min_size, max_size=max_size))
-    return "", "" if n_sets else f"no gene set has {min_size} to {max_size} genes in the cohort: none is tested"
+    return [], [] if n_sets else [f"no gene set has {min_size} to {max_size} genes in the cohort: none is tested"]
 
 
 def batch_problem(donors: pd.DataFrame, column: str) -> str:

@@ -6,11 +6,35 @@ import pandas as pd
 
 from immune_aging.cohort.cohort_file import open_cohort, read_table, symbols_of, values_of
 from immune_aging.cohort.columns import columns_of
-from immune_aging.cohort.examination import cell_table, examine
-from immune_aging.cohort.filtering import choose, plan_shards
-from immune_aging.plan.problems import gene_set_problem, run_problems
+from immune_aging.cohort.examination import Cohort, cell_table, examine
+from immune_aging.cohort.filtering import Chosen, choose, plan_shards
+from immune_aging.plan.problems import gene_set_findings, run_problems
 from immune_aging.plan.text import notes_of
 from immune_aging.task.command_line import BadInput
+
+
+def set_sizes(args: argparse.Namespace) -> dict[str, int]:
+    """The least and the largest number of measured genes of a gene set that is tested."""
+    return {"min_size": args.gene_set_min_size, "max_size": args.gene_set_max_size}
+
+
+def choose_cells(cohort: Cohort, args: argparse.Namespace) -> tuple[pd.DataFrame, Chosen | None, list[str]]:
+    """The cells and what the rules keep of them, as far as its columns can be read; and why they keep nothing."""
+    columns, donors = columns_of(args), cohort.donors
+    if donors is None or not len(donors) or donors["age_years"].isna().all() or columns["cell_type"] not in cohort.obs:
+        return pd.DataFrame(), None, []
+    cells = cell_table(cohort, columns)
+    try:
+        chosen = choose(
+            cells,
+            donors,
+            donor_percentile=args.donor_percentile,
+            min_cells=args.min_cells_per_type,
+            min_fraction=args.min_donor_fraction,
+        )
+    except BadInput as error:
+        return cells, None, [str(error).removeprefix("cohort: ")]
+    return cells, chosen, []
 
 
 def plan_cohort(args: argparse.Namespace) -> dict:
@@ -21,36 +45,22 @@ def plan_cohort(args: argparse.Namespace) -> dict:
     BadInput
         With everything that is wrong with the cohort and with the parameters for it.
     """
-    source, columns = args.cohort.resolve(), columns_of(args)
-    cohort, problems = examine(source, columns=columns, counts_layer=args.counts_layer)
+    source = args.cohort.resolve()
+    cohort, problems = examine(source, columns=columns_of(args), counts_layer=args.counts_layer)
     symbols = symbols_of(cohort.var)
+    cells, chosen, found = choose_cells(cohort, args)
+    problems += found
     notes: list[str] = []
-    chosen = None
     donors = pd.DataFrame() if cohort.donors is None else cohort.donors
-    if len(donors) and columns["cell_type"] in cohort.obs and donors["age_years"].notna().any():
-        cells = cell_table(cohort, columns)
-        try:
-            chosen = choose(
-                cells,
-                donors,
-                donor_percentile=args.donor_percentile,
-                min_cells=args.min_cells_per_type,
-                min_fraction=args.min_donor_fraction,
-            )
-        except BadInput as error:
-            problems.append(str(error).removeprefix("cohort: "))
-    n_donors = len(donors)
     if len(donors):
+        n_donors = len(donors)
         if chosen:
             donors = donors[(chosen.donors == "").to_numpy()].reset_index(drop=True)
         found, notes = run_problems(donors, args, n_all=n_donors, names_only=bool(problems))
         problems += found
     if args.gene_sets and "statistics" in args.parts:
-        problem, note = gene_set_problem(
-            args.gene_sets, symbols, min_size=args.gene_set_min_size, max_size=args.gene_set_max_size
-        )
-        problems += [problem] if problem else []
-        notes += [note] if note else []
+        found, noted = gene_set_findings(args.gene_sets, symbols, **set_sizes(args))
+        problems, notes = problems + found, notes + noted
     table = chosen.table.loc[donors["donor_id"], chosen.types] if chosen else pd.DataFrame()
     samples = (table >= args.min_cells_per_sample).sum()
     types = samples.index[samples >= args.min_samples_per_type]
@@ -90,11 +100,8 @@ def plan_table(args: argparse.Namespace) -> dict:
     donors = samples.drop_duplicates("donor_id").reset_index(drop=True)
     problems, notes = run_problems(donors, args, n_all=len(donors), names_only=False)
     if args.gene_sets:
-        problem, note = gene_set_problem(
-            args.gene_sets, symbols_of(var), min_size=args.gene_set_min_size, max_size=args.gene_set_max_size
-        )
-        problems += [problem] if problem else []
-        notes += [note] if note else []
+        found, noted = gene_set_findings(args.gene_sets, symbols_of(var), **set_sizes(args))
+        problems, notes = problems + found, notes + noted
     if problems:
         raise BadInput("--pseudobulk: " + " | ".join(problems))
     usable = samples[~(samples["n_cells"] < args.min_cells_per_sample)]
