@@ -18,9 +18,9 @@ from engine import ROOT, copy_project, executed, nextflow, parameters, results, 
 from immune_aging.cells.gene_lists import nuisance_reason
 from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet, read_tsv
 
-# Three cell types have so many cells in enough donors.
+# Three cell types have samples of so many cells in enough donors.
 SMALL = {
-    "dataset": "small", "min_cells_per_type": 16, "cells_per_shard": 600, "n_top_genes": 400, "n_pcs": 15, "n_neighbors_components": 10, "min_donor_fraction": 0.8,
+    "dataset": "small", "min_cells_per_sample": 15, "cells_per_shard": 600, "n_top_genes": 400, "n_pcs": 15, "n_neighbors_components": 10, "min_donor_fraction": 0.8,
     "leiden_resolutions": [1], "ridge_alphas": [1], "gsea_permutations": 200, "umap_epochs": 50,
 }  # fmt: skip
 # What follows from each step: a change re-runs these and no others.
