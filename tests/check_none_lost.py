@@ -1,6 +1,7 @@
 """Fails when a test was silently lost: `check_none_lost.py JUNIT.xml [--without-long]`, after a run of pytest.
 
-With `--without-long` the run was that of `make test`, which leaves out the tests that are marked as long.
+With `--without-long` the run was that of `make test`, which leaves out the tests that are marked as long. Long tests that
+were not begun because the time for them was over (tests/conftest.py) are listed, each of them, and are not lost.
 
 Lost is: a test function that stands in a file and was not run, or was skipped or marked as an expected
 failure; one that is shadowed by a second of the same name; a module of the pipeline without an nf-test file;
@@ -14,6 +15,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+NO_TIME = "the time for long tests is over"
 
 
 def written_tests(path: Path) -> list[str]:
@@ -47,20 +49,27 @@ def run_tests(junit: Path) -> dict[str, list[str]]:
     return ran
 
 
-def skipped_tests(junit: Path) -> list[str]:
-    """Tests that were skipped or are expected to fail."""
-    cases = ElementTree.parse(junit).iter("testcase")
-    return [f"{case.get('classname')}::{case.get('name')}" for case in cases if case.find("skipped") is not None]
+def skipped_tests(junit: Path, *, for_lack_of_time: bool) -> list[str]:
+    """Tests that were not begun for lack of time; or those that were skipped or are expected to fail for another reason."""
+    found = []
+    for case in ElementTree.parse(junit).iter("testcase"):
+        skipped = case.find("skipped")
+        if skipped is not None and (NO_TIME in skipped.get("message", "")) == for_lack_of_time:
+            found.append(f"{case.get('classname')}::{case.get('name')}")
+    return found
 
 
 def lost(root: Path, junit: Path, *, without_long: bool = False) -> list[str]:
     """Everything that is lost, one line each; of a run without the tests that are marked as long, if so."""
     files = sorted((root / "tests").rglob("test_*.py"))
     ran = run_tests(junit)
-    found = [f"{name}: skipped or expected to fail" for name in skipped_tests(junit)]
+    found = [f"{name}: skipped or expected to fail" for name in skipped_tests(junit, for_lack_of_time=False)]
+    not_begun = {name.split("[")[0].rsplit(".", 1)[-1] for name in skipped_tests(junit, for_lack_of_time=True)}
     for path in files:
         names = written_tests(path)
-        done = set(ran.get(path.stem, [])) | (long_tests(path) if without_long else set())
+        long = long_tests(path)
+        done = set(ran.get(path.stem, [])) | (long if without_long else set())
+        done |= {name for name in long if f"{path.stem}::{name}" in not_begun}
         found += [f"{path.relative_to(root)}: {name} was not run" for name in dict.fromkeys(names) if name not in done]
         found += [
             f"{path.relative_to(root)}: {name} stands there twice"
@@ -86,6 +95,8 @@ def main(arguments: list[str]) -> int:
     found = lost(ROOT, junit, without_long="--without-long" in arguments)
     for line in found:
         print(f"lost: {line}", file=sys.stderr)
+    for name in skipped_tests(junit, for_lack_of_time=True):
+        print(f"not run, because {NO_TIME} (run make test-all): {name}", file=sys.stderr)
     if not found:
         print(f"{sum(map(len, run_tests(junit).values()))} tests ran, none was lost")
     return 1 if found else 0

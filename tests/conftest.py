@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "tests")]
 os.environ.setdefault("MPLBACKEND", "Agg")
 sys.dont_write_bytecode = True
 
+from check_none_lost import NO_TIME  # noqa: E402
 from fault_runs import reference  # noqa: E402, F401  a fixture of several files
 
 # The files that take longest, begun first, so that no worker is left with one of them in the end.
@@ -27,6 +29,13 @@ FIRST = (
 def pytest_collection_modifyitems(items):
     """The files that take longest first, each in its order."""
     items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
+
+@pytest.hookimpl(tryfirst=True)  # before its fixtures are made
+def pytest_runtest_setup(item):
+    """From a time on that `.ci/run` sets, no long test is begun any more. On a fast machine all are begun before it."""
+    if item.get_closest_marker("long") and time.time() > float(os.environ.get("LONG_TESTS_UNTIL", "inf")):
+        pytest.skip(NO_TIME)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -58,6 +58,19 @@ def test_a_skipped_test_is_lost(project):
     assert lost(project) == ["tests.test_sum::test_slow: skipped or expected to fail"]
 
 
+def test_a_long_test_that_was_not_begun_in_time_is_listed_and_not_lost(project, monkeypatch, capsys):
+    said = f'<skipped type="pytest.skip" message="{check_none_lost.NO_TIME}"/>'
+    extra = f'<testcase classname="tests.test_sum" name="test_slow[1]">{said}</testcase>'
+    (project / "junit.xml").write_text(CASES.format(extra=extra))
+    (project / "tests/test_sum.py").write_text(TESTS + "\n@pytest.mark.long\ndef test_slow(x): ...\n")
+    assert lost(project) == []
+    monkeypatch.setattr(check_none_lost, "ROOT", project)
+    assert check_none_lost.main([str(project / "junit.xml")]) == 0
+    assert "not run, because" in capsys.readouterr().err
+    (project / "tests/test_sum.py").write_text(TESTS + "\ndef test_slow(x): ...\n")
+    assert lost(project) == ["tests/test_sum.py: test_slow was not run"], "only long ones may wait"
+
+
 def test_a_shadowed_test_is_lost(project):
     (project / "tests/test_sum.py").write_text(TESTS + "\ndef test_adds(): ...\n")
     assert lost(project) == ["tests/test_sum.py: test_adds stands there twice"]
