@@ -40,7 +40,7 @@ test-all: test-setup ## all tests, SLURM and containers included, then nf-test w
 	@if command -v nf-test > build/nf-test.path; then \
 	    PATH="$(CURDIR):$$PATH" $(DEV) sh tests/run_nf_tests.sh; \
 	else \
-	    echo "nf-test is not on PATH: the nf-test files were not run (pytest ran in full)"; \
+	    echo "nf-test is not on PATH: the nf-test files were not run"; \
 	fi
 
 coverage: test-setup ## which lines of bin the quick tests run in their own process (half as long again as make test)

@@ -13,7 +13,7 @@ their reason, `donors.tsv`, the table of cell types, `filtering.json` (the funne
 import argparse
 from pathlib import Path
 
-from immune_aging.cohort.filtering import choose, filtered, funnel
+from immune_aging.cohort.filtering import add_rule_options, choose_by_options, filtered, funnel
 from immune_aging.task.checkpoints import read_parquet, write_json, write_parquet, write_tsv, write_versions
 from immune_aging.task.command_line import run
 
@@ -22,10 +22,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=Path, required=True)
     parser.add_argument("--donors", type=Path, required=True)
-    parser.add_argument("--donor-percentile", type=float, required=True)
-    parser.add_argument("--min-cells-per-type", type=int, required=True)
-    parser.add_argument("--min-donor-fraction", type=float, required=True)
-    parser.add_argument("--cells-per-shard", type=int, required=True)
+    add_rule_options(parser)
     parser.add_argument("--output-cells", type=Path, required=True)
     parser.add_argument("--output-dropped", type=Path, required=True)
     parser.add_argument("--output-cell-types", type=Path, required=True)
@@ -35,13 +32,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     cells, donors = read_parquet(args.cells), read_parquet(args.donors)
-    chosen = choose(
-        cells,
-        donors,
-        donor_percentile=args.donor_percentile,
-        min_cells=args.min_cells_per_type,
-        min_fraction=args.min_donor_fraction,
-    )
+    chosen = choose_by_options(cells, donors, args)
     found = filtered(cells, donors, chosen, min_cells=args.min_cells_per_type, cells_per_shard=args.cells_per_shard)
     write_parquet(found.kept, args.output_cells)
     write_parquet(found.dropped, args.output_dropped)

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from immune_aging.cohort.columns import add_column_options
+from immune_aging.cohort.filtering import add_rule_options
 from immune_aging.plan.costs import costs
 from immune_aging.plan.run_plan import plan_cohort, plan_table
 from immune_aging.plan.text import text_of
@@ -24,10 +25,7 @@ def main(argv: list[str]) -> None:
     source.add_argument("--cohort", type=Path, help="h5ad of cells")
     source.add_argument("--samples", type=Path, help="pseudobulk.h5ad of CHECK_PSEUDOBULK")
     add_column_options(parser)
-    parser.add_argument("--donor-percentile", type=float, required=True)
-    parser.add_argument("--min-cells-per-type", type=int, required=True)
-    parser.add_argument("--min-donor-fraction", type=float, required=True)
-    parser.add_argument("--cells-per-shard", type=int, required=True)
+    add_rule_options(parser)
     parser.add_argument("--parts", nargs="+", required=True, help="of the analysis that the run comes to")
     parser.add_argument("--mad-group", required=True, help="donor column; '' where it is not used")
     parser.add_argument("--doublet-rate-column", required=True)

@@ -49,27 +49,32 @@ def run_tests(junit: Path) -> dict[str, list[str]]:
     return ran
 
 
-def skipped_tests(junit: Path, *, for_lack_of_time: bool) -> list[str]:
-    """Tests that were not begun for lack of time; or those that were skipped or are expected to fail for another reason."""
-    found = []
-    for case in ElementTree.parse(junit).iter("testcase"):
-        skipped = case.find("skipped")
-        if skipped is not None and (NO_TIME in skipped.get("message", "")) == for_lack_of_time:
-            found.append(f"{case.get('classname')}::{case.get('name')}")
-    return found
+def skipped_tests(junit: Path) -> dict[str, str]:
+    """Tests that were skipped or are expected to fail -> why."""
+    cases = [(case, case.find("skipped")) for case in ElementTree.parse(junit).iter("testcase")]
+    return {
+        f"{case.get('classname')}::{case.get('name')}": skipped.get("message", "")
+        for case, skipped in cases
+        if skipped is not None
+    }
+
+
+def not_begun(junit: Path) -> list[str]:
+    """Long tests that were not begun because the time for them was over."""
+    return [name for name, why in skipped_tests(junit).items() if NO_TIME in why]
 
 
 def lost(root: Path, junit: Path, *, without_long: bool = False) -> list[str]:
     """Everything that is lost, one line each; of a run without the tests that are marked as long, if so."""
     files = sorted((root / "tests").rglob("test_*.py"))
     ran = run_tests(junit)
-    found = [f"{name}: skipped or expected to fail" for name in skipped_tests(junit, for_lack_of_time=False)]
-    not_begun = {name.split("[")[0].rsplit(".", 1)[-1] for name in skipped_tests(junit, for_lack_of_time=True)}
+    found = [f"{name}: skipped or expected to fail" for name, why in skipped_tests(junit).items() if NO_TIME not in why]
+    late = {name.split("[")[0].rsplit(".", 1)[-1] for name in not_begun(junit)}
     for path in files:
         names = written_tests(path)
         long = long_tests(path)
         done = set(ran.get(path.stem, [])) | (long if without_long else set())
-        done |= {name for name in long if f"{path.stem}::{name}" in not_begun}
+        done |= {name for name in long if f"{path.stem}::{name}" in late}
         found += [f"{path.relative_to(root)}: {name} was not run" for name in dict.fromkeys(names) if name not in done]
         found += [
             f"{path.relative_to(root)}: {name} stands there twice"
@@ -95,10 +100,12 @@ def main(arguments: list[str]) -> int:
     found = lost(ROOT, junit, without_long="--without-long" in arguments)
     for line in found:
         print(f"lost: {line}", file=sys.stderr)
-    for name in skipped_tests(junit, for_lack_of_time=True):
+    late = not_begun(junit)
+    for name in late:
         print(f"not run, because {NO_TIME} (run make test-all): {name}", file=sys.stderr)
     if not found:
-        print(f"{sum(map(len, run_tests(junit).values()))} tests ran, none was lost")
+        ran = sum(map(len, run_tests(junit).values()))
+        print(f"{ran} tests ran, {len(late)} long ones were not begun in time, none was lost")
     return 1 if found else 0
 
 

@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(tryfirst=True)  # before its fixtures are made
 def pytest_runtest_setup(item):
-    """From a time on that `.ci/run` sets, no long test is begun any more. On a fast machine all are begun before it."""
+    """From a time on that `.ci/run` sets, no long test is begun any more. check_none_lost.py lists those."""
     if item.get_closest_marker("long") and time.time() > float(os.environ.get("LONG_TESTS_UNTIL", "inf")):
         pytest.skip(NO_TIME)
 

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import sparse
 
 BIN = Path(__file__).resolve().parent.parent / "bin"
-# Digests of the arguments of all calls would double the time of the tests: some functions are called 10,000 times.
+# Digests of the arguments of all calls doubled the time of tests (docs/decisions/0003).
 CALLS_OF_A_TEST = 3
 # What holds data. Open files, axes and random generators are handles: using one is not changing an argument.
 DATA = (

@@ -1,5 +1,6 @@
 """Which cell types and donors a cohort keeps, and the shards that they are divided into."""
 
+import argparse
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,6 +112,25 @@ def choose(
     if not (reasons == "").any():
         raise BadInput("cohort: every donor lacks one of the kept cell types; raise --min_donor_fraction")
     return Chosen(cell_reason, reasons, cut, table, kept_types)
+
+
+def add_rule_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a step for the rules and for the size of the shards."""
+    parser.add_argument("--donor-percentile", type=float, required=True)
+    parser.add_argument("--min-cells-per-type", type=int, required=True)
+    parser.add_argument("--min-donor-fraction", type=float, required=True)
+    parser.add_argument("--cells-per-shard", type=int, required=True)
+
+
+def choose_by_options(cells: pd.DataFrame, donors: pd.DataFrame, args: argparse.Namespace) -> Chosen:
+    """Apply the rules with the values that the options of `add_rule_options` have; raises as `choose`."""
+    return choose(
+        cells,
+        donors,
+        donor_percentile=args.donor_percentile,
+        min_cells=args.min_cells_per_type,
+        min_fraction=args.min_donor_fraction,
+    )
 
 
 # Donors' reasons, as regular expressions, and what stands for each in the reason of a cell: fewer words, no names.

@@ -7,7 +7,7 @@ import pandas as pd
 from immune_aging.cohort.cohort_file import open_cohort, read_table, symbols_of, values_of
 from immune_aging.cohort.columns import columns_of
 from immune_aging.cohort.examination import Cohort, cell_table, examine
-from immune_aging.cohort.filtering import Chosen, choose, plan_shards
+from immune_aging.cohort.filtering import Chosen, choose_by_options, plan_shards
 from immune_aging.plan.problems import gene_set_findings, run_problems
 from immune_aging.plan.text import notes_of
 from immune_aging.task.command_line import BadInput
@@ -25,16 +25,9 @@ def choose_cells(cohort: Cohort, args: argparse.Namespace) -> tuple[pd.DataFrame
         return pd.DataFrame(), None, []
     cells = cell_table(cohort, columns)
     try:
-        chosen = choose(
-            cells,
-            donors,
-            donor_percentile=args.donor_percentile,
-            min_cells=args.min_cells_per_type,
-            min_fraction=args.min_donor_fraction,
-        )
+        return cells, choose_by_options(cells, donors, args), []
     except BadInput as error:
         return cells, None, [str(error).removeprefix("cohort: ")]
-    return cells, chosen, []
 
 
 def plan_cohort(args: argparse.Namespace) -> dict:
