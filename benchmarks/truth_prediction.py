@@ -59,7 +59,7 @@ class Predictions:
 
     def r2(self, key: tuple[str, str]) -> float:
         ages = self.donors["age_years"].to_numpy()
-        return float(1 - np.square(self.held_out[key].model - ages).mean() / ages.var())
+        return float(metric_values(self.held_out[key].by_name(), ages, np.ones(len(ages)))["r2"])
 
     def immune_ages(self, models: tuple[str, ...]) -> np.ndarray:
         """Repeats x donors."""
@@ -171,7 +171,7 @@ def one_null(seed: int) -> dict[str, float]:
     row = {model: made.r2((CELL_TYPES[0], model)) for model in ("ridge", "elastic_net", "linear_svr")}
     immune = made.immune_ages(("ridge", "elastic_net"))
     row["immune_age"] = 1 - np.square(immune - ages).mean() / ages.var()
-    return row | {"p_value": made.held_out[CELL_TYPES[0], "ridge"].p_value()}
+    return row | {"p_value": made.held_out[CELL_TYPES[0], "ridge"].r2.p_value}
 
 
 def one_acceleration(seed: int) -> dict[str, float]:

@@ -22,7 +22,7 @@ from immune_aging.task.checkpoints import write_json, write_tsv, write_versions
 from immune_aging.task.command_line import BadInput, limit_threads, run
 from immune_aging.task.skipped import write_skipped
 
-PACKAGES = ["edgepython", "formulaic", "h5py", "hdf5plugin", "numpy", "pydeseq2", "pylimma", "scipy"]
+PACKAGES = ["edgepython", "formulaic", "h5py", "hdf5plugin", "numba", "numpy", "pydeseq2", "pylimma", "scipy"]
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:

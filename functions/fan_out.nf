@@ -27,8 +27,7 @@ def partsOf(given) {
 def predictionFits(given) {
     def own = [ridge: given.ridge_alphas, elastic_net: given.elastic_net_alphas, linear_svr: given.svr_alphas]
     return listOf(given.prediction_models).unique().collectMany { model ->
-        def alphas = numbersOf(listOf(own[model]) ? own[model] : given.ridge_alphas, 0)
-        (alphas + (given.nested_alphas ? ['nested'] : [])).collect { alpha -> [model: model, alpha: alpha] }
+        (numbersOf(own[model], 0) + (given.nested_alphas ? ['nested'] : [])).collect { alpha -> [model: model, alpha: alpha] }
     }
 }
 

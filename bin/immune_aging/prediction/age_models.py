@@ -4,12 +4,13 @@ Everything that is learned (which genes, their means and SDs, the penalty, the f
 What a sample's log-CPM needs, its own library size, is known without the others.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from immune_aging.prediction.age_features import usable_features
-from immune_aging.prediction.penalty_choice import NESTED_ALPHAS, choose_penalty
+from immune_aging.prediction.penalty_choice import NESTED_ALPHAS, PenaltyBlend, blended, inner_means_of
 from immune_aging.prediction.penalty_paths import elastic_net_path, fit_linear_svr, fit_ridge, predict_inner, scale
 from immune_aging.task.skipped import CannotFit
 
@@ -85,20 +86,37 @@ def fit_age_model(counts: np.ndarray, features: np.ndarray, ages: np.ndarray, *,
 def fit_nested(
     counts: np.ndarray, features: np.ndarray, ages: np.ndarray, folds: np.ndarray, *, model: str
 ) -> AgeModel:
-    """Fit one model, its penalty chosen and its predictions calibrated by training donors left out.
+    """Fit one model, its penalties blended by training donors left out.
 
     Parameters
     ----------
     folds
-        Repeats x donors, for models that cannot leave out one at a time as cheaply as ridge.
+        Inner fold of each donor, for models that cannot leave out one at a time as cheaply as ridge.
     """
     used = usable_features(counts, features)
     samples = scale(features[:, used], features[:0, used], model=model)
     alphas, column = NESTED_ALPHAS[model], ages[:, None]
-    repeats = folds[:1] if model == "ridge" else folds
-    left_out = [predict_inner(samples, column, one, model=model, alphas=alphas) for one in repeats]
-    choice = choose_penalty(np.concatenate(left_out, axis=1), np.tile(column, (len(repeats), 1)), model=model)
-    fitted = fit_age_model(counts, features, ages, model=model, alpha=alphas[choice.position[0]])
-    slope = float(choice.slope[0])
-    intercept = float(choice.age_mean[0] + slope * (fitted.intercept - choice.predicted_mean[0]))
-    return replace(fitted, coefficients=slope * fitted.coefficients, intercept=intercept)
+    left_out = predict_inner(samples, column, folds, model=model, alphas=alphas)
+    blend = blended(left_out, inner_means_of(column, folds, model=model), column, model=model)
+    fits = [fit_age_model(counts, features, ages, model=model, alpha=alpha) for alpha in alphas]
+    return combined_model(fits, blend, alphas)
+
+
+def combined_model(fits: Sequence[AgeModel], blend: PenaltyBlend, alphas: Sequence[float]) -> AgeModel:
+    """One linear model that predicts what the blend of several would: the model file needs no new format.
+
+    Parameters
+    ----------
+    fits
+        Of the same donors and features, one per penalty in the order of the blend.
+    blend
+        Of one column of ages.
+
+    Returns
+    -------
+    The model; its `alpha` is the weighted geometric mean of the penalties.
+    """
+    share, mean = blend.share[:, 0], float(blend.age_mean[0])
+    coefficients = np.einsum("a,af->f", share, np.array([fit.coefficients for fit in fits]))
+    intercept = mean + float(share @ (np.array([fit.intercept for fit in fits]) - mean))
+    return replace(fits[0], coefficients=coefficients, intercept=intercept, alpha=blend.typical_alpha(alphas))

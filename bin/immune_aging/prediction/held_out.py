@@ -4,17 +4,18 @@ Everything that is learned (which genes, their means and SDs, the penalty, the f
 donors of a fold only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from immune_aging.prediction.age_features import log_cpm, log_ratios, possible_genes, usable_features
-from immune_aging.prediction.penalty_choice import NESTED_ALPHAS, choose_penalty
+from immune_aging.prediction.age_metrics import PermutationNull, PooledSums, permutation_null
+from immune_aging.prediction.penalty_choice import NESTED_ALPHAS, PenaltyBlend, blended, calibrated_best, inner_means_of
 from immune_aging.prediction.penalty_paths import predict_inner, predict_path, ridge_left_out, scale
 from immune_aging.task.skipped import CannotFit
 
-BASELINES = ("median", "sex", "composition")
+BASELINES = ("training_mean", "median", "sex", "composition")
 
 
 @dataclass(frozen=True)
@@ -23,37 +24,35 @@ class HeldOut:
 
     Attributes
     ----------
-    model, median, sex, composition
-        By the model; the median of the training ages; their mean by sex; composition and sex (NaN without it).
-    alpha
-        Penalty of the fit that predicted the donor.
+    model, training_mean, median, sex, composition
+        By the model; the mean of the training ages; their median; their mean by sex; composition and sex (NaN without
+        it).
+    weights
+        Mean weight of each penalty over repeats and folds; sums to 1.
+    trust
+        With the nested choice, how far it went from the fixed penalty towards the average of penalties, 0 to 1, mean
+        over repeats and folds. NaN otherwise.
     inner
         With the nested choice, repeats x folds x donors: within the training donors of each fold, predictions by
         fits that saw neither the donor nor the fold; NaN for the donors held out. None otherwise.
-    permuted
-        Permutations: R2 of the same procedure on permuted ages. Empty where there are none.
-    r2
-        R2 of the repeats that the permutations used, to compare with.
+    r2, r
+        R2 and pooled correlation beside those of the same procedure on permuted ages.
     """
 
     model: np.ndarray
+    training_mean: np.ndarray
     median: np.ndarray
     sex: np.ndarray
     composition: np.ndarray
-    alpha: np.ndarray
+    weights: Mapping[float, float]
+    trust: float
     inner: np.ndarray | None
-    permuted: np.ndarray
-    r2: float
+    r2: PermutationNull
+    r: PermutationNull
 
     def by_name(self) -> dict[str, np.ndarray]:
         """The predictions that metrics are about."""
-        return {"model": self.model, "median": self.median, "sex": self.sex, "composition": self.composition}
-
-    def p_value(self) -> float:
-        """Share of permutations that predict as well or better, the observed one among them (Phipson & Smyth 2010)."""
-        if not len(self.permuted):
-            return np.nan
-        return float((1 + (self.permuted >= self.r2 - 1e-12).sum()) / (1 + len(self.permuted)))
+        return {name: getattr(self, name) for name in ("model", "training_mean", "median", "sex", "composition")}
 
 
 def predict_composition(composition: np.ndarray, ages: np.ndarray, train: np.ndarray) -> np.ndarray:
@@ -69,8 +68,9 @@ def predict_composition(composition: np.ndarray, ages: np.ndarray, train: np.nda
         return np.full((~train).sum(), ages[train].mean())
     samples = scale(composition[train][:, varies], composition[~train][:, varies], model="ridge")
     alphas, column = NESTED_ALPHAS["ridge"], ages[train][:, None]
-    choice = choose_penalty(ridge_left_out(samples.kernel, column, alphas), column, model="ridge")
-    return choice.of(predict_path(samples, column, model="ridge", alphas=alphas))[:, 0]
+    left_out = ridge_left_out(samples.kernel, column, alphas)
+    predicted = predict_path(samples, column, model="ridge", alphas=alphas)
+    return calibrated_best(left_out[:, :, 0], predicted[:, :, 0], ages[train])
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,13 @@ class FoldPrediction:
     inner
         With the nested choice, predictions of the training donors by fits that saw neither them nor the fold. None
         otherwise.
-    alpha
-        Penalty, chosen or given.
+    blend
+        With the nested choice, how the penalties were blended. None otherwise.
     """
 
     held: np.ndarray
     inner: np.ndarray | None
-    alpha: float
+    blend: PenaltyBlend | None
 
 
 def predict_fold(
@@ -114,9 +114,9 @@ def predict_fold(
     held
         Mask of the donors that are held out.
     alphas
-        Penalties to choose from, or the only one.
+        Penalties to blend (`NESTED_ALPHAS`), or the only one.
     inner_folds
-        Donors: folds within the training donors, by which the penalty is chosen. None for no choice.
+        Donors: folds within the training donors, by which penalties are blended. None for no choice.
     """
     train = ~held
     own = features[train]
@@ -124,10 +124,11 @@ def predict_fold(
     samples = scale(own.take(used, axis=1), features[held].take(used, axis=1), model=model)
     predicted = predict_path(samples, targets[train], model=model, alphas=alphas)
     if inner_folds is None:
-        return FoldPrediction(predicted[0], None, alphas[0])
+        return FoldPrediction(predicted[0], None, None)
     left_out = predict_inner(samples, targets[train], inner_folds[train], model=model, alphas=alphas)
-    choice = choose_penalty(left_out, targets[train], model=model)
-    return FoldPrediction(choice.of(predicted), choice.of(left_out)[:, 0], alphas[choice.position[0]])
+    means = inner_means_of(targets[train], inner_folds[train], model=model)
+    blend = blended(left_out, means, targets[train], model=model)
+    return FoldPrediction(blend.of(predicted), blend.of_left_out(left_out, means)[:, 0], blend)
 
 
 def predict_baselines(
@@ -147,7 +148,11 @@ def predict_baselines(
     train = ~held
     groups = np.column_stack([np.ones(len(ages)), covariates])
     by_sex = np.linalg.lstsq(groups[train], ages[train], rcond=None)[0]
-    predicted = {"median": np.median(ages[train]), "sex": groups[held] @ by_sex}
+    predicted = {
+        "training_mean": ages[train].mean(),
+        "median": np.median(ages[train]),
+        "sex": groups[held] @ by_sex,
+    }
     if composition is not None:
         parts = np.hstack([log_ratios(composition), covariates])
         predicted["composition"] = predict_composition(parts, ages, train)
@@ -192,9 +197,9 @@ def predict_held_out(
     alphas = NESTED_ALPHAS[model] if alpha is None else (alpha,)
     rng = np.random.default_rng(seed)
     columns = np.column_stack([ages, *(rng.permutation(ages) for _ in range(n_permutations))])
-    found = {name: np.full(folds.shape, np.nan) for name in ("model", *BASELINES, "alpha")}
+    found = {name: np.full(folds.shape, np.nan) for name in ("model", *BASELINES)}
     inner = np.full((len(folds), int(folds.max()) + 1, len(ages)), np.nan) if alpha is None else None
-    squared_error, n_squared = np.zeros(columns.shape[1]), 0
+    sums, blends = PooledSums(centre=float(ages.mean())), []
     for repeat, fold_of_donor in enumerate(folds):
         targets = columns if model == "ridge" or repeat == 0 else columns[:, :1]
         own_folds = inner_folds[repeat] if alpha is None and inner_folds is not None else None
@@ -203,13 +208,21 @@ def predict_held_out(
             if held.all():
                 raise CannotFit(f"{len(ages)} donors all fall into one fold")
             made = predict_fold(counts, features, targets, held, model=model, alphas=alphas, inner_folds=own_folds)
-            own = {"model": made.held[:, 0], "alpha": made.alpha}
-            for name, values in (own | predict_baselines(ages, covariates, composition, held)).items():
+            own = {"model": made.held[:, 0], **predict_baselines(ages, covariates, composition, held)}
+            for name, values in own.items():
                 found[name][repeat, held] = values
             if inner is not None:
                 inner[repeat, fold, ~held] = made.inner
+            if made.blend is not None:
+                blends.append(made.blend)
             if targets.shape[1] == columns.shape[1]:
-                squared_error = squared_error + np.square(made.held - targets[held]).sum(axis=0)
-                n_squared += int(held.sum())
-    r2 = 1 - squared_error / n_squared / ages.var()
-    return HeldOut(**found, inner=inner, permuted=r2[1:], r2=float(r2[0]))
+                sums.add_inplace(made.held, targets[held], targets[~held].mean(axis=0))
+    weights = np.mean([blend.weight[:, 0] for blend in blends], axis=0) if blends else [1.0]
+    return HeldOut(
+        **found,
+        weights=dict(zip(alphas, map(float, weights), strict=True)),
+        trust=float(np.mean([blend.trust[0] for blend in blends])) if blends else np.nan,
+        inner=inner,
+        r2=permutation_null(sums.r2()),
+        r=permutation_null(sums.r()),
+    )

@@ -182,11 +182,12 @@ def cross_stack(
 
     Returns
     -------
-    `model`, `median`, `sex`: repeats x donors; weights, one row per repeat and fold, one column per fit; and the folds.
+    `model`, `training_mean`, `median`, `sex`: repeats x donors; weights, one row per repeat and fold, one column per
+    fit; and the folds.
     """
     repeats = sorted({repeat for repeat, _ in tables})
     shape = (len(repeats), len(donors))
-    predicted = {name: np.full(shape, np.nan) for name in ("model", "median", "sex")}
+    predicted = {name: np.full(shape, np.nan) for name in ("model", "training_mean", "median", "sex")}
     folds = np.zeros(shape, dtype=int)
     place, ages = pd.Series(np.arange(len(donors)), index=donors.index), donors["age_years"].to_numpy(dtype=float)
     groups = np.column_stack([np.ones(len(donors)), sex_indicators(donors["sex"])])
@@ -196,6 +197,7 @@ def cross_stack(
         age, weights = stack(train.to_numpy(), ages[own], held.reindex(columns=train.columns).to_numpy())
         rows[repeat, fold] = pd.Series(weights, index=train.columns)
         predicted["model"][row, out], folds[row, out] = age, fold
+        predicted["training_mean"][row, out] = ages[own].mean()
         predicted["median"][row, out] = np.median(ages[own])
         predicted["sex"][row, out] = groups[out] @ np.linalg.lstsq(groups[own], ages[own], rcond=None)[0]
     weights = pd.DataFrame(rows).T.fillna(0.0)

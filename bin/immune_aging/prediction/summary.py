@@ -9,6 +9,7 @@ COLUMNS = (
     "id", "cell_type", "model", "alpha", "mae", "r2", "r", "baseline_mae", "n_donors", "sex_mae",
     "mae_low", "mae_high", "r2_low", "r2_high", "r_low", "r_high", "status", "reason", "composition_mae",
     "calibration_slope", "calibration_slope_low", "calibration_slope_high", "error_slope", "p_value", "alpha_used",
+    "r_null_mean", "r_null_sd", "r_p_value",
 )  # fmt: skip
 
 

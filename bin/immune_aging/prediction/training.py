@@ -117,10 +117,10 @@ def train(whole: CellTypeSamples, list_of_samples: pd.DataFrame | None, plan: Pl
     )
     features = np.hstack([log_cpm(table.counts), covariates])
     if plan.alpha is None:
-        fitted = fit_nested(table.counts, features, ages, inner_folds, model=plan.model)
+        fitted = fit_nested(table.counts, features, ages, inner_folds[0], model=plan.model)
     else:
         fitted = fit_age_model(table.counts, features, ages, model=plan.model, alpha=plan.alpha)
-    metrics = metrics_with_p_value(held_out, ages, n_bootstrap=plan.bootstrap, seed=plan.seed)
+    metrics = metrics_with_nulls(held_out, ages, n_bootstrap=plan.bootstrap, seed=plan.seed)
     return Trained(
         {
             "predictions": prediction_table(table, held_out.model, folds),
@@ -133,11 +133,17 @@ def train(whole: CellTypeSamples, list_of_samples: pd.DataFrame | None, plan: Pl
     )
 
 
-def metrics_with_p_value(held_out: HeldOut, ages: np.ndarray, *, n_bootstrap: int, seed: int) -> pd.DataFrame:
-    """metrics.tsv: the metrics of the predictions and, before the number of donors, the p value of permuted ages."""
+def metrics_with_nulls(held_out: HeldOut, ages: np.ndarray, *, n_bootstrap: int, seed: int) -> pd.DataFrame:
+    """metrics.tsv: the metrics of the predictions and, before the number of donors, what permuted ages say of them."""
     metrics = metric_table(held_out.by_name(), ages, n_bootstrap=n_bootstrap, seed=seed)
-    p_value = pd.DataFrame([("p_value", held_out.p_value(), np.nan, np.nan)], columns=list(METRICS))
-    return pd.concat([metrics.iloc[:-1], p_value, metrics.iloc[-1:]], ignore_index=True)
+    nulls = {
+        "p_value": held_out.r2.p_value,
+        "r_null_mean": held_out.r.mean,
+        "r_null_sd": held_out.r.sd,
+        "r_p_value": held_out.r.p_value,
+    }
+    rows = pd.DataFrame([(name, value, np.nan, np.nan) for name, value in nulls.items()], columns=list(METRICS))
+    return pd.concat([metrics.iloc[:-1], rows, metrics.iloc[-1:]], ignore_index=True)
 
 
 def fit_facts(
@@ -163,9 +169,8 @@ def fit_facts(
         "n_genes": int((fitted.features < n_genes).sum()),
         "n_nonzero": int((fitted.coefficients != 0).sum()),
         "alpha_used": fitted.alpha,
-        "alphas_chosen": {
-            f"{value:g}": int(count) for value, count in zip(*np.unique(held_out.alpha, return_counts=True))
-        },
+        "alpha_weights": {f"{alpha:g}": weight for alpha, weight in held_out.weights.items()},
+        "trust_in_blend": held_out.trust,
         "intercept": fitted.intercept,
         "sex_coefficients": fitted.coefficients[fitted.features >= n_genes],
         "folds": plan.folds,

@@ -9,7 +9,8 @@ from pydeseq2.default_inference import DefaultInference
 from pydeseq2.ds import DeseqStats
 from threadpoolctl import threadpool_limits
 
-import deseq_fits
+from immune_aging.statistics import deseq_fits
+from immune_aging.statistics.count_tests import COMPILED_FROM_GENES, deseq_inference
 
 THEIRS = DefaultInference(n_cpus=1)
 OURS = deseq_fits.CompiledInference()
@@ -243,6 +244,11 @@ def test_a_table_of_two_genes_can_be_fitted():
     result, dataset = analyse(counts[:, :2], matrix, OURS)
     assert np.isfinite(result["pvalue"]).all()
     assert (dataset.var["dispersions"] >= MIN_DISP).all()
+
+
+def test_a_table_that_is_fitted_sooner_than_the_kernels_compile_is_left_to_pydeseq2():
+    assert type(deseq_inference(COMPILED_FROM_GENES - 1)) is DefaultInference
+    assert isinstance(deseq_inference(COMPILED_FROM_GENES), deseq_fits.CompiledInference)
 
 
 def test_another_optimiser_than_the_default_is_refused():

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-HERE = Path(__file__).resolve().parent
-PROJECT = HERE.parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bin"))
+
 # Samples, genes drawn (about three in four have enough counts to test), pools in the design or not.
 COHORTS = ((60, 16_500, True), (100, 14_600, True), (1000, 4_300, False), (1000, 4_300, True))
 LARGEST_RATIO = 1 / 3
@@ -31,10 +31,8 @@ LIKELIHOOD_TOLERANCE = 1e-6
 
 def simulated_table(n_samples: int, n_genes: int, *, pools: bool, seed: int = 1) -> tuple[np.ndarray, pd.DataFrame]:
     """Counts (samples x genes) of genes with enough to test, and a design of sex, standardised age and pools."""
-    sys.path[:0] = [str(PROJECT / "bin"), str(PROJECT / "benchmarks")]
-    from count_tests import expressed_genes
-
     from de_cohorts import Cohort, draw_cohort
+    from immune_aging.statistics.expressed_genes import expressed_genes
 
     cohort = Cohort(donors=n_samples, genes=n_genes, donors_per_pool=max(5, n_samples // 30))
     drawn = draw_cohort(cohort, seed=seed)[0]
@@ -54,8 +52,7 @@ def fit(table: Path, engine: str, output: Path) -> None:
     from pydeseq2.ds import DeseqStats
 
     if engine == "compiled":
-        sys.path.insert(0, str(HERE))
-        from deseq_fits import CompiledInference
+        from immune_aging.statistics.deseq_fits import CompiledInference
 
         inference = CompiledInference()
     else:

@@ -3,21 +3,23 @@
 import numpy as np
 import pytest
 
-from immune_aging.prediction.age_models import fit_age_model
-from immune_aging.prediction.penalty_choice import NESTED_ALPHAS, choose_penalty
-from immune_aging.prediction.penalty_paths import predict_path, ridge_left_out, ridge_path, scale
-from penalty_choice import (
-    ALPHAS,
+from immune_aging.prediction.age_models import combined_model, fit_age_model
+from immune_aging.prediction.penalty_choice import (
+    NESTED_ALPHAS,
     REFERENCE_ALPHA,
+    SLOPE_SD,
     blend_penalties,
-    combined_model,
+    blended,
+    calibrated_best,
     leave_one_out_means,
     left_out_means,
     log_evidence,
     shrunk_slope,
     trust_in,
 )
+from immune_aging.prediction.penalty_paths import predict_path, ridge_left_out, ridge_path, scale
 
+ALPHAS = NESTED_ALPHAS["ridge"]
 REFERENCE = ALPHAS.index(REFERENCE_ALPHA)
 
 
@@ -39,7 +41,7 @@ def blend_of(features: np.ndarray, ages: np.ndarray):
     """Blend from these donors alone."""
     column = ages[:, None]
     left_out = ridge_left_out(kernel_of(features), column, ALPHAS)
-    return blend_penalties(left_out, leave_one_out_means(column), column, reference=REFERENCE)
+    return blended(left_out, leave_one_out_means(column), column, model="ridge")
 
 
 def errors(signal: float, *, seeds: range, n_donors: int = 40) -> dict[str, np.ndarray]:
@@ -51,16 +53,13 @@ def errors(signal: float, *, seeds: range, n_donors: int = 40) -> dict[str, np.n
         samples, column = scale(features[train], features[new], model="ridge"), ages[train][:, None]
         predicted = predict_path(samples, column, model="ridge", alphas=ALPHAS)
         left_out = ridge_left_out(samples.kernel, column, ALPHAS)
-        blend = blend_penalties(left_out, leave_one_out_means(column), column, reference=REFERENCE)
-        old = NESTED_ALPHAS["ridge"]
-        choice = choose_penalty(ridge_left_out(samples.kernel, column, old), column, model="ridge")
         made = {
-            "blend": blend.of(predicted),
-            "fixed": predicted[REFERENCE],
-            "before": choice.of(predict_path(samples, column, model="ridge", alphas=old)),
+            "blend": blended(left_out, leave_one_out_means(column), column, model="ridge").of(predicted)[:, 0],
+            "fixed": predicted[REFERENCE][:, 0],
+            "before": calibrated_best(left_out[:, :, 0], predicted[:, :, 0], ages[train]),
         }
         for name, values in made.items():
-            rows[name].append(np.square(values[:, 0] - ages[new]).mean())
+            rows[name].append(np.square(values - ages[new]).mean())
     return {name: np.array(values) for name, values in rows.items()}
 
 
@@ -96,10 +95,14 @@ def test_every_column_is_blended_as_if_it_were_alone():
     rng = np.random.default_rng(0)
     columns = np.column_stack([ages, rng.permutation(ages), rng.permutation(ages)])
     left_out = ridge_left_out(kernel_of(features), columns, ALPHAS)
-    together = blend_penalties(left_out, leave_one_out_means(columns), columns, reference=REFERENCE)
+    together = blend_penalties(
+        left_out, leave_one_out_means(columns), columns, reference=REFERENCE, slope_sd=SLOPE_SD["ridge"]
+    )
     for i in range(3):
         one = columns[:, [i]]
-        alone = blend_penalties(left_out[:, :, [i]], leave_one_out_means(one), one, reference=REFERENCE)
+        alone = blend_penalties(
+            left_out[:, :, [i]], leave_one_out_means(one), one, reference=REFERENCE, slope_sd=SLOPE_SD["ridge"]
+        )
         assert np.allclose(together.share[:, i], alone.share[:, 0])
         assert together.trust[i] == pytest.approx(alone.trust[0])
 
@@ -118,7 +121,7 @@ def test_it_changes_none_of_its_arguments():
     column = ages[:, None]
     left = ridge_left_out(kernel_of(features), column, ALPHAS)
     before = left.copy(), column.copy()
-    blend = blend_penalties(left, leave_one_out_means(column), column, reference=REFERENCE)
+    blend = blend_penalties(left, leave_one_out_means(column), column, reference=REFERENCE, slope_sd=SLOPE_SD["ridge"])
     blend.of(left)
     blend.of_left_out(left, leave_one_out_means(column))
     assert np.array_equal(left, before[0]) and np.array_equal(column, before[1])
