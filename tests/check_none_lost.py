@@ -31,12 +31,12 @@ def written_tests(path: Path) -> list[str]:
 
 
 def long_tests(path: Path) -> set[str]:
-    """The names of the tests of a file that are marked as long, as a whole and not only with some of their values."""
-    names = set()
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.FunctionDef) and "pytest.mark.long" in map(ast.unparse, node.decorator_list):
-            names.add(node.name)
-    return names
+    """The tests of a file that are marked as long: all, or one by one, but not only with some of their values."""
+    body = ast.parse(path.read_text()).body
+    if any(ast.unparse(node) == "pytestmark = pytest.mark.long" for node in body):
+        return set(written_tests(path))
+    marked = [node for node in body if isinstance(node, ast.FunctionDef)]
+    return {node.name for node in marked if "pytest.mark.long" in map(ast.unparse, node.decorator_list)}
 
 
 def run_tests(junit: Path) -> dict[str, list[str]]:

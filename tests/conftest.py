@@ -15,20 +15,21 @@ sys.dont_write_bytecode = True
 from check_none_lost import NO_TIME  # noqa: E402
 from fault_runs import reference  # noqa: E402, F401  a fixture of several files
 
-# The files that take longest, begun first, so that no worker is left with one of them in the end.
-FIRST = (
-    "test_slurm.py",
-    "test_pipeline.py",
-    "test_faults.py",
-    "test_doc_commands.py",
-    "test_resume.py",
-    "test_containers.py",
-)
+# Of files without long tests those that take longest, begun first, so that no worker is left with one of them.
+FIRST = ("test_security.py", "test_parameters.py", "test_report.py", "test_docs.py", "test_plot_embedding.py")
+LONG_FIRST = ("test_slurm.py", "test_pipeline.py", "test_faults.py", "test_doc_commands.py", "test_resume.py")
 
 
 def pytest_collection_modifyitems(items):
-    """The files that take longest first, each in its order."""
-    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+    """Files with long tests after all others; which of them comes first, changes with `LONG_TESTS_FROM`.
+
+    So where there is no time for all, other ones are left out the next time.
+    """
+    with_long = {item.path.name for item in items if item.get_closest_marker("long")}
+    long = [name for name in LONG_FIRST if name in with_long] + sorted(with_long - set(LONG_FIRST))
+    start = int(os.environ.get("LONG_TESTS_FROM", "0")) % max(len(long), 1)
+    order = {name: place for place, name in enumerate([*FIRST, "", *long[start:], *long[:start]])}
+    items.sort(key=lambda item: order.get(item.path.name, order[""]))
 
 
 @pytest.hookimpl(tryfirst=True)  # before its fixtures are made

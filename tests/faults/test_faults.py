@@ -129,6 +129,7 @@ def test_killed_tasks_are_tried_again_on_a_machine_of_one_core_and_two_gib(refer
     assert published(tmp_path / "results") == reference.results
 
 
+@pytest.mark.long
 def test_a_crash_in_one_cell_type_is_reported_and_takes_down_no_other(reference):
     """The second step of one cell type crashes; the others, and the first step of this one, are what they were."""
     script = reference.project / "bin/gsea.py"
@@ -218,6 +219,7 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_is_not_there(kind, tmp_path)
         assert not (disk / "checkpoint").exists()
 
 
+@pytest.mark.long
 def test_results_in_a_folder_that_cannot_be_written_stop_the_run_at_once(reference, tmp_path):
     with small_disk(tmp_path / "disk", size="1m") as disk:
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
@@ -230,6 +232,7 @@ def test_results_in_a_folder_that_cannot_be_written_stop_the_run_at_once(referen
 # --- the input -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_an_input_replaced_during_the_run_is_refused_and_the_first_gives_the_same_results(reference, tmp_path):
     cohort, other = tmp_path / "cohort.h5ad", tmp_path / "other.h5ad"
     shutil.copy(reference.cohort, cohort)
@@ -373,6 +376,7 @@ def test_no_flipped_bit_in_text_becomes_another_text(tmp_path, monkeypatch):
 # --- two runs at once ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_two_runs_share_a_folder_but_not_an_output_folder(reference, tmp_path):
     """Two runs side by side give what one gives; a third into the results of the first is refused and changes none."""
     first = reference.start(tmp_path, "--outdir", "one", stop_after="qc")

@@ -18,6 +18,8 @@ from engine import ROOT, copy_project, executed, nextflow, parameters, results, 
 from immune_aging.cells.gene_lists import nuisance_reason
 from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet, read_tsv
 
+pytestmark = pytest.mark.long  # all look at one run, or resume it
+
 # Three cell types have samples of so many cells in enough donors.
 SMALL = {
     "dataset": "small", "min_cells_per_sample": 15, "cells_per_shard": 600, "n_top_genes": 400, "n_pcs": 15, "n_neighbors_components": 10, "min_donor_fraction": 0.8,
@@ -92,7 +94,6 @@ def run(tmp_path_factory):
 # --- containers: first, while the run is as it was made ----------------------------------------------------------
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("engine", ["docker", "charliecloud"])
 def test_each_container_engine_gives_the_same_bytes(run, tmp_path, monkeypatch, engine):
     """As far as quality control: the image is that of podman, in which test_slurm.py runs every step."""
@@ -328,7 +329,6 @@ def test_another_environment_re_runs_every_step(run):
 # --- parts of the run ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
 def test_a_run_from_the_pseudobulk_table_gives_the_same_statistics(run):
     table = run.folder / "table.h5ad"
     shutil.copy(run.folder / "results/pseudobulk/pseudobulk.h5ad", table)
@@ -410,7 +410,6 @@ def test_what_is_wrong_is_said_at_once_before_anything_long_runs(run):
     assert table.loc[table["process"] == "PLAN_RUN", "exit"].astype(int).tolist() == [2], "never tried again"
 
 
-@pytest.mark.long
 def test_the_exported_cohort_gives_the_same_results_again(run):
     run.resume("--outdir", "exported", export_h5ad=True, stop_after="clusters")
     exported = anndata.read_h5ad(run.folder / "exported/small.h5ad")
@@ -430,7 +429,6 @@ def test_the_exported_cohort_gives_the_same_results_again(run):
     pd.testing.assert_frame_equal(again, cells)
 
 
-@pytest.mark.long
 def test_variants_repeat_only_what_they_change_beside_the_run(run):
     """A variant that asks for what the run did anyway finds the same genes; the run itself is taken from the cache."""
     steps = run.resume(

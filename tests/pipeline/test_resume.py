@@ -16,6 +16,8 @@ from engine import copy_project, executed, nextflow, results, succeed
 from fault_runs import PARAMETERS
 from small_cohorts import small_cohort, write_cohort
 
+pytestmark = pytest.mark.long  # each starts the engine, some five times
+
 GENE_SETS = "assets/gene_sets/h.all.v7.5.1.symbols.gmt"
 OF_GENE_SETS = {"GSEA", "COMPARE_CELL_TYPES", "PLOT_COMPARISON", "PLOT_CELL_TYPE", "REPORT"}
 # What is edited, and what then runs again. Of each kind: scripts, a module that several share, scripts of the steps whose

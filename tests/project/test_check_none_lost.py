@@ -50,6 +50,9 @@ def test_a_long_test_is_lost_only_where_all_were_to_run(project):
     assert lost(project) == [f"tests/test_sum.py: {name} was not run" for name in ("test_slow", "test_values")]
     quick = check_none_lost.lost(project, project / "junit.xml", without_long=True)
     assert quick == ["tests/test_sum.py: test_values was not run"]
+    (project / "tests/test_slow.py").write_text("pytestmark = pytest.mark.long\n\ndef test_whole_file(): ...\n")
+    assert "tests/test_slow.py: test_whole_file was not run" in lost(project)
+    assert check_none_lost.lost(project, project / "junit.xml", without_long=True) == quick
 
 
 def test_a_skipped_test_is_lost(project):

@@ -13,6 +13,8 @@ import pytest
 from engine import ROOT, copy_project, executed, succeed
 from small_cohorts import small_cohort, write_cohort
 
+pytestmark = pytest.mark.long  # the example's own test, and runs of the engine
+
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 NEW = re.compile(r"^New (executable )?file `([^`]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BELOW = re.compile(r"^In `([^`]+)`, below `([^\n]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
