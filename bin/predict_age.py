@@ -83,7 +83,7 @@ def apply_and_write(args: argparse.Namespace) -> None:
     """Predict the samples of another cohort by a model file."""
     model, adata = read_model(args.model), read_h5ad(args.pseudobulk)
     adata = adata[rows_of_cell_type(adata.obs, model, args.cell_type, args.pseudobulk)]
-    counts = whole_counts(adata.X, adata.obs_names, args.pseudobulk)
+    counts = whole_counts(adata.X, args.pseudobulk)
     with limit_threads(1):
         rows, facts = predict_cohort(model, counts, adata.obs, adata.var, library=args.library)
     write_tsv(rows.sort_values("sample_id"), args.output)

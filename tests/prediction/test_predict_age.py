@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import kstest
 
-from immune_aging.prediction.age_features import log_cpm, sex_indicators
+from immune_aging.prediction.age_features import features_of, log_cpm, log_rates, mean_rates, sex_indicators
 from immune_aging.prediction.age_metrics import METRICS, corrected_for_age, metric_table, metric_values
 from immune_aging.prediction.age_model_file import PortableModel, apply_model, read_model
 from immune_aging.prediction.age_models import fit_age_model, fit_nested
@@ -72,6 +72,22 @@ def test_planted_signal_beats_the_median_and_sex(tmp_path, model):
     assert np.ptp(predictions["predicted"]) > 20  # not one age for everyone
 
 
+@pytest.mark.parametrize("share", [0.1, 0.03])
+def test_a_sample_of_few_counts_is_not_moved_in_one_direction(share):
+    """Held-out donors thinned: their ages move by less than with voom's log CPM, and little on the whole."""
+    adata, _ = simulate_samples(n_genes=400, n_donors=80, lfc_per_sd=0.1, depth=20)
+    counts, covariates, ages, _ = parts(adata)
+    thin = np.random.default_rng(0).binomial(counts.astype(int), share)
+    rates = mean_rates(counts[:40], counts[:40].sum(axis=1))
+    features = np.hstack([log_rates(counts, counts.sum(axis=1), rates), covariates])
+    thinned = np.hstack([log_rates(thin, thin.sum(axis=1), rates), covariates])
+    fitted = fit_age_model(counts[:40], features[:40], ages[:40], model="ridge", alpha=3)
+    shift = (fitted.predict(thinned[40:]) - fitted.predict(features[40:])).mean()
+    other = fit_age_model(counts[:40], log_cpm(counts[:40]), ages[:40], model="ridge", alpha=3)
+    by_voom = (other.predict(log_cpm(thin[40:])) - other.predict(log_cpm(counts[40:]))).mean()
+    assert abs(shift) < 0.5 * max(abs(by_voom), 1.0)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_shuffled_ages_cannot_be_predicted(model):
     adata, _ = simulate_samples(n_genes=150)
@@ -128,7 +144,7 @@ def test_ridge_agrees_with_scikit_learn():
     from sklearn.preprocessing import StandardScaler
 
     counts, covariates, ages, _ = parts(simulate_samples(n_genes=120)[0])
-    features = np.hstack([log_cpm(counts), covariates])
+    features = features_of(counts, covariates)
     fitted = fit_age_model(counts, features, ages, model="ridge", alpha=0.5)
     scaled = StandardScaler().fit_transform(features[:, fitted.features])
     other = Ridge(alpha=0.5 * len(fitted.features)).fit(scaled, ages)
@@ -141,7 +157,7 @@ def test_support_vectors_agree_with_scikit_learns_linear_kernel():
     from sklearn.svm import SVR
 
     counts, covariates, ages, _ = parts(simulate_samples(n_genes=120)[0])
-    features = np.hstack([log_cpm(counts), covariates])
+    features = features_of(counts, covariates)
     fitted = fit_age_model(counts, features, ages, model="linear_svr", alpha=0.5)
     scaled = StandardScaler().fit_transform(features[:, fitted.features]) / np.sqrt(len(fitted.features))
     target = (ages - ages.mean()) / ages.std()
@@ -162,7 +178,7 @@ def test_predictions_centre_on_the_ages_however_far_these_are_from_zero():
 @pytest.mark.parametrize("model", MODELS)
 def test_more_penalty_shrinks_more(model):
     counts, covariates, ages, _ = parts(simulate_samples(n_genes=120)[0])
-    features = np.hstack([log_cpm(counts), covariates])
+    features = features_of(counts, covariates)
     size = [
         np.square(fit_age_model(counts, features, ages, model=model, alpha=alpha).coefficients).sum()
         for alpha in (0.1, 1, 10, 1000)
@@ -228,11 +244,14 @@ def test_the_coefficients_and_the_summary_are_the_whole_model(tmp_path):
     assert summary["n_genes"] == len(coefficients) < 100
     assert summary["sex_coefficients"] == []
     columns = [adata.var_names.get_loc(gene) for gene in coefficients["gene_id"]]
-    scaled = (log_cpm(adata.X.toarray())[:, columns] - coefficients["mean"].to_numpy()) / coefficients["sd"].to_numpy()
-    by_hand = summary["intercept"] + scaled @ coefficients["coefficient"].to_numpy()
     counts = adata.X.toarray()
-    fitted = fit_age_model(counts, log_cpm(counts), adata.obs["age_years"].to_numpy(), model="linear_svr", alpha=1)
-    np.testing.assert_allclose(by_hand, fitted.predict(log_cpm(counts)), atol=0.01)
+    rate = coefficients["rate"].to_numpy()
+    logs = np.log2((counts[:, columns] + 2) / (counts.sum(axis=1, keepdims=True) + 2 / rate) * 1e6)
+    scaled = (logs - coefficients["mean"].to_numpy()) / coefficients["sd"].to_numpy()
+    by_hand = summary["intercept"] + scaled @ coefficients["coefficient"].to_numpy()
+    features = features_of(counts, np.empty((len(counts), 0)))
+    fitted = fit_age_model(counts, features, adata.obs["age_years"].to_numpy(), model="linear_svr", alpha=1)
+    np.testing.assert_allclose(by_hand, fitted.predict(features), atol=0.01)
     size = coefficients["coefficient"].abs()
     assert size.is_monotonic_decreasing
 
@@ -431,7 +450,7 @@ def test_without_signal_the_nested_choice_stays_with_the_fixed_penalty(model):
 def test_the_nested_fit_on_all_donors_predicts_new_donors_of_the_same_cohort(model):
     adata, _ = simulate_samples(n_genes=300, n_donors=80)
     counts, covariates, ages, _ = parts(adata)
-    features = np.hstack([log_cpm(counts), covariates])
+    features = features_of(counts, covariates)
     inner = fold_table(adata.obs["donor_id"], n_repeats=2, n_folds=5, seed=0, level="inner")
     fitted = fit_nested(counts[:60], features[:60], ages[:60], inner[0, :60], model=model)
     predicted = fitted.predict(features[60:])
@@ -552,7 +571,7 @@ def test_the_model_file_applied_to_its_own_cohort_is_the_full_fit(tmp_path, mode
     applied, summary = apply_step(tmp_path, adata)
     assert list(applied.columns) == list(APPLIED)
     counts, covariates, ages, _ = parts(adata)
-    features = np.hstack([log_cpm(counts), covariates])
+    features = features_of(counts, covariates)
     if alpha == "nested":
         n_folds = 10 if model == "linear_svr" else 5
         inner = fold_table(adata.obs["donor_id"], n_repeats=5, n_folds=n_folds, seed=0, level="inner")
@@ -598,9 +617,11 @@ def test_genes_are_matched_by_symbol_where_the_ids_are_others(tmp_path):
 
 def made_model(adata, genes, weights):
     """A model of some genes of a table with weights of its own."""
-    logs = log_cpm(adata.X.toarray())[:, genes]
+    counts = adata.X.toarray()
+    rates = mean_rates(counts, counts.sum(axis=1))[genes]
+    logs = log_rates(counts[:, genes], counts.sum(axis=1), rates)
     table = pd.DataFrame({"gene_id": adata.var_names[genes], "symbol": adata.var["symbol"].iloc[genes].to_numpy()})
-    table = table.assign(mean=logs.mean(axis=0), sd=logs.std(axis=0), weight=weights)
+    table = table.assign(mean=logs.mean(axis=0), sd=logs.std(axis=0), weight=weights, rate=rates)
     return PortableModel({"sex_levels": []}, table, pd.DataFrame(columns=["level", "mean", "sd", "weight"]), 50.0)
 
 
@@ -640,9 +661,11 @@ def test_a_cell_type_is_chosen_from_a_table_of_several(tmp_path):
     ("change", "message"),
     [
         (lambda model: model.update(format="something"), "is no age model"),
-        (lambda model: model.update(format_version=2), "format_version 2"),
+        (lambda model: model.update(format_version=3), "format_version 3"),
         (lambda model: model["genes"].pop("weight"), "incomplete"),
         (lambda model: model["genes"]["sd"].__setitem__(0, 0.0), "not over 0"),
+        (lambda model: model["genes"]["rate"].__setitem__(0, 0.0), "not over 0"),
+        (lambda model: model["genes"].pop("rate"), "incomplete"),
     ],
 )
 def test_a_spoilt_model_file_is_refused(tmp_path, change, message):
@@ -660,12 +683,47 @@ def test_tables_that_a_model_cannot_be_applied_to_are_refused(tmp_path):
     run_step(tmp_path, adata)
     logs, empty, foreign = adata.copy(), adata.copy(), adata.copy()
     logs.X = logs.X.astype(float) * 0.5
-    empty.X = empty.X.multiply((np.arange(40) > 0)[:, None]).tocsr()
+    empty.X = empty.X * 0
     foreign.var_names = [f"ENSMUSG{i:011d}" for i in range(80)]
     foreign.var["symbol"] = ""
-    for table, message in ((logs, "no counts"), (empty, "has no counts"), (foreign, "none of the model's genes")):
+    for table, message in (
+        (logs, "no counts"),
+        (empty, "none of the 40 samples has any counts"),
+        (foreign, "none of the model's genes"),
+    ):
         with pytest.raises(BadInput, match=message):
             apply_step(tmp_path, table)
+
+
+def test_samples_without_counts_are_left_out_and_shallow_ones_counted(tmp_path):
+    adata, _ = simulate_samples(n_genes=80)
+    run_step(tmp_path, adata)
+    whole, _ = apply_step(tmp_path, adata)
+    thin = np.r_[0.0, 0.05, np.ones(38)]
+    adata.X = adata.X.multiply(thin[:, None]).tocsr().floor()
+    applied, summary = apply_step(tmp_path, adata, name="thin.tsv")
+    assert (summary["n_without_counts"], summary["n_shallow"], summary["n_samples"]) == (1, 1, 39)
+    assert any("fewer than 0.1 times" in line for line in summary["warnings"])
+    assert set(whole["sample_id"]) - set(applied["sample_id"]) == {adata.obs_names[0]}
+
+
+def test_a_model_file_of_format_1_is_read_with_its_own_formula(tmp_path):
+    adata, _ = simulate_samples(n_genes=80)
+    run_step(tmp_path, adata)
+    content = read_json(tmp_path / "out/model.json")
+    content["format_version"] = 1
+    del content["genes"]["rate"]
+    (tmp_path / "old.json").write_text(json.dumps(content))
+    applied, _ = apply_step(tmp_path, adata, model="old.json")
+    genes, counts = content["genes"], adata.X.toarray()
+    columns = [adata.var_names.get_loc(gene) for gene in genes["gene_id"]]
+    logs = np.log2((counts[:, columns] + 0.5) / (counts.sum(axis=1, keepdims=True) + 1) * 1e6)
+    expected = content["intercept"] + (logs - genes["mean"]) / genes["sd"] @ np.array(genes["weight"])
+    (sex,) = (dict(zip(content["sexes"], row)) for row in zip(*content["sexes"].values()))
+    male = (adata.obs["sex"] == sex["level"]).to_numpy()
+    expected = expected + sex["weight"] * (male - sex["mean"]) / sex["sd"]
+    ours = dict(zip(adata.obs_names, expected))
+    np.testing.assert_allclose(applied["predicted"], [ours[name] for name in applied["sample_id"]], atol=1e-3)
 
 
 def test_a_symbol_that_stands_for_two_genes_is_no_match():

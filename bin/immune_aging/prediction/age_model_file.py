@@ -8,21 +8,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from immune_aging.prediction.age_features import PRIOR_COUNT, sex_labels
+from immune_aging.prediction.age_features import PRIOR_COUNT, VOOM_PRIOR_COUNT, log_rates, mean_rates, sex_labels
 from immune_aging.prediction.age_models import AgeModel
 from immune_aging.samples.cell_type_samples import CellTypeSamples
 from immune_aging.task.checkpoints import read_json, write_json
 from immune_aging.task.command_line import BadInput
 
-FORMAT, FORMAT_VERSION = "immune-aging age model", 1
+FORMAT, FORMAT_VERSION = "immune-aging age model", 2
+READ = (1, 2)  # version 1 has no rates: its x is log2((count + 0.5) / (library + 1) * 1e6)
 FORMULA = (
     "age = intercept + sum over genes and sexes of weight * (x - mean) / sd; "
-    "x of a gene is log2((count + 0.5) / (library + 1) * 1e6), library the sum of the sample's counts over all genes; "
+    "x of a gene is log2((count + 2) / (library + 2 / rate) * 1e6), "
+    "library the sum of the sample's counts over all genes; "
     "x of a sex is 1 for it and 0 for others"
 )
 DIGITS = 10  # of every number of a gene: six would move a prediction in its third decimal
 # A model is trusted as it is while the genes of a new table are the share of its counts that they were in training.
 USUAL_SHARE = (0.8, 1.25)
+SHALLOW = 0.1  # of the median training sample's counts: below, a sample says little of its age
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class PortableModel:
     facts
         cell_type, model, alpha, training, regression_to_mean and more: everything but the numbers below.
     genes
-        gene_id, symbol, mean, sd, weight (years per SD of log2 CPM).
+        gene_id, symbol, mean, sd, weight (years per SD of x), rate (share of all counts in training; NaN in files of
+        format 1).
     sexes
         level, mean, sd, weight.
     intercept
@@ -59,9 +63,9 @@ def portable(fitted: AgeModel, table: CellTypeSamples, *, facts: Mapping[str, ob
     columns = fitted.features[gene]
     names = {"gene_id": table.gene_ids[columns], "symbol": table.symbols.to_numpy()[columns]}
     sexes = {"level": [levels[column - n_genes] for column in fitted.features[~gene]]}
-    return PortableModel(
-        facts, pd.DataFrame(names | numbers(gene)), pd.DataFrame(sexes | numbers(~gene)), fitted.intercept
-    )
+    rate = mean_rates(table.counts[:, columns], table.counts.sum(axis=1))
+    genes = pd.DataFrame(names | numbers(gene) | {"rate": rate})
+    return PortableModel(facts, genes, pd.DataFrame(sexes | numbers(~gene)), fitted.intercept)
 
 
 def write_model(model: PortableModel, path: str | Path) -> None:
@@ -83,20 +87,27 @@ def read_model(path: str | Path) -> PortableModel:
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise BadInput(f"{path}: is no age model; give a model.json that predict_age.py train wrote")
-    if content.get("format_version") != FORMAT_VERSION:
+    if content.get("format_version") not in READ:
         raise BadInput(
-            f"{path}: format_version {content.get('format_version')}, but this version reads {FORMAT_VERSION}; "
+            f"{path}: format_version {content.get('format_version')}, but this version reads {READ[0]} to {READ[-1]}; "
             "use the version of the pipeline that wrote it"
         )
     try:
-        genes = pd.DataFrame(content["genes"])[["gene_id", "symbol", "mean", "sd", "weight"]]
+        genes = pd.DataFrame(content["genes"])
+        if content["format_version"] == 1:
+            genes["rate"] = np.nan
+        genes = genes[["gene_id", "symbol", "mean", "sd", "weight", "rate"]]
+        rates = genes["rate"].to_numpy(dtype=float)
         sexes = pd.DataFrame(content["sexes"])[["level", "mean", "sd", "weight"]]
         numbers = pd.concat([genes, sexes])[["mean", "sd", "weight"]].to_numpy(dtype=float)
         intercept = float(content["intercept"])
     except (KeyError, ValueError, TypeError) as error:
         raise BadInput(f"{path}: genes, sexes or intercept are incomplete ({error}); write the model anew") from error
-    if not len(genes) or not np.isfinite(numbers).all() or not np.isfinite(intercept) or (numbers[:, 1] <= 0).any():
-        raise BadInput(f"{path}: a mean, sd, weight or the intercept is no number, or a sd not over 0; write it anew")
+    known = np.isfinite(numbers).all() and np.isfinite(intercept) and (numbers[:, 1] > 0).all()
+    if not len(genes) or not known or (content["format_version"] > 1 and not (rates > 0).all()):
+        raise BadInput(
+            f"{path}: a mean, sd, weight, rate or the intercept is no number, or a sd or rate not over 0; write it anew"
+        )
     facts = {key: value for key, value in content.items() if key not in ("genes", "sexes", "intercept")}
     return PortableModel(facts, genes, sexes, intercept)
 
@@ -144,13 +155,19 @@ def apply_model(
         )
     genes = model.genes[found]
     own = counts[:, columns[found]].astype(float)
-    mean, sd = genes["mean"].to_numpy(), genes["sd"].to_numpy()
-    usual = float(np.exp2(mean).sum() / 1e6)  # these genes' share of the library of an average training sample
+    mean, sd, rates = (genes[name].to_numpy() for name in ("mean", "sd", "rate"))
+    with_rates = np.isfinite(rates).all()
+    # These genes' share of the library of an average training sample.
+    usual = float(rates.sum() if with_rates else np.exp2(mean).sum() / 1e6)
     total = counts.sum(axis=1, dtype=float)
     share = own.sum(axis=1) / np.maximum(total, 1)
     if library == "shared":
         total = own.sum(axis=1) / usual
-    scaled = (np.log2((own + PRIOR_COUNT) / (total[:, None] + 1) * 1e6) - mean) / sd
+    if with_rates:
+        logs = log_rates(own, total, rates)
+    else:
+        logs = np.log2((own + VOOM_PRIOR_COUNT) / (total[:, None] + 1) * 1e6)
+    scaled = (logs - mean) / sd
     predicted = model.intercept + scaled @ genes["weight"].to_numpy()
     predicted, known = with_sex(predicted, model, sex)
     weight = model.genes["weight"].abs().to_numpy()
@@ -163,6 +180,7 @@ def apply_model(
         "share_of_counts": float(np.median(share)) if len(share) else np.nan,
         "share_of_counts_in_training": usual,
         "n_sex_unknown": int((~known).sum()) if len(model.sexes) else 0,
+        "n_shallow": int((total < SHALLOW * model.facts.get("training", {}).get("library_median", 0)).sum()),
     }
     return predicted, facts | {"warnings": warnings_of_a_poor_match(facts)}
 
@@ -190,6 +208,11 @@ def warnings_of_a_poor_match(facts: Mapping[str, Any]) -> list[str]:
         warnings.append(
             f"the model's genes are {here:.0%} of the counts here and {usual:.0%} in training: "
             "the tables do not hold the same genes, and --library shared suits better"
+        )
+    if facts["n_shallow"]:
+        warnings.append(
+            f"{facts['n_shallow']} samples have fewer than {SHALLOW:g} times the counts of the median training sample; "
+            "their predictions are pulled towards the mean age of training"
         )
     if facts["weight_missing"] > 0.1:
         warnings.append(

@@ -1,7 +1,7 @@
-"""Linear models that predict age from log-CPM, fitted on all the donors they are given.
+"""Linear models that predict age from log expression, fitted on all the donors they are given.
 
-Everything that is learned (which genes, their means and SDs, the penalty, the fit) is learned from these donors only.
-What a sample's log-CPM needs, its own library size, is known without the others.
+Everything that is learned (which genes, their rates, means and SDs, the penalty, the fit) is learned from these donors
+only.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from immune_aging.task.skipped import CannotFit
 
 @dataclass(frozen=True)
 class AgeModel:
-    """A linear model of age, complete: `intercept + ((log_cpm - mean) / sd) @ coefficients`.
+    """A linear model of age, complete: `intercept + ((log rate - mean) / sd) @ coefficients`.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ def fit_age_model(counts: np.ndarray, features: np.ndarray, ages: np.ndarray, *,
     counts
         Samples x genes, raw: chooses the genes.
     features
-        Samples x (genes + covariates): log2 CPM, then covariates.
+        Samples x (genes + covariates): log rates (`features_of`), then covariates.
     ages
         Years.
 

@@ -37,15 +37,14 @@ def rows_of_cell_type(obs: pd.DataFrame, model: PortableModel, cell_type: str | 
     return rows
 
 
-def whole_counts(values: object, samples: pd.Index, path: str | Path) -> np.ndarray:
-    """The counts, samples x genes, as a dense array; `BadInput` where a value is no count or a sample has none."""
+def whole_counts(values: object, path: str | Path) -> np.ndarray:
+    """The counts, samples x genes, as a dense array; `BadInput` where a value is no count, or no sample has any."""
     dense = values.toarray() if hasattr(values, "toarray") else values
     counts = np.asarray(dense, dtype=np.float64)
     if not np.isfinite(counts).all() or (counts < 0).any() or (counts != np.floor(counts)).any():
         raise BadInput(f"{path}: X holds values that are no counts; give summed raw counts")
-    if (counts.sum(axis=1) == 0).any():
-        empty = samples[int(np.argmin(counts.sum(axis=1)))]
-        raise BadInput(f"{path}: sample '{empty}' has no counts; leave it out")
+    if not counts.any():
+        raise BadInput(f"{path}: none of the {len(counts)} samples has any counts; give summed raw counts")
     return counts
 
 
@@ -58,7 +57,7 @@ def gene_symbols(var: pd.DataFrame) -> pd.Series:
 def predict_cohort(
     model: PortableModel, counts: np.ndarray, obs: pd.DataFrame, var: pd.DataFrame, *, library: str
 ) -> tuple[pd.DataFrame, dict]:
-    """Predicted age of each sample (`APPLIED`), and how well the table fits the model.
+    """Predicted age of each sample that has counts (`APPLIED`), and how well the table fits the model.
 
     Parameters
     ----------
@@ -69,7 +68,8 @@ def predict_cohort(
     library
         As of `apply_model`.
     """
-    samples = obs.reset_index(names="sample_id")
+    counted = counts.sum(axis=1) > 0
+    counts, samples = counts[counted], obs[counted].reset_index(names="sample_id")
     unknown = pd.Series([None] * len(samples), dtype=object)
     predicted, facts = apply_model(
         model, counts, var.index.astype(str), gene_symbols(var), samples.get("sex", unknown), library=library
@@ -85,7 +85,7 @@ def predict_cohort(
             "corrected": ages + predicted - (line["intercept"] + line["slope"] * ages),
         }
     )
-    return rows[list(APPLIED)], facts
+    return rows[list(APPLIED)], facts | {"n_without_counts": int((~counted).sum())}
 
 
 def application_facts(model: PortableModel, rows: pd.DataFrame) -> dict:

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from immune_aging.prediction.age_features import log_cpm, log_ratios, possible_genes, usable_features
+from immune_aging.prediction.age_features import (
+    log_rates,
+    log_ratios,
+    mean_rates,
+    possible_genes,
+    usable_features,
+)
 from immune_aging.prediction.age_metrics import PermutationNull, PooledSums, permutation_null
 from immune_aging.prediction.penalty_choice import NESTED_ALPHAS, PenaltyBlend, blended, calibrated_best, inner_means_of
 from immune_aging.prediction.penalty_paths import predict_inner, predict_path, ridge_left_out, scale
@@ -95,7 +101,8 @@ class FoldPrediction:
 
 def predict_fold(
     counts: np.ndarray,
-    features: np.ndarray,
+    library: np.ndarray,
+    covariates: np.ndarray,
     targets: np.ndarray,
     held: np.ndarray,
     *,
@@ -107,8 +114,8 @@ def predict_fold(
 
     Parameters
     ----------
-    counts, features
-        Donors x genes, raw; donors x (genes + covariates).
+    counts, library, covariates
+        Donors x genes, raw; counts of each donor over all genes; donors x covariates.
     targets
         Donors x columns of ages: true ones first, permuted ones where wanted.
     held
@@ -119,6 +126,8 @@ def predict_fold(
         Donors: folds within the training donors, by which penalties are blended. None for no choice.
     """
     train = ~held
+    rates = mean_rates(counts[train], library[train])
+    features = np.hstack([log_rates(counts, library, rates), covariates])
     own = features[train]
     used = usable_features(counts[train], own)
     samples = scale(own.take(used, axis=1), features[held].take(used, axis=1), model=model)
@@ -193,7 +202,7 @@ def predict_held_out(
         again, which costs little since predictions are linear in the ages; for other models the first repeat.
     """
     possible = possible_genes(counts, folds)  # the others need not be looked at in each fold
-    features, counts = np.hstack([log_cpm(counts)[:, possible], covariates]), counts[:, possible]
+    library, counts = counts.sum(axis=1), counts[:, possible]
     alphas = NESTED_ALPHAS[model] if alpha is None else (alpha,)
     rng = np.random.default_rng(seed)
     columns = np.column_stack([ages, *(rng.permutation(ages) for _ in range(n_permutations))])
@@ -207,7 +216,9 @@ def predict_held_out(
             held = fold_of_donor == fold
             if held.all():
                 raise CannotFit(f"{len(ages)} donors all fall into one fold")
-            made = predict_fold(counts, features, targets, held, model=model, alphas=alphas, inner_folds=own_folds)
+            made = predict_fold(
+                counts, library, covariates, targets, held, model=model, alphas=alphas, inner_folds=own_folds
+            )
             own = {"model": made.held[:, 0], **predict_baselines(ages, covariates, composition, held)}
             for name, values in own.items():
                 found[name][repeat, held] = values

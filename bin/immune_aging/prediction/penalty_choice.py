@@ -1,7 +1,7 @@
 """The nested choice: which penalty, and how far to trust it, by training donors left out.
 
 It starts from a fixed penalty, and moves away from it only as far as training donors that were left out show that to be
-better (docs/decisions/0018-age-prediction.md has the measurements). To choose the penalty of least inner error and to
+better (docs/decisions/0022 has the measurements). To choose the penalty of least inner error and to
 rescale its predictions by a free slope follows noise where there are few donors and little signal: on real tables that
 was up to .5 years worse than the fixed penalty.
 

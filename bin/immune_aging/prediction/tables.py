@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from immune_aging.prediction.age_features import mean_rates
 from immune_aging.prediction.age_metrics import corrected_for_age
 from immune_aging.prediction.age_models import AgeModel
 from immune_aging.prediction.held_out import HeldOut
@@ -29,7 +30,7 @@ def prediction_table(table: CellTypeSamples, predicted: np.ndarray, folds: np.nd
 
 
 def coefficient_table(fitted: AgeModel, table: CellTypeSamples) -> pd.DataFrame:
-    """coefficients.tsv: genes by |years per SD|, with the mean and SD of log2 CPM that the model needs."""
+    """coefficients.tsv: genes by |years per SD|, with the mean and SD of the log rate, and the mean rate."""
     gene = fitted.features < len(table.symbols)
     columns = fitted.features[gene]
     rows = pd.DataFrame(
@@ -39,6 +40,7 @@ def coefficient_table(fitted: AgeModel, table: CellTypeSamples) -> pd.DataFrame:
             "coefficient": fitted.coefficients[gene],
             "mean": fitted.mean[gene],
             "sd": fitted.sd[gene],
+            "rate": mean_rates(table.counts[:, columns], table.counts.sum(axis=1)),
         }
     )
     return rows.iloc[np.lexsort((rows["gene_id"], -rows["coefficient"].abs()))].reset_index(drop=True)

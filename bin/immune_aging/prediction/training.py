@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from immune_aging.prediction.age_features import log_cpm, sex_indicators, sex_labels
+from immune_aging.prediction.age_features import features_of, sex_indicators, sex_labels
 from immune_aging.prediction.age_metrics import METRICS, age_line, metric_table
 from immune_aging.prediction.age_model_file import PortableModel, portable
 from immune_aging.prediction.age_models import AgeModel, fit_age_model, fit_nested
@@ -20,7 +20,7 @@ from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
 PREDICTIONS = ("donor_id", "age_years", "predicted", "fold", "repeat", "corrected")
-COEFFICIENTS = ("gene_id", "symbol", "coefficient", "mean", "sd")
+COEFFICIENTS = ("gene_id", "symbol", "coefficient", "mean", "sd", "rate")
 APPLIED = ("sample_id", "donor_id", "age_years", "predicted", "corrected")
 # Columns of the tables of a fit, by their names.
 TABLES = {"predictions": PREDICTIONS, "metrics": METRICS, "coefficients": COEFFICIENTS}
@@ -115,7 +115,7 @@ def train(whole: CellTypeSamples, list_of_samples: pd.DataFrame | None, plan: Pl
         n_permutations=plan.permutations,
         seed=plan.seed,
     )
-    features = np.hstack([log_cpm(table.counts), covariates])
+    features = features_of(table.counts, covariates)
     if plan.alpha is None:
         fitted = fit_nested(table.counts, features, ages, inner_folds[0], model=plan.model)
     else:
@@ -227,6 +227,7 @@ def model_facts(facts: dict, fitted: AgeModel, held_out: HeldOut, table: CellTyp
             "age_low": ages.min(),
             "age_mean": ages.mean(),
             "age_high": ages.max(),
+            "library_median": float(np.median(table.counts.sum(axis=1))),
         },
         "sex_levels": sorted(set(sex_labels(table.samples["sex"]))),
         "regression_to_mean": {"intercept": intercept, "slope": slope},

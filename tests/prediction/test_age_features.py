@@ -1,22 +1,18 @@
-"""Shallow samples: left out by their cell type's own depth, and not shifted by the depth they have."""
+"""What an age model sees of a donor: log rates that the depth of a sample does not move."""
 
 import numpy as np
 import pytest
 
-from depth import log_rates, mean_rates, too_shallow
-from immune_aging.prediction.age_features import log_cpm
+from immune_aging.prediction import age_features
+from immune_aging.prediction.age_features import features_of, log_cpm
 
 
-def test_a_sample_below_a_tenth_of_the_median_is_left_out_at_any_size_of_panel():
-    totals = np.array([90.0, 100, 101, 8, 0, 10.1])
-    assert too_shallow(totals).tolist() == [False, False, False, True, True, False]
-    assert too_shallow(1000 * totals).tolist() == too_shallow(totals).tolist()
-    assert too_shallow(totals, min_share=0).tolist() == [False, False, False, False, True, False]
+def mean_rates(counts):
+    return age_features.mean_rates(counts, counts.sum(axis=1))
 
 
-def test_empty_samples_do_not_lower_the_median_and_a_table_of_them_is_left_out_whole():
-    assert too_shallow(np.array([0.0, 0, 0, 5, 100, 100])).tolist() == [True, True, True, True, False, False]
-    assert too_shallow(np.zeros(3)).all()
+def log_rates(counts, rates):
+    return age_features.log_rates(counts, counts.sum(axis=1), rates)
 
 
 def test_a_gene_at_its_mean_has_its_mean_at_any_depth_and_no_counts_mean_the_training_mean():
@@ -44,3 +40,10 @@ def test_thinning_moves_the_mean_over_genes_of_voom_but_not_of_log_rates(share):
     assert abs(shift["rates"]) < 0.15
     if share < 0.05:
         assert abs(shift["voom"]) > 0.5
+
+
+def test_features_are_log_rates_by_the_samples_own_means_and_then_covariates():
+    counts = np.array([[10, 30, 0], [20, 20, 0]])
+    found = features_of(counts, np.array([[1.0], [0.0]]))
+    np.testing.assert_allclose(found[:, :2], log_rates(counts, mean_rates(counts))[:, :2])
+    assert found[:, 3].tolist() == [1, 0] and np.isneginf(found[:, 2]).all()
