@@ -2,9 +2,9 @@
 """Check that a cohort can be analysed, from its metadata and a sample of its counts, and write down what it holds.
 
 In: the cohort's h5ad, and a table of gene symbols for genes that it does not name. Out: `cells.parquet` (row, cell_id,
-donor_id, cell_type; one row per cell of the file), `donors.parquet` (donor_id, age_years, sex, and every obs column that
-is constant within donors), `genes.parquet` (position, gene_id, symbol) and `check.json` (where the counts are, what is
-missing). All problems found are reported at once.
+donor_id, cell_type; one row per cell of the file), `donors.parquet` (donor_id, age_years, sex, and every obs column
+that is constant within donors), `genes.parquet` (position, gene_id, symbol) and `check.json` (where the counts are,
+what is missing). All problems found are reported at once.
 """
 
 import argparse

@@ -138,10 +138,14 @@ def gene_names(var: pd.DataFrame, table: SymbolTable) -> GeneNames:
     if n_from_table:
         notes.append(f"the symbols of {n_from_table} of {len(ids)} genes come from {table.name} (--gene_symbols)")
     elif not (own != "").any():
-        unknown = (
-            f"{table.name} (--gene_symbols) knows none of its genes ('{ids[0]}', ...)"
-            if table.name and len(ids)
-            else ""
-        )
-        notes.append(f"the file gives no gene symbols, and {unknown}: {WITHOUT_SYMBOLS}" if unknown else NO_SYMBOLS)
+        notes.append(_why_no_symbols(ids, table))
     return GeneNames(ids, symbols, n_from_table, tuple(notes))
+
+
+def _why_no_symbols(ids: np.ndarray, table: SymbolTable) -> str:
+    if not table.symbols or not len(ids):
+        return NO_SYMBOLS
+    return (
+        f"the file gives no gene symbols, and {table.name} (--gene_symbols) knows none of its genes "
+        f"('{ids[0]}', ...): {WITHOUT_SYMBOLS}"
+    )
