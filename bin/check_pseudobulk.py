@@ -2,17 +2,19 @@
 """Take a pseudobulk table that someone else made and bring it into the pipeline's own form.
 
 In: an h5ad of samples x genes with raw sums in X, raw.X or a layer, and obs columns for donor, cell type, age and
-sex (n_cells is taken over where it is there). Out: the same files as MERGE_PSEUDOBULK writes, `cell_types.tsv` and
-`donors.tsv`, so that the statistics start from it.
+sex (n_cells is taken over where it is there), and a table of gene symbols for genes that it does not name. Out: the
+same files as MERGE_PSEUDOBULK writes, `cell_types.tsv` and `donors.tsv`, so that the statistics start from it, and
+`check.json` (how much of everything there is, what is missing).
 """
 
 import argparse
 from pathlib import Path
 
 from immune_aging.cohort.columns import add_column_options, columns_of
-from immune_aging.samples.given_table import bring_into_form, read_given_table
+from immune_aging.cohort.gene_symbols import read_symbol_table
+from immune_aging.samples.given_table import bring_into_form, read_given_table, table_summary
 from immune_aging.samples.pseudobulk_table import write_pseudobulk
-from immune_aging.task.checkpoints import write_tsv, write_versions
+from immune_aging.task.checkpoints import write_json, write_tsv, write_versions
 from immune_aging.task.command_line import run
 
 
@@ -20,6 +22,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--table", type=Path, required=True, help="h5ad of samples x genes")
     add_column_options(parser)
+    parser.add_argument("--gene-symbols", type=Path, help="TSV of gene id and symbol, for genes that have none")
     parser.add_argument("--min-cells-per-sample", type=int, required=True)
     parser.add_argument("--min-samples-per-type", type=int, required=True)
     parser.add_argument("--prefix", required=True)
@@ -27,13 +30,17 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
+    known = read_symbol_table(args.gene_symbols)
     given = read_given_table(args.table, columns=columns_of(args), counts_layer=args.counts_layer)
-    found = bring_into_form(given, min_cells=args.min_cells_per_sample, min_samples=args.min_samples_per_type)
+    found = bring_into_form(
+        given, min_cells=args.min_cells_per_sample, min_samples=args.min_samples_per_type, known=known
+    )
     write_pseudobulk(
         found.table, found.types, min_cells=args.min_cells_per_sample, folder=args.output, prefix=args.prefix
     )
     write_tsv(found.donors, args.output / "cohort/donors.tsv")
     write_tsv(found.types, args.output / "cohort/cell_types.tsv")
+    write_json(table_summary(given, found), args.output / "cohort/check.json")
     write_versions("check_pseudobulk", ["anndata", "pandas", "scipy"], args.versions)
 
 

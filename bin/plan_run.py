@@ -26,6 +26,7 @@ def main(argv: list[str]) -> None:
     source.add_argument("--samples", type=Path, help="pseudobulk.h5ad of CHECK_PSEUDOBULK")
     add_column_options(parser)
     add_rule_options(parser)
+    parser.add_argument("--gene-symbols", type=Path, help="TSV of gene id and symbol, for genes that have none")
     parser.add_argument("--parts", nargs="+", required=True, help="of the analysis that the run comes to")
     parser.add_argument("--mad-group", required=True, help="donor column; '' where it is not used")
     parser.add_argument("--doublet-rate-column", required=True)

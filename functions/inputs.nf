@@ -12,6 +12,11 @@ def gmtFile(source) {
     return gmt.exists() ? [gmt] : []
 }
 
+// The table of symbols of genes, or none.
+def symbolTable(source) {
+    return source ? [file(source, glob: false)] : []
+}
+
 // The files of published clocks: what is read of a folder, or one wheel.
 def clockFiles(clocks) {
     return clocks.isDirectory() ? clocks.listFiles().findAll { found -> found.name ==~ /.*\.(csv|whl)|cell_types\.tsv/ } : [clocks]

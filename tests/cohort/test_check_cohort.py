@@ -1,5 +1,6 @@
 """What a cohort must bring is checked at once, and what it brings is written down as it is."""
 
+import gzip
 import json
 
 import h5py
@@ -99,6 +100,30 @@ def test_symbols_come_from_an_index_of_symbols_and_never_from_ids(tmp_path):
     found = check(write_cohort(cohort, tmp_path / "e.h5ad"), tmp_path)
     assert (found["genes"]["symbol"] == "").all() and found["check"]["notes"]
     assert found["genes"]["gene_id"].tolist() == cohort.var_names.tolist()
+
+
+def test_ensembl_ids_alone_get_their_symbols_from_a_table_and_the_check_counts_them(tmp_path):
+    cohort = small_cohort(donors=4)
+    named = cohort.var.pop("feature_name")
+    known = tmp_path / "symbols.tsv.gz"
+    known.write_bytes(gzip.compress("".join(f"{gene}\t{name}\n" for gene, name in named[:40].items()).encode()))
+    cohort.var_names = [f"{name}.7" for name in cohort.var_names]
+    found = check(write_cohort(cohort, tmp_path / "c.h5ad"), tmp_path, "--gene-symbols", str(known))
+    assert found["genes"]["symbol"].tolist() == named[:40].tolist() + [""] * 20
+    assert found["genes"]["gene_id"].tolist() == cohort.var_names.tolist()
+    assert found["check"]["n_symbols"] == found["check"]["n_symbols_from_table"] == 40
+    assert found["check"]["notes"] == ["the symbols of 40 of 60 genes come from symbols.tsv.gz (--gene_symbols)"]
+
+
+def test_a_cohort_that_names_its_genes_is_checked_the_same_with_and_without_a_table(tmp_path):
+    cohort = small_cohort(donors=4)
+    path = write_cohort(cohort, tmp_path / "c.h5ad")
+    known = tmp_path / "symbols.tsv"
+    known.write_text("".join(f"{gene}\tOTHER{i}\n" for i, gene in enumerate(cohort.var_names)))
+    before = check(path, tmp_path)
+    after = check(path, tmp_path, "--gene-symbols", str(known))
+    pd.testing.assert_frame_equal(after["genes"], before["genes"])
+    assert after["check"] == before["check"]
 
 
 def test_numeric_ages_by_parameter_and_unknown_ages_stay_as_missing(tmp_path):

@@ -30,6 +30,9 @@ def main(argv: list[str]) -> None:
     os.chdir(folder)
     cohort = small_cohort(donors=6, cells_per_type=60, genes=80)
     write_cohort(cohort, folder / "cohort.h5ad")
+    ids_alone = cohort.copy()
+    del ids_alone.var["feature_name"]  # ENSG00000000003 and ENSG00000000005 are genes; the other ids are none
+    write_cohort(ids_alone, folder / "ids_alone.h5ad")
     (folder / "marker.txt").write_text("downloads\n")
     check_cohort.main(
         [*default_options("check_cohort"), "--cohort", "cohort.h5ad", "--output-cells", "cells.parquet", "--output-donors", "donors.parquet",

@@ -14,7 +14,8 @@ SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())
 ENTRIES = {name: entry for group in SCHEMA["$defs"].values() for name, entry in group["properties"].items()}
 DEFAULTS = {
     **{name: entry.get("default") for name, entry in ENTRIES.items()},
-    "gene_sets": str(ROOT / "assets/gene_sets/h.all.v7.5.1.symbols.gmt"), "download_dir": "downloads", "simulate": "tiny",
+    "gene_sets": str(ROOT / "assets/gene_sets/h.all.v7.5.1.symbols.gmt"),
+    "gene_symbols": str(ROOT / "assets/genes/gencode_v48_human.tsv.gz"), "download_dir": "downloads", "simulate": "tiny",
 }  # fmt: skip
 
 BAD = [
@@ -106,6 +107,7 @@ BAD = [
         {"pseudobulk": "small.h5ad", "export_h5ad": True, "simulate": None},
         "--export_h5ad: needs cells, which --pseudobulk has not",
     ),
+    ({"gene_symbols": "/no/such.tsv"}, "--gene_symbols /no/such.tsv: there is no such file; check the path"),
     ({"gene_sets": "/no/such.gmt"}, "--gene_sets /no/such.gmt: there is no such file"),
 ]
 GOOD = [
@@ -205,7 +207,7 @@ def test_defaults_of_the_schema_are_those_in_effect(tmp_path):
         [str(ROOT / "nextflow"), "config", "-flat", str(ROOT)], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     effective = dict(re.findall(r"^params\.(\w+) = (.*)$", done.stdout, re.MULTILINE))
-    computed = {"gene_sets", "download_dir"}
+    computed = {"gene_sets", "gene_symbols", "download_dir"}
     assert set(effective) == set(ENTRIES)
     for name, entry in ENTRIES.items():
         if name not in computed:

@@ -19,6 +19,7 @@ from small_cohorts import small_cohort, write_cohort
 pytestmark = pytest.mark.long  # each starts the engine, some five times
 
 GENE_SETS = "assets/gene_sets/h.all.v7.5.1.symbols.gmt"
+GENE_SYMBOLS = "assets/genes/gencode_v48_human.tsv.gz"
 OF_GENE_SETS = {"GSEA", "COMPARE_CELL_TYPES", "PLOT_COMPARISON", "PLOT_CELL_TYPE", "REPORT"}
 # What is edited, and what then runs again. Of each kind: scripts, a module that several share, scripts of the steps whose
 # large input is taken by path (`cache 'lenient'`), files of the project and of the user that steps read.
@@ -53,14 +54,15 @@ SHARDS = {"SPLIT_COHORT", "QC_CELLS", "MERGE_QC", "PLOT_COHORT", "PLOT_QC", "REP
 EARLY_EDITS = {
     "bin/split_cohort.py": {*SHARDS, "PLAN_RUN", "DRAW_DAG"},
     "bin/check_cohort.py": {*SHARDS, "CHECK_COHORT", "FILTER_COHORT"},
+    GENE_SYMBOLS: {*SHARDS, "PLAN_RUN", "CHECK_COHORT", "FILTER_COHORT"},
 }
 
 
 def edit(path: Path) -> None:
     """Change a letter where nothing depends on it, and neither the file's length nor its date."""
     data, stat = bytearray(path.read_bytes()), path.stat()
-    # In a docstring or comment, a set's address, the name of a column nobody reads, a cell type that the cohort has not.
-    start = {".py": b'"""', ".css": b"/*", ".gmt": b"\t", ".tsv": b"\n", ".csv": b"coef,"}[path.suffix]
+    # In a docstring or comment, a set's address, the name of a column nobody reads, a cell type or gene that the cohort has not.
+    start = {".py": b'"""', ".css": b"/*", ".gmt": b"\t", ".tsv": b"\n", ".gz": b"\n", ".csv": b"coef,"}[path.suffix]
     place = data.index(start) + len(start)
     while not data[place : place + 1].isalpha():
         place += 1
@@ -79,6 +81,8 @@ class Resumed:
         symbols = cohort.var["feature_name"].tolist()
         sets = ("\t".join([f"SET{i}", "address", *symbols[12 + i : 60 + i]]) for i in range(3))
         (self.project / GENE_SETS).write_text("\n".join(sets) + "\n")
+        # Symbols may also be a plain table, in which a letter can be edited: of a gene that the cohort has not.
+        (self.project / GENE_SYMBOLS).write_text("gene_id\tsymbol\nENSG00000170458\tCD14\n")
         (folder / "clocks").mkdir()
         (folder / "clocks/B.csv").write_text(f"gene,coef,note\nIntercept,50,\n{cohort.var_names[0]},1,\n")
         style = self.project / "assets/report/report.css"

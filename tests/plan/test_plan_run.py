@@ -8,6 +8,7 @@ import pytest
 
 from immune_aging.plan import costs as plan_costs
 from immune_aging.plan import run_plan, text
+from immune_aging.task.command_line import BadInput
 from small_cohorts import small_cohort, write_cohort
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,18 +90,46 @@ def test_the_text_counts_minutes_and_cores(minutes, cores, said):
     assert f"Time: {said} Memory" in "\n".join(text.text_of(plan))
 
 
-def test_a_cohort_is_planned_with_the_donors_cells_and_samples_that_will_be_kept(tmp_path):
-    cohort = small_cohort(donors=6, cells_per_type=20)
-    path = write_cohort(cohort, tmp_path / "cohort.h5ad")
+def options_for(path, **changes):
+    """The arguments of the plan of a small cohort."""
     args = argparse.Namespace(
         cohort=path, donor_column="donor_id", cell_type_column="cell_type", age_column="development_stage", sex_column="sex",
         counts_layer="auto", donor_percentile=0, min_cells_per_type=10, min_donor_fraction=0.9, cells_per_shard=100,
         parts=["qc"], mad_group="", doublet_rate_column="", batch_column="donor_id", min_cells_per_sample=10,
         min_samples_per_type=5, designs=["~ sex + age"], test_term="age", contrast="", pool_column="auto",
-        acceleration_columns=[], gene_sets=None, gene_set_min_size=10, gene_set_max_size=1000,
+        acceleration_columns=[], gene_symbols=None, gene_sets=None, gene_set_min_size=10, gene_set_max_size=1000,
     )  # fmt: skip
-    plan = run_plan.plan_cohort(args)
+    return argparse.Namespace(**(vars(args) | changes))
+
+
+def test_a_cohort_is_planned_with_the_donors_cells_and_samples_that_will_be_kept(tmp_path):
+    cohort = small_cohort(donors=6, cells_per_type=20)
+    plan = run_plan.plan_cohort(options_for(write_cohort(cohort, tmp_path / "cohort.h5ad")))
     assert (plan["n_cells"], plan["n_donors"], plan["n_genes"]) == (cohort.n_obs, 6, cohort.n_vars)
     assert (plan["n_cells_kept"], plan["n_donors_kept"]) == (cohort.n_obs, 6), "nothing is to be left out"
     assert plan["n_types"] == 2 and plan["n_samples"] == 12
     assert plan["n_shards"] == 2, "the third donor of 40 cells fills a shard of 100"
+
+
+def test_the_plan_of_a_cohort_with_ensembl_ids_alone_finds_its_gene_sets(tmp_path):
+    cohort = small_cohort(donors=6, cells_per_type=20)
+    symbols = cohort.var.pop("feature_name")
+    path = write_cohort(cohort, tmp_path / "cohort.h5ad")
+    (tmp_path / "symbols.tsv").write_text("".join(f"{gene}\t{name}\n" for gene, name in symbols.items()))
+    (tmp_path / "sets.gmt").write_text("\t".join(["ONE", "", *symbols[:12]]) + "\n")
+    options = {"parts": ["qc", "statistics"], "gene_sets": tmp_path / "sets.gmt"}
+    [note] = run_plan.plan_cohort(options_for(path, **options))["notes"]
+    assert "the file gives no gene symbols" in note
+    [note] = run_plan.plan_cohort(options_for(path, **options, gene_symbols=tmp_path / "symbols.tsv"))["notes"]
+    assert note == "the symbols of 60 of 60 genes come from symbols.tsv (--gene_symbols)"
+    strict = options | {"gene_set_min_size": 13, "gene_symbols": tmp_path / "symbols.tsv"}
+    assert "no gene set has 13 to 1000 genes" in run_plan.plan_cohort(options_for(path, **strict))["notes"][1]
+
+
+def test_a_table_of_symbols_that_cannot_be_used_is_said_with_all_else_that_is_wrong(tmp_path):
+    path = write_cohort(small_cohort(donors=6, cells_per_type=20), tmp_path / "cohort.h5ad")
+    (tmp_path / "symbols.tsv").write_text("a,b\n")
+    with pytest.raises(BadInput, match=r"--gene_symbols symbols.tsv: line 1: .* \| --batch_column lane"):
+        run_plan.plan_cohort(
+            options_for(path, gene_symbols=tmp_path / "symbols.tsv", parts=["qc", "embedding"], batch_column="lane")
+        )

@@ -7,8 +7,9 @@ import pytest
 from scipy import sparse
 
 import check_pseudobulk
+from immune_aging.cohort.gene_symbols import NO_SYMBOLS
 from immune_aging.samples import given_table
-from immune_aging.task.checkpoints import read_h5ad, read_tsv
+from immune_aging.task.checkpoints import read_h5ad, read_json, read_tsv
 from immune_aging.task.command_line import BadInput
 from inputs.step_options import default_options
 
@@ -105,3 +106,28 @@ def test_the_age_may_be_in_a_column_that_is_called_as_our_tables_call_it():
     assert given_table.columns_in(["development_stage", *names], wanted, where="t") == wanted
     with pytest.raises(BadInput, match=r"t: --donor_column donor_id: .* \| --age_column development_stage: "):
         given_table.columns_in(["cell_type", "sex"], wanted, where="t")
+
+
+def test_ensembl_ids_alone_get_their_symbols_from_a_table_and_the_check_counts_them(tmp_path):
+    table = table_of()
+    table.var_names = ["ENSG00000198851.10", "ENSG00000090382", "ENSG00000156738", "ENSG00000308361"]
+    (tmp_path / "symbols.tsv").write_text("ENSG00000198851\tCD3E\nENSG00000090382\tLYZ\n")
+    folder = run(table, tmp_path, "--gene-symbols", str(tmp_path / "symbols.tsv"))
+    for path in (folder / "p/pseudobulk/pseudobulk.h5ad", folder / "dataset-x_t_cell_step-pseudobulk_counts.h5ad"):
+        var = read_h5ad(path).var
+        assert var["symbol"].tolist() == ["CD3E", "LYZ", "", ""] and var.index.tolist() == table.var_names.tolist()
+    assert read_json(folder / "p/cohort/check.json") == {
+        "counts_layer": "X", "n_samples": 24, "n_genes": 4, "n_donors": 12, "n_cell_types": 2, "n_symbols": 2,
+        "n_symbols_from_table": 2, "notes": ["the symbols of 2 of 4 genes come from symbols.tsv (--gene_symbols)"],
+    }  # fmt: skip
+
+
+def test_genes_that_the_table_does_not_know_are_said(tmp_path):
+    table = table_of()
+    assert read_json(run(table, tmp_path) / "p/cohort/check.json")["notes"] == []
+    table.var_names = [f"ENSMUSG0000006435{i}" for i in range(1, 5)]
+    assert read_json(run(table, tmp_path) / "p/cohort/check.json")["notes"] == [NO_SYMBOLS]
+    (tmp_path / "symbols.tsv").write_text("ENSG00000198851\tCD3E\n")
+    folder = run(table, tmp_path, "--gene-symbols", str(tmp_path / "symbols.tsv"))
+    [note] = read_json(folder / "p/cohort/check.json")["notes"]
+    assert "symbols.tsv (--gene_symbols) knows none of its genes ('ENSMUSG00000064351', ...)" in note

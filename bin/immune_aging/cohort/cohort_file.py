@@ -28,6 +28,10 @@ BLOCK_VALUES = 6_000_000
 MAX_LISTED = 30  # names in a message
 ANEW = "copy or download the file again"
 LARGEST_CHUNK = BLOCK_VALUES // 16  # a larger one is left to HDF5, which keeps it for the next block that begins in it
+# Columns in which files name their genes; the first that holds a symbol counts.
+SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "symbol", "gene_name", "gene_names")
+# Of any species; GENCODE marks by _PAR_Y what lies on both X and Y.
+ENSEMBL_ID = r"ENS[A-Z]*G\d+(?:\.\d+)?(?:_PAR_Y)?"
 CHUNK_CACHE = 64 << 20  # bytes a dataset: a chunk that two blocks share is decompressed once
 
 
@@ -326,15 +330,17 @@ def find_counts(file: h5py.File, path: str | Path, *, counts_layer: str) -> tupl
 
 
 def symbols_of(table: pd.DataFrame) -> np.ndarray:
-    """Gene symbols from `feature_name` or the like, else from an index that holds no Ensembl ids; '' if unknown."""
-    ids = table.index.astype(str).to_numpy(dtype=object)
-    for column in ("feature_name", "gene_symbols", "gene_symbol", "symbol", "gene_name", "gene_names"):
-        if column in table.columns:
-            symbols = table[column].astype(object).where(table[column].notna(), "").astype(str).to_numpy(dtype=object)
-            # CELLxGENE repeats the id, or appends it, where a gene has no symbol of its own.
-            return np.where(symbols == ids, "", symbols)
-    is_ensembl = pd.Series(ids).str.fullmatch(r"ENS[A-Z]*G\d+(\.\d+)?")
-    return np.where(is_ensembl, "", ids).astype(object)
+    """Gene symbols from the first of `SYMBOL_COLUMNS` that holds any, else from the index; '' if unknown.
+
+    An Ensembl id is no symbol: CELLxGENE repeats the gene's id where it has none.
+    """
+    given = [table[name].astype(object).where(table[name].notna(), "") for name in SYMBOL_COLUMNS if name in table]
+    for names in (*given, table.index):
+        texts = pd.Series(names.astype(str).to_numpy(dtype=object))
+        symbols = texts.where(~texts.str.fullmatch(rf"\s*|{ENSEMBL_ID}").astype(bool), "").to_numpy(dtype=object)
+        if (symbols != "").any():
+            break
+    return symbols
 
 
 def _read(dataset: h5py.Dataset, part: slice) -> np.ndarray:

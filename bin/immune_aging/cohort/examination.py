@@ -18,10 +18,10 @@ from immune_aging.cohort.cohort_file import (
     symbols_of,
 )
 from immune_aging.cohort.donors import donor_table, repeated
-from immune_aging.cohort.hostile_names import clean_genes, clean_labels
+from immune_aging.cohort.gene_symbols import GeneNames
+from immune_aging.cohort.hostile_names import clean_labels
 from immune_aging.task.command_line import BadInput
 
-NO_SYMBOLS = "the file gives no gene symbols: steps that need them leave out what they cannot do"
 ROLES = ("donor", "cell_type", "age", "sex")
 # Human genes are ENSG; every other species has letters in between, like ENSMUSG of the mouse.
 _ENSEMBL_ID = re.compile(r"ENS([A-Z]*)G\d+(\.\d+)?")
@@ -175,23 +175,22 @@ def cell_table(cohort: Cohort, columns: Mapping[str, str]) -> pd.DataFrame:
     )
 
 
-def gene_table(cohort: Cohort) -> pd.DataFrame:
+def gene_table(genes: GeneNames) -> pd.DataFrame:
     """One row per gene of the matrix with the counts: position, gene_id, symbol ('' where unknown)."""
-    ids = cohort.var.index.astype(str).to_numpy(dtype=object)
-    gene_ids, symbols = clean_genes(ids, symbols_of(cohort.var))
-    return pd.DataFrame({"position": np.arange(len(gene_ids)), "gene_id": gene_ids, "symbol": symbols})
+    return pd.DataFrame({"position": np.arange(len(genes.ids)), "gene_id": genes.ids, "symbol": genes.symbols})
 
 
-def check_summary(cohort: Cohort, cells: pd.DataFrame, genes: pd.DataFrame) -> dict:
+def check_summary(cohort: Cohort, cells: pd.DataFrame, genes: GeneNames) -> dict:
     """What check.json says: where the counts are, how much of everything there is, and notes.
 
     Parameters
     ----------
-    cells, genes
-        Of `cell_table` and `gene_table`.
+    cells
+        Of `cell_table`.
+    genes
+        How the genes of the matrix with the counts are called.
     """
     assert cohort.counts is not None and cohort.donors is not None, "a cohort without problems has both"
-    n_symbols = int((genes["symbol"] != "").sum())
     return {
         "counts_layer": cohort.layer,
         "counts": vars(cohort.counts),
@@ -199,6 +198,7 @@ def check_summary(cohort: Cohort, cells: pd.DataFrame, genes: pd.DataFrame) -> d
         "n_genes": cohort.counts.n_genes,
         "n_donors": len(cohort.donors),
         "n_cell_types": int(cells["cell_type"].nunique()),
-        "n_symbols": n_symbols,
-        "notes": [*cohort.notes, *([] if n_symbols else [NO_SYMBOLS])],
+        "n_symbols": genes.n_symbols,
+        "n_symbols_from_table": genes.n_from_table,
+        "notes": [*cohort.notes, *genes.notes],
     }

@@ -8,6 +8,7 @@ from immune_aging.cohort.cohort_file import open_cohort, read_table, symbols_of,
 from immune_aging.cohort.columns import columns_of
 from immune_aging.cohort.examination import Cohort, cell_table, examine
 from immune_aging.cohort.filtering import Chosen, choose_by_options, plan_shards
+from immune_aging.cohort.gene_symbols import NO_SYMBOLS, NO_TABLE, gene_names, read_symbol_table
 from immune_aging.plan.problems import gene_set_findings, run_problems
 from immune_aging.plan.text import notes_of
 from immune_aging.task.command_line import BadInput
@@ -40,7 +41,11 @@ def plan_cohort(args: argparse.Namespace) -> dict:
     """
     source = args.cohort.resolve()
     cohort, problems = examine(source, columns=columns_of(args), counts_layer=args.counts_layer)
-    symbols = symbols_of(cohort.var)
+    try:
+        known = read_symbol_table(args.gene_symbols)
+    except BadInput as error:
+        known, problems = NO_TABLE, [*problems, str(error)]
+    genes = gene_names(cohort.var, known)
     cells, chosen, found = choose_cells(cohort, args)
     problems += found
     notes: list[str] = []
@@ -52,7 +57,7 @@ def plan_cohort(args: argparse.Namespace) -> dict:
         found, notes = run_problems(donors, args, n_all=n_donors, names_only=bool(problems))
         problems += found
     if args.gene_sets and "statistics" in args.parts:
-        found, noted = gene_set_findings(args.gene_sets, symbols, **set_sizes(args))
+        found, noted = gene_set_findings(args.gene_sets, genes.symbols, **set_sizes(args))
         problems, notes = problems + found, notes + noted
     table = chosen.table.loc[donors["donor_id"], chosen.types] if chosen else pd.DataFrame()
     samples = (table >= args.min_cells_per_sample).sum()
@@ -65,7 +70,7 @@ def plan_cohort(args: argparse.Namespace) -> dict:
     if problems:
         raise BadInput(f"{source}: " + " | ".join(problems))
     assert cohort.counts is not None and cohort.donors is not None and chosen is not None, "nothing is wrong with it"
-    notes = notes_of(cohort, chosen) + notes
+    notes = [*genes.notes, *notes_of(cohort, chosen), *notes]
     n_cells = table.sum(axis=1)
     with open_cohort(source) as file:
         n_values = values_of(file, cohort.counts).size
@@ -92,8 +97,10 @@ def plan_table(args: argparse.Namespace) -> dict:
         samples, var = read_table(file, "obs"), read_table(file, "var")
     donors = samples.drop_duplicates("donor_id").reset_index(drop=True)
     problems, notes = run_problems(donors, args, n_all=len(donors), names_only=False)
+    symbols = symbols_of(var)
+    notes = notes if (symbols != "").any() else [NO_SYMBOLS, *notes]
     if args.gene_sets:
-        found, noted = gene_set_findings(args.gene_sets, symbols_of(var), **set_sizes(args))
+        found, noted = gene_set_findings(args.gene_sets, symbols, **set_sizes(args))
         problems, notes = problems + found, notes + noted
     if problems:
         raise BadInput("--pseudobulk: " + " | ".join(problems))

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from immune_aging.cohort.cohort_file import MAX_LISTED, symbols_of
-from immune_aging.cohort.examination import NO_SYMBOLS, Cohort
+from immune_aging.cohort.cohort_file import MAX_LISTED
+from immune_aging.cohort.examination import Cohort
 from immune_aging.cohort.filtering import Chosen
 
 
@@ -37,8 +37,8 @@ def text_of(plan: dict) -> list[str]:
 
 
 def notes_of(cohort: Cohort, chosen: Chosen) -> list[str]:
-    """What a person should know of a cohort that is not wrong."""
-    notes = [] if (symbols_of(cohort.var) != "").any() else [NO_SYMBOLS]
+    """What a person should know of a cohort's donors and cells that is not wrong."""
+    notes = []
     donors = pd.DataFrame({"age_years": [], "age_text": []}) if cohort.donors is None else cohort.donors
     unknown = donors[donors["age_years"].isna()]
     if len(unknown):

@@ -17,10 +17,10 @@ from immune_aging.cohort.cohort_file import (
     prove_counts,
     read_blocks,
     read_table,
-    symbols_of,
 )
 from immune_aging.cohort.donors import donor_table, plain, repeated
-from immune_aging.cohort.hostile_names import clean_genes, clean_labels
+from immune_aging.cohort.gene_symbols import GeneNames, SymbolTable, gene_names
+from immune_aging.cohort.hostile_names import clean_labels
 from immune_aging.samples.pseudobulk_table import sample_table
 from immune_aging.task.checkpoints import unique_slugs
 from immune_aging.task.command_line import BadInput
@@ -36,6 +36,8 @@ class GivenTable:
     ----------
     where
         How messages name the file.
+    layer
+        The name of the matrix with the sums.
     sums
         Samples x genes, raw sums, 64-bit integers.
     obs, var
@@ -45,6 +47,7 @@ class GivenTable:
     """
 
     where: str
+    layer: str
     sums: sparse.csr_matrix
     obs: pd.DataFrame
     var: pd.DataFrame
@@ -63,11 +66,14 @@ class GivenSamples:
         The table of cell types.
     donors
         One row per donor of the file: donor_id, age_years, sex, n_cells, kept, reason.
+    genes
+        How its genes are called.
     """
 
     table: anndata.AnnData
     types: pd.DataFrame
     donors: pd.DataFrame
+    genes: GeneNames
 
 
 def columns_in(names: list[str], wanted: Mapping[str, str], *, where: str) -> dict[str, str]:
@@ -115,7 +121,7 @@ def read_given_table(path: Path, *, columns: Mapping[str, str], counts_layer: st
         blocks = [prove_counts(block, where=f"{where}: {layer}") for _, _, block in read_blocks(file, counts)]
     # A file by genes comes in blocks of genes, any other in blocks of samples.
     stack = sparse.hstack if counts.layout == "csc" else sparse.vstack
-    return GivenTable(where, stack(blocks, format="csr").astype(np.int64), obs, var, columns)
+    return GivenTable(where, layer, stack(blocks, format="csr").astype(np.int64), obs, var, columns)
 
 
 def donors_of(given: GivenTable) -> pd.DataFrame:
@@ -207,8 +213,13 @@ def donor_rows(donors: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     return donors[["donor_id", "age_years", "sex"]].assign(n_cells=n_cells, kept=reason == "", reason=reason)
 
 
-def bring_into_form(given: GivenTable, *, min_cells: int, min_samples: int) -> GivenSamples:
+def bring_into_form(given: GivenTable, *, min_cells: int, min_samples: int, known: SymbolTable) -> GivenSamples:
     """The table as `MERGE_PSEUDOBULK` would have made it.
+
+    Parameters
+    ----------
+    known
+        Symbols for genes that the file does not name.
 
     Raises
     ------
@@ -223,6 +234,20 @@ def bring_into_form(given: GivenTable, *, min_cells: int, min_samples: int) -> G
             f"{given.where}: no cell type has {min_samples} samples (the largest has {types['n_samples'].max()}); "
             "lower --min_samples_per_type"
         )
-    gene_ids, symbols = clean_genes(given.var.index.astype(str), symbols_of(given.var))
-    genes = pd.DataFrame({"symbol": symbols}, index=pd.Index(gene_ids, name="gene_id"))
-    return GivenSamples(sample_table(sums, samples, donors, types, genes), types, donor_rows(donors, samples))
+    genes = gene_names(given.var, known)
+    var = pd.DataFrame({"symbol": genes.symbols}, index=pd.Index(genes.ids, name="gene_id"))
+    return GivenSamples(sample_table(sums, samples, donors, types, var), types, donor_rows(donors, samples), genes)
+
+
+def table_summary(given: GivenTable, found: GivenSamples) -> dict:
+    """What check.json says of a given table: where its sums are, how much of everything is used, and notes."""
+    return {
+        "counts_layer": given.layer,
+        "n_samples": found.table.n_obs,
+        "n_genes": found.table.n_vars,
+        "n_donors": len(found.donors),
+        "n_cell_types": len(found.types),
+        "n_symbols": found.genes.n_symbols,
+        "n_symbols_from_table": found.genes.n_from_table,
+        "notes": list(found.genes.notes),
+    }

@@ -9,7 +9,8 @@ process CHECK_COHORT {
     container "${task.ext.container_image}"
 
     input:
-    tuple val(meta), path(cohort, stageAs: 'cohort.h5ad')
+    // gene_symbols may be none
+    tuple val(meta), path(cohort, stageAs: 'cohort.h5ad'), path(gene_symbols, stageAs: 'gene_symbols/*')
 
     output:
     tuple val(meta), path('*_step-check_cells.parquet'), emit: cells
@@ -31,6 +32,7 @@ process CHECK_COHORT {
         --cell-type-column ${quote(params.cell_type_column)} \\
         --age-column ${quote(params.age_column)} \\
         --sex-column ${quote(params.sex_column)} \\
+        ${gene_symbols ? "--gene-symbols ${quote(gene_symbols)}" : ''} \\
         --output-cells 'dataset-${params.dataset}_${meta.id}_step-check_cells.parquet' \\
         --output-donors 'dataset-${params.dataset}_${meta.id}_step-check_donors.parquet' \\
         --output-genes 'dataset-${params.dataset}_${meta.id}_step-check_genes.parquet' \\

@@ -8,7 +8,8 @@ process CHECK_PSEUDOBULK {
     container "${task.ext.container_image}"
 
     input:
-    tuple val(meta), path(table, stageAs: 'table/*')
+    // gene_symbols may be none
+    tuple val(meta), path(table, stageAs: 'table/*'), path(gene_symbols, stageAs: 'gene_symbols/*')
 
     output:
     tuple val(meta), path('*_step-pseudobulk_counts.h5ad', arity: '1..*'), path('*_all_step-pseudobulk_files.tsv'), emit: counts
@@ -30,6 +31,7 @@ process CHECK_PSEUDOBULK {
         --cell-type-column ${quote(params.cell_type_column)} \\
         --age-column ${quote(params.age_column)} \\
         --sex-column ${quote(params.sex_column)} \\
+        ${gene_symbols ? "--gene-symbols ${quote(gene_symbols)}" : ''} \\
         --min-cells-per-sample ${params.min_cells_per_sample} \\
         --min-samples-per-type ${params.min_samples_per_type} \\
         --prefix 'dataset-${params.dataset}' \\
@@ -43,6 +45,7 @@ process CHECK_PSEUDOBULK {
     printf 'id\\tcell_type\\tn_samples\\nstub\\tstub\\t1\\n' > published/cohort/cell_types.tsv
     touch 'dataset-${params.dataset}_stub_step-pseudobulk_counts.h5ad'
     printf 'id\\tfile\\nstub\\tdataset-${params.dataset}_stub_step-pseudobulk_counts.h5ad\\n' > 'dataset-${params.dataset}_all_step-pseudobulk_files.tsv'
+    echo '{}' > published/cohort/check.json
     echo '{}' > versions.json
     """
 }
