@@ -4,6 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
+import anndata
+import numpy as np
+import pandas as pd
 import pytest
 
 from immune_aging.plan import costs as plan_costs
@@ -104,3 +107,30 @@ def test_a_cohort_is_planned_with_the_donors_cells_and_samples_that_will_be_kept
     assert (plan["n_cells_kept"], plan["n_donors_kept"]) == (cohort.n_obs, 6), "nothing is to be left out"
     assert plan["n_types"] == 2 and plan["n_samples"] == 12
     assert plan["n_shards"] == 2, "the third donor of 40 cells fills a shard of 100"
+
+
+@pytest.mark.parametrize(("min_depth_share", "min_samples", "types"), [(0.1, 4, 2), (0.1, 6, 1), (0, 6, 2)])
+def test_a_table_is_planned_with_the_samples_that_have_enough_cells_and_counts(
+    tmp_path, min_depth_share, min_samples, types
+):
+    """The T cells of two donors have hardly any counts."""
+    donors = [f"D{i}" for i in range(6)]
+    obs = pd.DataFrame(
+        {
+            "donor_id": donors * 2, "cell_type": ["B"] * 6 + ["T"] * 6, "n_cells": 20, "n_counts": [500] * 10 + [3] * 2,
+            "age_years": [30.0, 42, 51, 65, 70, 82] * 2, "sex": ["female", "male"] * 6,
+        },
+        index=[f"s{i}" for i in range(12)],
+    )  # fmt: skip
+    table = anndata.AnnData(np.ones((12, 3), dtype=np.int64), obs=obs, var=pd.DataFrame(index=["G1", "G2", "G3"]))
+    table.write_h5ad(tmp_path / "pseudobulk.h5ad")
+    args = argparse.Namespace(
+        cohort=None, samples=tmp_path / "pseudobulk.h5ad", parts=["statistics"], min_cells_per_sample=10, age_column="age",
+        min_depth_share=min_depth_share, min_samples_per_type=min_samples, designs=["~ sex + age"], test_term="age",
+        contrast="", pool_column="auto", acceleration_columns=[], gene_sets=None, gene_set_min_size=10,
+        gene_set_max_size=1000, mad_group="", doublet_rate_column="", batch_column="donor_id",
+    )  # fmt: skip
+    plan = run_plan.plan_table(args)
+    kept_of_t = 6 if min_depth_share == 0 else 4
+    assert plan["cell_types"] == ["B", "T"][:types]
+    assert plan["n_samples"] == 6 + (kept_of_t if types == 2 else 0)

@@ -1,37 +1,15 @@
-"""Samples of few counts: which are left out, and log rates that a shallow sample does not shift.
+"""Log rates that a sample of few counts does not shift.
 
 A sample sums the counts of one donor's cells of one type. One of 3,678 counts can stand beside one of 485,846. Two
 things go wrong with the small one. log2((count + .5) / (library + 1)) gives every gene without a count the same high
 value, so a linear model sees all weakly expressed genes rise together. And below a tenth of the usual depth a sample
-adds noise to the tests without adding power. README.md has the measurements.
+adds noise to the tests without adding power: such samples are left out by the pipeline's rule,
+bin/immune_aging/samples/sample_rules.py. README.md has the measurements of both.
 """
 
 import numpy as np
 
-# As a share of the median sample of the cell type. At a tenth, a feature or tested gene that has 5 counts in the
-# median sample is expected to have half a count. Measured: from here down, leaving the sample out gives voom and the
-# age models at least as much power as keeping it, and false discoveries start to rise where shallow donors are old.
-MIN_DEPTH_SHARE = 0.1
 PRIOR_COUNT = 2.0  # as edgeR's cpm(log=TRUE) has it, but towards each gene's own mean
-
-
-def too_shallow(totals: np.ndarray, *, min_share: float = MIN_DEPTH_SHARE) -> np.ndarray:
-    """Which samples of one cell type have no counts, or fewer than a share of the median sample's.
-
-    Relative, because a panel of 1,000 genes and a whole transcriptome have totals that differ a hundredfold. Needs no
-    number of cells, so it also guards a table of sums that comes without one.
-
-    Parameters
-    ----------
-    totals
-        Counts of each sample over all genes: the samples that no other rule leaves out.
-    min_share
-        0 leaves out only samples without counts.
-    """
-    counted = totals > 0
-    if not counted.any():
-        return ~counted
-    return ~counted | (totals < min_share * np.median(totals[counted]))
 
 
 def mean_rates(counts: np.ndarray) -> np.ndarray:

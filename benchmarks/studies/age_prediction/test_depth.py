@@ -1,22 +1,10 @@
-"""Shallow samples: left out by their cell type's own depth, and not shifted by the depth they have."""
+"""Log rates of shallow samples are not shifted by the depth that they have."""
 
 import numpy as np
 import pytest
 
-from depth import log_rates, mean_rates, too_shallow
+from depth import log_rates, mean_rates
 from immune_aging.prediction.age_features import log_cpm
-
-
-def test_a_sample_below_a_tenth_of_the_median_is_left_out_at_any_size_of_panel():
-    totals = np.array([90.0, 100, 101, 8, 0, 10.1])
-    assert too_shallow(totals).tolist() == [False, False, False, True, True, False]
-    assert too_shallow(1000 * totals).tolist() == too_shallow(totals).tolist()
-    assert too_shallow(totals, min_share=0).tolist() == [False, False, False, False, True, False]
-
-
-def test_empty_samples_do_not_lower_the_median_and_a_table_of_them_is_left_out_whole():
-    assert too_shallow(np.array([0.0, 0, 0, 5, 100, 100])).tolist() == [True, True, True, True, False, False]
-    assert too_shallow(np.zeros(3)).all()
 
 
 def test_a_gene_at_its_mean_has_its_mean_at_any_depth_and_no_counts_mean_the_training_mean():

@@ -31,6 +31,7 @@ process CHECK_PSEUDOBULK {
         --age-column ${quote(params.age_column)} \\
         --sex-column ${quote(params.sex_column)} \\
         --min-cells-per-sample ${params.min_cells_per_sample} \\
+        --min-depth-share ${params.min_depth_share} \\
         --min-samples-per-type ${params.min_samples_per_type} \\
         --prefix 'dataset-${params.dataset}' \\
         --output published
