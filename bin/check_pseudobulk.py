@@ -24,6 +24,7 @@ def main(argv: list[str]) -> None:
     add_column_options(parser)
     parser.add_argument("--gene-symbols", type=Path, help="TSV of gene id and symbol, for genes that have none")
     parser.add_argument("--min-cells-per-sample", type=int, required=True)
+    parser.add_argument("--min-depth-share", type=float, required=True, help="of the median sample's counts")
     parser.add_argument("--min-samples-per-type", type=int, required=True)
     parser.add_argument("--prefix", required=True)
     parser.add_argument("--output", type=Path, required=True)
@@ -32,12 +33,9 @@ def main(argv: list[str]) -> None:
 
     known = read_symbol_table(args.gene_symbols)
     given = read_given_table(args.table, columns=columns_of(args), counts_layer=args.counts_layer)
-    found = bring_into_form(
-        given, min_cells=args.min_cells_per_sample, min_samples=args.min_samples_per_type, known=known
-    )
-    write_pseudobulk(
-        found.table, found.types, min_cells=args.min_cells_per_sample, folder=args.output, prefix=args.prefix
-    )
+    floors = {"min_cells": args.min_cells_per_sample, "min_depth_share": args.min_depth_share}
+    found = bring_into_form(given, **floors, min_samples=args.min_samples_per_type, known=known)
+    write_pseudobulk(found.table, found.types, **floors, folder=args.output, prefix=args.prefix)
     write_tsv(found.donors, args.output / "cohort/donors.tsv")
     write_tsv(found.types, args.output / "cohort/cell_types.tsv")
     write_json(table_summary(given, found), args.output / "cohort/check.json")

@@ -19,6 +19,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--donors", type=Path, required=True, help="donors.parquet")
     parser.add_argument("--cell-types", type=Path, required=True, help="cell_types.tsv")
     parser.add_argument("--min-cells-per-sample", type=int, required=True)
+    parser.add_argument("--min-depth-share", type=float, required=True, help="of the median sample's counts")
     parser.add_argument("--prefix", required=True, help="checkpoints become PREFIX_<id>_step-pseudobulk_counts.h5ad")
     parser.add_argument("--output", type=Path, required=True, help="folder for what is published")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
@@ -27,7 +28,8 @@ def main(argv: list[str]) -> None:
     types = read_tsv(args.cell_types, dtype={"id": str, "cell_type": str})
     parts = [read_h5ad(path) for path in sorted(args.parts, key=lambda path: path.name)]
     table = merge(parts, read_parquet(args.donors), types)
-    write_pseudobulk(table, types, min_cells=args.min_cells_per_sample, folder=args.output, prefix=args.prefix)
+    floors = {"min_cells": args.min_cells_per_sample, "min_depth_share": args.min_depth_share}
+    write_pseudobulk(table, types, **floors, folder=args.output, prefix=args.prefix)
     write_versions("merge_pseudobulk", ["anndata", "pandas", "scipy"], args.versions)
 
 

@@ -16,12 +16,12 @@ from immune_aging.cells.losses import (
     bounds_in_force,
     combination_table,
     doublet_table,
-    final_cell_types,
     losses,
     qc_summary,
     require_kept_cells,
     rule_table,
 )
+from immune_aging.samples.sample_rules import final_cell_types, samples_of_cells
 from immune_aging.task.checkpoints import read_json, read_parquet, write_json, write_parquet, write_tsv, write_versions
 from immune_aging.task.command_line import run
 
@@ -32,6 +32,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--summaries", type=Path, nargs="+", required=True, help="one qc.json per shard")
     parser.add_argument("--cell-types", type=Path, required=True)
     parser.add_argument("--min-cells-per-sample", type=int, required=True)
+    parser.add_argument("--min-depth-share", type=float, required=True)
     parser.add_argument("--min-samples-per-type", type=int, required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder for what is published")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
@@ -40,9 +41,11 @@ def main(argv: list[str]) -> None:
     cells = pd.concat([read_parquet(path) for path in sorted(args.cells, key=lambda p: p.name)], ignore_index=True)
     require_kept_cells(cells)
     summaries = [read_json(path) for path in sorted(args.summaries, key=lambda p: p.name)]
+    samples = samples_of_cells(cells, min_cells=args.min_cells_per_sample, min_depth_share=args.min_depth_share)
     types = final_cell_types(
-        read_parquet(args.cell_types), cells, min_cells=args.min_cells_per_sample, min_samples=args.min_samples_per_type
-    )
+        read_parquet(args.cell_types), samples, min_cells=args.min_cells_per_sample,
+        min_samples=args.min_samples_per_type,
+    )  # fmt: skip
     lost, doublets = losses(cells), doublet_table(cells, summaries)
     write_parquet(cells, args.output / "qc/cells.parquet")
     write_tsv(lost, args.output / "qc/summary.tsv")

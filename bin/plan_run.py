@@ -32,6 +32,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--doublet-rate-column", required=True)
     parser.add_argument("--batch-column", required=True)
     parser.add_argument("--min-cells-per-sample", type=int, required=True)
+    parser.add_argument("--min-depth-share", type=float, required=True)
     parser.add_argument("--min-samples-per-type", type=int, required=True)
     parser.add_argument("--designs", nargs="+", required=True, help="of the run, then of its variants")
     parser.add_argument("--test-term", required=True)

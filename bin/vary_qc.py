@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from immune_aging.cells.losses import final_cell_types
 from immune_aging.cells.qc_rules import add_bound_options, fixed_bounds
 from immune_aging.cells.thresholds import group_of_donors
 from immune_aging.cells.variants import parse_changes, variant_summary, varied_bounds, varied_doublets, vary
+from immune_aging.samples.sample_rules import final_cell_types, samples_of_cells
 from immune_aging.task.checkpoints import (
     read_parquet,
     write_file_table,
@@ -40,6 +40,7 @@ def main(argv: list[str]) -> None:
     add_bound_options(parser)
     parser.add_argument("--mad-group", required=True)
     parser.add_argument("--min-cells-per-sample", type=int, required=True)
+    parser.add_argument("--min-depth-share", type=float, required=True)
     parser.add_argument("--min-samples-per-type", type=int, required=True)
     parser.add_argument("--variant", required=True, help="its id")
     parser.add_argument("--changes", nargs="+", required=True, help="NAME=VALUE")
@@ -69,12 +70,13 @@ def main(argv: list[str]) -> None:
             files[shard] = args.output / path.name
             write_parquet(own.reset_index(drop=True), files[shard])
     write_file_table(files, args.output_files)
+    samples = samples_of_cells(varied, min_cells=args.min_cells_per_sample, min_depth_share=args.min_depth_share)
     types = final_cell_types(
-        read_parquet(args.cell_types), varied, min_cells=args.min_cells_per_sample,
+        read_parquet(args.cell_types), samples, min_cells=args.min_cells_per_sample,
         min_samples=args.min_samples_per_type,
     )  # fmt: skip
     write_tsv(types, args.output_cell_types)
-    summary = variant_summary(cells, varied, types, min_cells=args.min_cells_per_sample)
+    summary = variant_summary(cells, varied, samples, types)
     write_json({"variant": args.variant, "changes": changes, **summary}, args.output_summary)
     write_versions("vary_qc", ["numpy", "pandas", "pyarrow"], args.versions)
 

@@ -17,6 +17,7 @@ def cells_of(rows):
     table = pd.DataFrame(labels, columns=["donor_id", "cell_type", "reason"])
     return table.assign(
         cell_id=[f"{d}-{i}" for i, (d, _, _) in enumerate(labels)],
+        n_counts=1000,
         kept=table["reason"] == "",
         is_doublet=table["reason"].str.contains("doublet"),
         doublet_score=np.where(table["donor_id"] == "D2", np.nan, 0.1),
@@ -105,6 +106,28 @@ def test_cell_types_are_kept_by_samples_that_are_left(shards, tmp_path):
     assert types["n_samples"].to_dict() == {"b": 1, "t": 3}
     assert types["kept"].to_dict() == {"b": False, "t": True}
     assert types.loc["b", "reason"] == "1 samples of 10 cells after quality control"
+
+
+@pytest.mark.parametrize(
+    ("of_d2", "options", "n_samples"),
+    [
+        (1000, [], 3),
+        (0, [], 2),
+        (100, [], 2),
+        (100, ["--min-depth-share", "0.03"], 3),
+        (0, ["--min-depth-share", "0"], 2),
+    ],
+)
+def test_a_sample_of_few_counts_is_none_of_its_cell_types_samples(shards, tmp_path, of_d2, options, n_samples):
+    """D2 has 10 kept T cells beside 30 and 25: with 100 counts a cell, 1,000 beside the median's 25,000."""
+    shards[1].loc[shards[1]["donor_id"] == "D2", "n_counts"] = of_d2
+    types = read_tsv(run(shards, tmp_path, *options) / "cohort/cell_types.tsv").set_index("id")
+    assert types.loc["t", "n_samples"] == n_samples and types.loc["t", "kept"]
+    strict = run(shards, tmp_path, *options, "--min-samples-per-type", "3")
+    types = read_tsv(strict / "cohort/cell_types.tsv").fillna({"reason": ""}).set_index("id")
+    assert types.loc["t", "kept"] == (n_samples == 3)
+    few = "2 samples of 10 cells after quality control, 1 more with too few counts"
+    assert types.loc["t", "reason"] == ("" if n_samples == 3 else few)
 
 
 def test_unscored_donors_are_named(shards, tmp_path):

@@ -297,6 +297,7 @@ def write_embedding(out: Path, cells: pd.DataFrame, donors: pd.DataFrame, rng: n
 def write_pseudobulk(out: Path, cells: pd.DataFrame) -> None:
     """Sizes of the samples."""
     sizes = cells[cells["kept"]].groupby(["cell_type", "donor_id"]).size().rename("n_cells").reset_index()
+    sizes["n_counts"] = 3000 * sizes["n_cells"]
     sizes.insert(0, "sample_id", sizes["cell_type"].map(SLUGS) + "_" + sizes["donor_id"])
     sizes["kept"] = sizes["n_cells"] >= 15
     sizes["reason"] = np.where(sizes["kept"], "", "fewer than 15 cells")
@@ -542,6 +543,7 @@ def write_inputs(out: Path) -> None:
         "umap_min_dist": 0.5,
         "leiden_resolutions": "1.0",
         "min_cells_per_sample": 10,
+        "min_depth_share": 0.1,
         "min_samples_per_type": 10,
         "design": "~ sex + age",
         "test_term": "age",

@@ -4,6 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
+import anndata
+import numpy as np
+import pandas as pd
 import pytest
 
 from immune_aging.plan import costs as plan_costs
@@ -133,3 +136,30 @@ def test_a_table_of_symbols_that_cannot_be_used_is_said_with_all_else_that_is_wr
         run_plan.plan_cohort(
             options_for(path, gene_symbols=tmp_path / "symbols.tsv", parts=["qc", "embedding"], batch_column="lane")
         )
+
+
+@pytest.mark.parametrize(("min_depth_share", "min_samples", "types"), [(0.1, 4, 2), (0.1, 6, 1), (0, 6, 2)])
+def test_a_table_is_planned_with_the_samples_that_have_enough_cells_and_counts(
+    tmp_path, min_depth_share, min_samples, types
+):
+    """The T cells of two donors have hardly any counts."""
+    donors = [f"D{i}" for i in range(6)]
+    obs = pd.DataFrame(
+        {
+            "donor_id": donors * 2, "cell_type": ["B"] * 6 + ["T"] * 6, "n_cells": 20, "n_counts": [500] * 10 + [3] * 2,
+            "age_years": [30.0, 42, 51, 65, 70, 82] * 2, "sex": ["female", "male"] * 6,
+        },
+        index=[f"s{i}" for i in range(12)],
+    )  # fmt: skip
+    table = anndata.AnnData(np.ones((12, 3), dtype=np.int64), obs=obs, var=pd.DataFrame(index=["G1", "G2", "G3"]))
+    table.write_h5ad(tmp_path / "pseudobulk.h5ad")
+    args = argparse.Namespace(
+        cohort=None, samples=tmp_path / "pseudobulk.h5ad", parts=["statistics"], min_cells_per_sample=10, age_column="age",
+        min_depth_share=min_depth_share, min_samples_per_type=min_samples, designs=["~ sex + age"], test_term="age",
+        contrast="", pool_column="auto", acceleration_columns=[], gene_sets=None, gene_set_min_size=10,
+        gene_set_max_size=1000, mad_group="", doublet_rate_column="", batch_column="donor_id",
+    )  # fmt: skip
+    plan = run_plan.plan_table(args)
+    kept_of_t = 6 if min_depth_share == 0 else 4
+    assert plan["cell_types"] == ["B", "T"][:types]
+    assert plan["n_samples"] == 6 + (kept_of_t if types == 2 else 0)

@@ -217,20 +217,35 @@ def test_samples_left_out_are_counted_with_their_cells_and_donors(tmp_path):
     write_tsv(
         pd.DataFrame(
             {
-                "sample_id": ["b|1", "b|2", "t|1"], "donor_id": ["1", "2", "1"], "cell_type": ["b", "b", "t"],
-                "n_cells": [40, 4, 30], "kept": [True, False, False],
-                "reason": ["", "fewer than 10 cells", "cell type not kept"],
+                "sample_id": ["b|1", "b|2", "b|3", "t|1"], "donor_id": ["1", "2", "3", "1"],
+                "cell_type": ["b", "b", "b", "t"],
+                "n_cells": [40, 4, 20, 30], "n_counts": [9000, 900, 0, 9000], "kept": [True, False, False, False],
+                "reason": ["", "fewer than 10 cells", "no counts", "cell type not kept"],
             }
         ),
         tmp_path / "pseudobulk/samples.tsv",
     )  # fmt: skip
     stages = funnel(results.open(tmp_path))
     assert (
-        stages["cells"][0].losses == (("cell type not kept", 30), ("fewer than 10 cells", 4))
+        stages["cells"][0].losses == (("cell type not kept", 30), ("no counts", 20), ("fewer than 10 cells", 4))
         and stages["cells"][0].n_out == 40
     )
-    assert stages["donors"][0].losses == (("no sample is used", 1),)
+    assert stages["donors"][0].losses == (("no sample is used", 2),)
     assert breaks(stages) == []
+
+
+def test_samples_that_a_test_left_out_are_counted_by_reason(tmp_path):
+    types = pd.DataFrame({"id": ["b"], "cell_type": ["B"], "n_cells": [900], "n_donors": [40], "n_samples": [40]})
+    write_tsv(types.assign(kept=True, reason=""), tmp_path / "cohort/cell_types.tsv")
+    empty, outlier = {"sample_id": "b|1", "donor_id": "1"}, {"sample_id": "b|9", "donor_id": "9", "residuals": 2.0}
+    numbers = {"n_samples_in": 40, "n_samples": 34, "n_genes_in": 9, "n_tested": 9, "n_low_count": 0}
+    left_out = {"outlier_samples": [outlier], "empty_samples": [empty] * 3}
+    write_json({"status": "done", "reason": "", **numbers, **left_out}, tmp_path / "cell_types/b/de_summary.json")
+    (stage,) = funnel(results.open(tmp_path))["samples tested"]
+    assert stage.losses == (
+        ("outlier", 1), ("no counts in the tested genes", 3), ("no value for a column of the design", 2),
+    )  # fmt: skip
+    assert stage.adds_up
 
 
 def test_numbers_that_do_not_add_up_are_shown_not_hidden(inputs, tmp_path):

@@ -70,6 +70,69 @@ def test_without_cell_numbers_every_sample_is_used(tmp_path):
     assert read_h5ad(folder / "dataset-x_t_cell_step-pseudobulk_counts.h5ad").n_obs == 12
 
 
+def emptied(counts, rows):
+    """Counts in which these samples have none."""
+    counts = counts.copy()
+    counts[list(rows)] = 0
+    return counts
+
+
+def shallow(counts, rows):
+    """Counts in which these samples have a few each."""
+    counts = emptied(counts, rows)
+    counts[list(rows), 0] = 3
+    return counts
+
+
+FEW_COUNTS = "fewer counts than 0.1 times the median sample's"
+
+
+@pytest.mark.parametrize("with_cells", [True, False])
+@pytest.mark.parametrize(
+    ("spoil", "rows", "options", "reason"),
+    [
+        (emptied, [8], [], "no counts"),
+        (shallow, [8], [], FEW_COUNTS),
+        (emptied, [8, 9, 10], [], "no counts"),
+        (shallow, [8, 9, 10], [], FEW_COUNTS),
+        (shallow, [8], ["--min-depth-share", "0"], ""),
+        (emptied, [8], ["--min-depth-share", "0"], "no counts"),
+    ],
+)
+def test_a_sample_of_few_counts_is_left_out_and_counted_and_not_its_cell_type(
+    with_cells, spoil, rows, options, reason, tmp_path
+):
+    """The first 12 samples are those of the T cells; donors 5 to 11 have at least 10 of them."""
+    table = table_of()
+    if not with_cells:
+        del table.obs["n_cells"]
+    table.X = spoil(table.X, rows)
+    n_used = (7 if with_cells else 12) - (len(rows) if reason else 0)
+    folder = run(table, tmp_path, *options, "--min-samples-per-type", "4")
+    samples = read_tsv(folder / "p/pseudobulk/samples.tsv").fillna({"reason": ""}).set_index("sample_id")
+    own = [f"t_cell|D{row:02d}" for row in rows]
+    assert samples.loc[own, "reason"].tolist() == [reason] * len(rows)
+    assert (
+        samples["n_counts"] == samples.index.map(read_h5ad(folder / "p/pseudobulk/pseudobulk.h5ad").obs["n_counts"])
+    ).all()
+    assert samples.loc[own, "n_counts"].tolist() == [0 if spoil is emptied else 3] * len(rows)
+    types = read_tsv(folder / "p/cohort/cell_types.tsv").set_index("id")
+    assert types.loc["t_cell", "n_samples"] == n_used == samples.query("cell_type == 'T cell'")["kept"].sum()
+    assert types["kept"].all() and read_h5ad(folder / "dataset-x_t_cell_step-pseudobulk_counts.h5ad").n_obs == n_used
+
+
+@pytest.mark.parametrize(("with_cells", "rows", "n_left"), [(True, [5, 6, 7], 4), (False, range(5), 7)])
+def test_a_cell_type_with_too_few_samples_of_enough_counts_is_not_kept(with_cells, rows, n_left, tmp_path):
+    table = table_of()
+    if not with_cells:
+        del table.obs["n_cells"]
+    table.X = shallow(table.X, rows)
+    folder = run(table, tmp_path, "--min-samples-per-type", str(n_left + 1))
+    types = read_tsv(folder / "p/cohort/cell_types.tsv").set_index("id")
+    assert types["kept"].to_dict() == {"b_nk_odd": True, "t_cell": False}
+    assert types.loc["t_cell", "reason"] == f"{n_left} samples, fewer than {n_left + 1}"
+
+
 def test_donors_without_age_are_out_and_counted(tmp_path):
     table = table_of()
     table.obs["age"] = table.obs["age"].where(table.obs["donor_id"] != "D11").astype(float)
@@ -90,6 +153,10 @@ def test_donors_without_age_are_out_and_counted(tmp_path):
         ),
         (lambda t: t.obs.__setitem__("age", np.nan), "no sample has"),
         (lambda t: t.obs.__setitem__("n_cells", 1), "lower --min_samples_per_type"),
+        (
+            lambda t: setattr(t, "X", emptied(t.X, range(1, 24))),
+            "10 samples have fewer than 10 cells; 14 samples have no counts",
+        ),
     ],
 )
 def test_tables_that_cannot_be_used_are_refused(change, message, tmp_path):

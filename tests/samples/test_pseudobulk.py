@@ -159,9 +159,24 @@ def test_samples_are_named_by_the_id_of_their_cell_type():
     assert pseudobulk_table.sample_ids(samples, types).tolist() == ["t_b_odd|D1", "b|D;2"]
 
 
-def test_a_sample_of_unknown_size_is_used_and_an_unknown_type_is_not():
-    samples = pd.DataFrame({"cell_type": ["T", "T", "T", "X"], "n_cells": [10, 9, np.nan, 50]})
-    types = pd.DataFrame({"cell_type": ["T"], "kept": [True]})
-    marked = pseudobulk_table.mark_samples(samples, types, min_cells=10)
-    assert marked["reason"].tolist() == ["", "fewer than 10 cells", "", "cell type not kept"]
-    assert "kept" not in samples, "the argument is not changed"
+def thinned(shard, donor, cell_type, *, every):
+    """The shard with the counts of one sample's cells left in one of so many cells; in none where `every` is 0."""
+    own = np.flatnonzero((shard.obs["donor_id"] == donor) & (shard.obs["cell_type"] == cell_type))
+    emptied = own if every == 0 else own[np.arange(len(own)) % every > 0]
+    counts = sparse.csr_matrix(shard.X, copy=True)
+    counts.data[np.repeat(np.isin(np.arange(shard.n_obs), emptied), np.diff(counts.indptr))] = 0
+    counts.eliminate_zeros()
+    return anndata.AnnData(counts, obs=shard.obs.copy(), var=shard.var.copy())
+
+
+@pytest.mark.parametrize(
+    ("every", "reason"), [(40, "fewer counts than 0.1 times the median sample's"), (0, "no counts"), (2, "")]
+)
+def test_a_shallow_sample_is_left_out_and_counted_and_its_cell_type_stays(cohort, tmp_path, every, reason):
+    folder = run([thinned(cohort, "D01", "T cell", every=every)], tmp_path)
+    samples = read_tsv(folder / "published/pseudobulk/samples.tsv").set_index("sample_id")
+    table = read_h5ad(folder / "published/pseudobulk/pseudobulk.h5ad")
+    assert samples["n_counts"].tolist() == table.X.sum(axis=1).ravel().tolist()[0] == table.obs["n_counts"].tolist()
+    assert samples["reason"].fillna("")["type1|D01"] == reason and (samples.drop("type1|D01")["kept"]).all()
+    kept = read_h5ad(folder / "dataset-x_type1_step-pseudobulk_counts.h5ad")
+    assert ("D01" in kept.obs["donor_id"].tolist()) == (reason == "") and kept.n_obs == 7 + (reason == "")

@@ -12,6 +12,7 @@ from immune_aging.statistics.composition import (
     PROPORTIONS,
     compare_types,
     count_table,
+    donor_columns,
     log_abundances,
     plausible_references,
     read_cells,
@@ -268,6 +269,13 @@ def test_a_column_that_varies_within_a_donor_is_named_with_the_donor_and_others_
     assert len(table) == len(TYPES) and not summary.get("skipped")
     table, _, summary = run_step(tmp_path, counts, donors, "--design", "~ age + pool")
     assert table.empty and "'pool' of the design varies within donor 'D0" in json.dumps(summary)
+
+
+def test_the_size_and_depth_of_a_sample_are_no_columns_of_its_donor():
+    samples = pd.DataFrame({"donor_id": ["b", "a", "a"], "cell_type": ["T", "T", "B"], "age_years": [60.0, 50.0, 50.0]})
+    for own in ({"n_cells": [3, 4, 5]}, {"n_cells": [3, 4, 5], "n_counts": [30, 40, 50]}):
+        found = donor_columns(samples.assign(**own))
+        assert found.index.tolist() == ["a", "b"] and found.columns.tolist() == ["age_years"]
 
 
 def test_a_cell_type_that_few_donors_have_is_listed_and_not_tested(tmp_path):

@@ -373,7 +373,7 @@ def test_a_design_with_batches_is_used(planted, tmp_path):
     ("spoil", "options", "reason"),
     [
         (lambda a: a[:5], [], "5 samples; at least 10"),
-        (lambda a: a[:, -40:], [], "has no counts"),
+        (lambda a: a[:, -40:], [], "of 40 genes have enough counts to test"),
         (lambda a: a, ["--design", "~ cell_type + age"], "'cell_type' has one value"),
     ],
 )
@@ -449,14 +449,48 @@ def test_missing_symbols_and_sexes_stay_missing(tmp_path):
     assert "left out" in summary["warnings"][0]
 
 
-def test_a_sample_without_counts_in_the_tested_genes_is_said(tmp_path):
-    adata, _ = simulate_samples()
+def emptied(adata: anndata.AnnData, rows: list[int], *, left: dict[int, int]) -> anndata.AnnData:
+    """The table with samples that have no counts but these, by gene."""
     counts = dense(adata)
-    counts[3] = 0
-    adata.X = counts
-    _, summary = run_step(tmp_path, adata)
+    counts[rows] = 0
+    for gene, count in left.items():
+        counts[rows, gene] = count
+    spoiled = adata.copy()
+    spoiled.X = counts
+    return spoiled
+
+
+# The last 40 genes are too weakly expressed to be tested.
+@pytest.mark.parametrize("options", [[], ["--keep-outliers"]], ids=["", "with outliers"])
+@pytest.mark.parametrize(
+    ("rows", "left"), [([3], {}), ([3], {399: 1}), ([3, 17, 30], {}), ([3, 17], {380: 5, 399: 2})], ids=str
+)
+def test_a_sample_without_counts_in_the_tested_genes_is_left_out_and_counted(tmp_path, rows, left, options):
+    adata, _ = simulate_samples()
+    fits = ["--fits", str(tmp_path / "fits.h5")]
+    table, summary = run_step(tmp_path, emptied(adata, rows, left=left), *options, *fits)
+    found = (tmp_path / "fits.h5").read_bytes()
+    assert summary["status"] == "done"
+    names = [f"donor {row:03d}" for row in rows]
+    assert summary["empty_samples"] == [{"donor_id": name, "sample_id": f"{name}_t"} for name in names]
+    assert (summary["n_samples_in"], summary["n_samples"]) == (40, 40 - len(rows))
+    note = f"{len(rows)} samples left out: no counts in the tested genes (donor 'donor 003'"
+    assert any(text.startswith(note) for text in summary["warnings"])
+
+    others = adata[np.setdiff1d(np.arange(40), rows)].copy()
+    expected, told = run_step(tmp_path, others, *options, *fits)
+    pd.testing.assert_frame_equal(table, expected)
+    assert (tmp_path / "fits.h5").read_bytes() == found, "gene sets are tested on the same samples"
+    assert told["empty_samples"] == [] and not any("no counts" in text for text in told["warnings"])
+
+
+def test_too_few_samples_with_counts_skip_the_cell_type_and_the_reason_counts_the_others(tmp_path):
+    adata, _ = simulate_samples()
+    _, summary = run_step(tmp_path, emptied(adata, list(range(31)), left={}))
     assert summary["status"] == "skipped"
-    assert "'donor 003_t' has no counts" in summary["reason"]
+    assert summary["reason"] == (
+        "9 samples; at least 10 are needed; 31 samples without counts in the tested genes were left out before"
+    )
 
 
 def test_fitting_changes_none_of_its_arguments(tmp_path):

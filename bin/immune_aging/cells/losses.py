@@ -1,4 +1,4 @@
-"""How many cells each rule of quality control took, how doublets were called, and which cell types stay."""
+"""How many cells each rule of quality control took, and how doublets were called."""
 
 import pandas as pd
 
@@ -120,19 +120,3 @@ def combination_table(cells: pd.DataFrame) -> pd.DataFrame:
     counts["n_rules"] = [len(rules.split("; ")) if rules else 0 for rules in counts["rules"]]
     counts["rules"] = counts["rules"].replace("", "none")
     return counts.sort_values(["n_rules", "cells", "rules"], ascending=[True, False, True], ignore_index=True)
-
-
-def final_cell_types(types: pd.DataFrame, cells: pd.DataFrame, *, min_cells: int, min_samples: int) -> pd.DataFrame:
-    """The table of cell types with their samples: donors with at least `min_cells` kept cells of the type.
-
-    A cell type that passed the cohort filter is kept if at least `min_samples` samples are left.
-    """
-    sizes = cells[cells["kept"]].groupby(["cell_type", "donor_id"]).size()
-    n_samples = (sizes >= min_cells).groupby("cell_type").sum()
-    table = types.assign(n_samples=types["cell_type"].map(n_samples).fillna(0).astype(int))
-    few = table["kept"] & (table["n_samples"] < min_samples)
-    table.loc[few, "reason"] = [
-        f"{n} samples of {min_cells} cells after quality control" for n in table.loc[few, "n_samples"]
-    ]
-    table.loc[few, "kept"] = False
-    return table[["id", "cell_type", "n_cells", "n_donors", "n_samples", "kept", "reason"]]

@@ -88,10 +88,17 @@ def vary(cells: pd.DataFrame, bounds: pd.DataFrame, doublets: np.ndarray) -> pd.
     return cells.assign(is_doublet=doublets, kept=reason == "", reason=reason)
 
 
-def sizes_by_type(cells: pd.DataFrame, types: pd.DataFrame, *, min_cells: int) -> dict[str, dict]:
-    """Of each cell type of the variant: whether it is analysed, why not, its samples and their cells."""
-    sizes = cells[cells["kept"]].groupby(["cell_type", "donor_id"], observed=True).size()
-    n_cells = sizes[sizes >= min_cells].groupby("cell_type", observed=True).sum()
+def sizes_by_type(samples: pd.DataFrame, types: pd.DataFrame) -> dict[str, dict]:
+    """Of each cell type of the variant: whether it is analysed, why not, its samples and their cells.
+
+    Parameters
+    ----------
+    samples
+        The variant's: cell_type, n_cells, and in reason why a sample is not used, '' where it is.
+    types
+        The table of cell types under the variant.
+    """
+    n_cells = samples[samples["reason"] == ""].groupby("cell_type", observed=True)["n_cells"].sum()
     return {
         row.id: {
             "cell_type": row.cell_type,
@@ -104,17 +111,15 @@ def sizes_by_type(cells: pd.DataFrame, types: pd.DataFrame, *, min_cells: int) -
     }
 
 
-def variant_summary(cells: pd.DataFrame, varied: pd.DataFrame, types: pd.DataFrame, *, min_cells: int) -> dict:
+def variant_summary(cells: pd.DataFrame, varied: pd.DataFrame, samples: pd.DataFrame, types: pd.DataFrame) -> dict:
     """How many cells a variant gains and loses against the run, and what is left of each cell type.
 
     Parameters
     ----------
     cells, varied
         All cells in the run and in the variant, in the same order.
-    types
-        The table of cell types under the variant.
-    min_cells
-        Cells that a sample needs.
+    samples, types
+        As `sizes_by_type` takes them.
     """
     gained = ~cells["kept"] & varied["kept"]
     return {
@@ -124,5 +129,5 @@ def variant_summary(cells: pd.DataFrame, varied: pd.DataFrame, types: pd.DataFra
         "n_lost": int((cells["kept"] & ~varied["kept"]).sum()),
         "n_gained": int(gained.sum()),
         "n_gained_without_doublet_score": int((gained & varied["doublet_score"].isna()).sum()),
-        "cell_types": sizes_by_type(varied, types, min_cells=min_cells),
+        "cell_types": sizes_by_type(samples, types),
     }

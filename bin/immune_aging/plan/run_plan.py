@@ -11,6 +11,7 @@ from immune_aging.cohort.filtering import Chosen, choose_by_options, plan_shards
 from immune_aging.cohort.gene_symbols import NO_SYMBOLS, NO_TABLE, gene_names, read_symbol_table
 from immune_aging.plan.problems import gene_set_findings, run_problems
 from immune_aging.plan.text import notes_of
+from immune_aging.samples.sample_rules import reasons_to_leave_out
 from immune_aging.task.command_line import BadInput
 
 
@@ -104,7 +105,8 @@ def plan_table(args: argparse.Namespace) -> dict:
         problems, notes = problems + found, notes + noted
     if problems:
         raise BadInput("--pseudobulk: " + " | ".join(problems))
-    usable = samples[~(samples["n_cells"] < args.min_cells_per_sample)]
+    floors = {"min_cells": args.min_cells_per_sample, "min_depth_share": args.min_depth_share}
+    usable = samples[reasons_to_leave_out(samples, **floors) == ""]
     n_samples = usable.groupby("cell_type", observed=True).size()
     types = n_samples.index[n_samples >= args.min_samples_per_type]
     return {

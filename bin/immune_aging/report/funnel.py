@@ -105,9 +105,14 @@ def _tested_stages(results: Results, types: pd.DataFrame | None) -> list[Stage]:
         summary = results.summary(f"cell_types/{row.id}/de_summary.json")
         if summary.get("status") != "done":
             continue
-        n_in, n_out, outliers = summary["n_samples_in"], summary["n_samples"], len(summary.get("outlier_samples", ()))
-        # The step names the outliers; all else that it leaves out lacks a value of the design.
-        losses = (("outlier", outliers), ("no value for a column of the design", n_in - n_out - outliers))
+        n_in, n_out = summary["n_samples_in"], summary["n_samples"]
+        outliers, empty = (len(summary.get(f"{kind}_samples", ())) for kind in ("outlier", "empty"))
+        # The step names the outliers and the empty ones; all else that it leaves out lacks a value of the design.
+        losses = (
+            ("outlier", outliers),
+            ("no counts in the tested genes", empty),
+            ("no value for a column of the design", n_in - n_out - outliers - empty),
+        )
         stages.append(Stage("samples tested", row.cell_type, n_in, n_out, tuple(loss for loss in losses if loss[1])))
         low = (("too few counts", summary["n_low_count"]),) if summary["n_low_count"] else ()
         stages.append(Stage("genes tested", row.cell_type, summary["n_genes_in"], summary["n_tested"], low))

@@ -21,7 +21,8 @@ from immune_aging.cohort.cohort_file import (
 from immune_aging.cohort.donors import donor_table, plain, repeated
 from immune_aging.cohort.gene_symbols import GeneNames, SymbolTable, gene_names
 from immune_aging.cohort.hostile_names import clean_labels
-from immune_aging.samples.pseudobulk_table import sample_table
+from immune_aging.samples.pseudobulk_table import sample_table, totals
+from immune_aging.samples.sample_rules import reasons_to_leave_out
 from immune_aging.task.checkpoints import unique_slugs
 from immune_aging.task.command_line import BadInput
 
@@ -179,18 +180,18 @@ def usable_samples(given: GivenTable, donors: pd.DataFrame) -> tuple[pd.DataFram
     return samples, given.sums[used]
 
 
-def cell_type_table(samples: pd.DataFrame, *, min_cells: int, min_samples: int) -> pd.DataFrame:
+def cell_type_table(samples: pd.DataFrame, *, min_samples: int) -> pd.DataFrame:
     """The table of cell types of a pseudobulk table; kept are those with at least `min_samples` usable samples.
 
     Parameters
     ----------
     samples
-        donor_id, cell_type, n_cells (NaN where unknown: such a sample is usable).
+        donor_id, cell_type, n_cells (NaN where unknown), and reason of `reasons_to_leave_out`.
     """
     rows = []
     for name, identifier in sorted(unique_slugs(samples["cell_type"]).items(), key=lambda item: item[1]):
         own = samples[samples["cell_type"] == name]
-        n_samples = int((~(own["n_cells"] < min_cells)).sum())
+        n_samples = int((own["reason"] == "").sum())
         kept = n_samples >= min_samples
         rows.append(
             {
@@ -213,7 +214,9 @@ def donor_rows(donors: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     return donors[["donor_id", "age_years", "sex"]].assign(n_cells=n_cells, kept=reason == "", reason=reason)
 
 
-def bring_into_form(given: GivenTable, *, min_cells: int, min_samples: int, known: SymbolTable) -> GivenSamples:
+def bring_into_form(
+    given: GivenTable, *, min_cells: int, min_depth_share: float, min_samples: int, known: SymbolTable
+) -> GivenSamples:
     """The table as `MERGE_PSEUDOBULK` would have made it.
 
     Parameters
@@ -228,10 +231,14 @@ def bring_into_form(given: GivenTable, *, min_cells: int, min_samples: int, know
     """
     donors = donors_of(given)
     samples, sums = usable_samples(given, donors)
-    types = cell_type_table(samples, min_cells=min_cells, min_samples=min_samples)
+    samples = samples.assign(n_counts=totals(sums))
+    reasons = reasons_to_leave_out(samples, min_cells=min_cells, min_depth_share=min_depth_share)
+    types = cell_type_table(samples.assign(reason=reasons), min_samples=min_samples)
     if not types["kept"].any():
+        left_out = pd.Series(reasons[reasons != ""]).value_counts()
+        why = "".join(f"; {n} samples have {reason}" for reason, n in sorted(left_out.items()))
         raise BadInput(
-            f"{given.where}: no cell type has {min_samples} samples (the largest has {types['n_samples'].max()}); "
+            f"{given.where}: no cell type has {min_samples} samples (the largest has {types['n_samples'].max()}{why}); "
             "lower --min_samples_per_type"
         )
     genes = gene_names(given.var, known)

@@ -7,23 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from immune_aging.samples.sample_rules import mark_samples
 from immune_aging.task.checkpoints import write_file_table, write_h5ad, write_tsv
-
-
-def mark_samples(samples: pd.DataFrame, types: pd.DataFrame, *, min_cells: int) -> pd.DataFrame:
-    """Which samples the statistics use, with the reason for each that is left out.
-
-    Parameters
-    ----------
-    samples
-        sample_id, donor_id, cell_type, n_cells (NaN where unknown: such a sample is used).
-    types
-        cell_type, kept, reason.
-    """
-    reason = np.where(samples["n_cells"] < min_cells, f"fewer than {min_cells} cells", "")
-    type_kept = samples["cell_type"].isin(types.loc[types["kept"], "cell_type"])
-    reason = np.where(type_kept, reason, "cell type not kept")
-    return samples.assign(kept=reason == "", reason=reason)
 
 
 def sample_ids(samples: pd.DataFrame, types: pd.DataFrame) -> np.ndarray:
@@ -32,10 +17,15 @@ def sample_ids(samples: pd.DataFrame, types: pd.DataFrame) -> np.ndarray:
     return (ids.astype(str) + "|" + samples["donor_id"].astype(str)).to_numpy(dtype=object)
 
 
+def totals(counts: sparse.csr_matrix) -> np.ndarray:
+    """Counts of each sample over all genes, of samples x genes."""
+    return np.asarray(counts.sum(axis=1)).ravel()
+
+
 def sample_table(
     counts: sparse.csr_matrix, samples: pd.DataFrame, donors: pd.DataFrame, types: pd.DataFrame, var: pd.DataFrame
 ) -> anndata.AnnData:
-    """One table of samples, sorted by cell type and donor, with what is known of the donors.
+    """One table of samples, sorted by cell type and donor, with their counts and what is known of the donors.
 
     Parameters
     ----------
@@ -44,14 +34,16 @@ def sample_table(
     samples
         donor_id, cell_type, n_cells; one row per row of `counts`, indexed from 0.
     donors
-        One row per donor: donor_id, age_years, sex and more. Its own cell_type or n_cells do not replace the samples'.
+        One row per donor: donor_id, age_years, sex and more. Its own cell_type, n_cells or n_counts do not replace the
+        samples'.
     types
         id, cell_type.
     var
         Genes: index gene_id, symbol.
     """
+    samples = samples.assign(n_counts=totals(counts))
     order = samples.sort_values(["cell_type", "donor_id"], kind="stable").index
-    extra = [column for column in donors.columns if column not in ("cell_type", "n_cells")]
+    extra = [column for column in donors.columns if column not in ("cell_type", "n_cells", "n_counts")]
     obs = samples.loc[order].merge(donors[extra], on="donor_id", how="left", validate="many_to_one")
     obs.index = pd.Index(sample_ids(obs, types), name="sample_id")
     return anndata.AnnData(X=counts[order.to_numpy()], obs=obs, var=var.copy())
@@ -75,24 +67,27 @@ def merge(parts: list[anndata.AnnData], donors: pd.DataFrame, types: pd.DataFram
     return sample_table(counts, samples, donors, types, parts[0].var)
 
 
-def write_pseudobulk(table: anndata.AnnData, types: pd.DataFrame, *, min_cells: int, folder: Path, prefix: str) -> None:
+def write_pseudobulk(
+    table: anndata.AnnData, types: pd.DataFrame, *, min_cells: int, min_depth_share: float, folder: Path, prefix: str
+) -> None:
     """Write the whole table, the list of samples, a checkpoint for each kept cell type, and which file is whose.
 
     Parameters
     ----------
     table
-        Samples x genes, raw sums; obs donor_id, cell_type, n_cells, age_years, sex and more; var symbol.
+        Samples x genes, raw sums; obs donor_id, cell_type, n_cells, n_counts, age_years, sex and more; var symbol.
     types
         id, cell_type, kept, reason.
+    min_cells, min_depth_share
+        The rules of `reasons_to_leave_out`.
     folder
         Where what is published goes.
     prefix
         Checkpoints become PREFIX_<id>_step-pseudobulk_counts.h5ad, their table PREFIX_all_step-pseudobulk_files.tsv.
     """
-    samples = mark_samples(
-        table.obs[["donor_id", "cell_type", "n_cells"]].assign(sample_id=table.obs_names), types, min_cells=min_cells
-    )
-    columns = ["sample_id", "donor_id", "cell_type", "n_cells", "kept", "reason"]
+    samples = table.obs[["donor_id", "cell_type", "n_cells", "n_counts"]].assign(sample_id=table.obs_names)
+    samples = mark_samples(samples, types, min_cells=min_cells, min_depth_share=min_depth_share)
+    columns = ["sample_id", "donor_id", "cell_type", "n_cells", "n_counts", "kept", "reason"]
     write_tsv(samples[columns].sort_values(["cell_type", "donor_id"]), folder / "pseudobulk/samples.tsv")
     write_h5ad(table, folder / "pseudobulk/pseudobulk.h5ad", portable=True)
     files = {}

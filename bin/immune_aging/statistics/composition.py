@@ -76,8 +76,9 @@ def count_table(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def donor_columns(samples: pd.DataFrame) -> pd.DataFrame:
-    """What is known of each donor, indexed by donor and sorted."""
-    return samples.drop(columns=["cell_type", "n_cells"]).drop_duplicates("donor_id").set_index("donor_id").sort_index()
+    """What is known of each donor, indexed by donor and sorted; nothing that is a sample's own."""
+    of_donors = samples.columns.difference(["cell_type", "n_cells", "n_counts"], sort=False)
+    return samples[of_donors].drop_duplicates("donor_id").set_index("donor_id").sort_index()
 
 
 def moderated_fit(values: np.ndarray, design: np.ndarray, column: int) -> dict[str, np.ndarray]:

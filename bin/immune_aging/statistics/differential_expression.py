@@ -10,6 +10,7 @@ from immune_aging.samples.cell_type_samples import CellTypeSamples
 from immune_aging.statistics.batches import Batches, choose_batches
 from immune_aging.statistics.count_tests import DeseqOptions
 from immune_aging.statistics.designs import Design, as_labels, build_design
+from immune_aging.statistics.empty_samples import without_empty_samples
 from immune_aging.statistics.expression_tests import compare_genes, result_columns
 from immune_aging.statistics.gene_fits import GeneFits, no_fits
 from immune_aging.statistics.sample_outliers import OUTLIER_RATIO, without_outliers
@@ -90,17 +91,19 @@ def analyse_cell_type(table: CellTypeSamples, question: Question) -> Answer:
         "design": question.formula,
         "test_term": question.test_term,
     }
-    terms = {"formula": question.formula, "test_term": question.test_term, "contrast": question.contrast}
+    empty: list[dict] = []
     outliers: list[dict] = []
     try:
         if not question.keep_outliers:
-            plain = build_design(table.samples, **terms, min_samples=question.min_samples)
-            table, outliers = without_outliers(table, plain)
+            table, empty = without_empty_samples(table, lambda samples: design_of(samples, question))
+            table, outliers = without_outliers(table, design_of(table.samples, question))
             facts["outlier_samples"] = outliers
-        batches = choose_batches(table.samples, **terms, column=question.pool_column, effect=question.pool_effect)
-        facts["batches"] = asdict(batches)
-        fixed = batches.column if batches.use == "fixed" else ""
-        design = build_design(table.samples, **terms, batch=fixed, min_samples=question.min_samples)
+        facts["batches"] = asdict(batches_of(table.samples, question))
+        # Once more: without the outliers, and by the design with its batch, other genes may be tested.
+        table, more = without_empty_samples(table, lambda samples: full_design(samples, question)[0])
+        empty += more
+        facts["empty_samples"] = empty
+        design, batches = full_design(table.samples, question)
         facts |= design_facts(design, batches)
         block = random_blocks(table.samples.loc[design.matrix.index], batches)
         result, numbers, fits = compare_genes(
@@ -108,10 +111,40 @@ def analyse_cell_type(table: CellTypeSamples, question: Question) -> Answer:
         )
     except CannotFit as reason:
         return Answer(None, None, facts, no_fits(), str(reason))
-    facts |= {**numbers, "warnings": cautions(design, batches, outliers)}
+    facts |= {**numbers, "warnings": cautions(design, batches, outliers=outliers, empty=empty)}
     columns = result_columns(question.options)
     leading = result.loc[result["contrast"] == design.contrasts[0].name, columns]
     return Answer(leading, result[["contrast", *columns]] if len(design.contrasts) > 1 else None, facts, fits)
+
+
+def design_of(samples: pd.DataFrame, question: Question, *, batch: str = "") -> Design:
+    """The design that was asked for, of these samples, with this batch as a term; raises as `build_design`."""
+    return build_design(
+        samples,
+        formula=question.formula,
+        test_term=question.test_term,
+        contrast=question.contrast,
+        batch=batch,
+        min_samples=question.min_samples,
+    )
+
+
+def batches_of(samples: pd.DataFrame, question: Question) -> Batches:
+    """How the batch of these samples enters; raises as `choose_batches`."""
+    return choose_batches(
+        samples,
+        formula=question.formula,
+        test_term=question.test_term,
+        contrast=question.contrast,
+        column=question.pool_column,
+        effect=question.pool_effect,
+    )
+
+
+def full_design(samples: pd.DataFrame, question: Question) -> tuple[Design, Batches]:
+    """The design of these samples with the batch where it is a term, and how the batch enters."""
+    batches = batches_of(samples, question)
+    return design_of(samples, question, batch=batches.column if batches.use == "fixed" else ""), batches
 
 
 def random_blocks(samples: pd.DataFrame, batches: Batches) -> pd.Series | None:
@@ -156,13 +189,30 @@ def batch_note(batches: Batches) -> str:
     return f"{use[batches.use]}: {batches.reason}"
 
 
-def cautions(design: Design, batches: Batches, left_out: Sequence[Mapping[str, Any]] = ()) -> list[str]:
-    """What a reader must know of these samples before trusting the calls."""
+def cautions(
+    design: Design,
+    batches: Batches,
+    *,
+    outliers: Sequence[Mapping[str, Any]] = (),
+    empty: Sequence[Mapping[str, Any]] = (),
+) -> list[str]:
+    """What a reader must know of these samples before trusting the calls.
+
+    Parameters
+    ----------
+    outliers, empty
+        The samples that `without_outliers` and `without_empty_samples` left out.
+    """
     notes = list(design.notes)
-    if left_out:
-        worst = max(left_out, key=lambda one: one["residuals"])
+    if empty:
         notes.append(
-            f"{len(left_out)} samples left out as outliers: their residuals are at least {OUTLIER_RATIO} times those "
+            f"{len(empty)} samples left out: no counts in the tested genes (donor '{empty[0]['donor_id']}'"
+            f"{', ...' if len(empty) > 1 else ''})"
+        )
+    if outliers:
+        worst = max(outliers, key=lambda one: one["residuals"])
+        notes.append(
+            f"{len(outliers)} samples left out as outliers: their residuals are at least {OUTLIER_RATIO} times those "
             f"of the median sample (donor '{worst['donor_id']}': {worst['residuals']:.1f} times)"
         )
     if len(design.matrix) < CALIBRATED_FROM_SAMPLES:

@@ -34,7 +34,7 @@ def result_columns(options: DeseqOptions) -> list[str]:
 
 
 def refuse_empty_samples(counts: np.ndarray, samples: pd.Index, where: str) -> None:
-    """Raise `CannotFit` where a sample has no counts: it has no size factor."""
+    """Raise `CannotFit` where a sample has no counts: it has no size factor (see `without_empty_samples`)."""
     empty = samples[counts.sum(axis=1) == 0]
     if len(empty):
         raise CannotFit(f"sample '{empty[0]}' has no counts{where}")

@@ -1,12 +1,11 @@
 """Samples that do not belong with the others of their cell type, told by the size of their residuals."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 
 from immune_aging.samples.cell_type_samples import CellTypeSamples
 from immune_aging.statistics.designs import Design
+from immune_aging.statistics.empty_samples import without_samples
 from immune_aging.statistics.expressed_genes import expressed_genes
 from immune_aging.statistics.linear_models import weighted_fits
 
@@ -52,16 +51,16 @@ def without_outliers(table: CellTypeSamples, design: Design) -> tuple[CellTypeSa
     Parameters
     ----------
     design
-        Of (some of) these samples, without batches.
+        Of (some of) these samples, without batches; each has counts in the genes that it would test
+        (`without_empty_samples`).
 
     Returns
     -------
     The table, and what was left out: sample_id, donor_id and how many times larger its residuals are.
     """
     counts = table.counts[table.samples.index.get_indexer(design.matrix.index)]
-    if (counts.sum(axis=1) > 0).all():
-        counts = counts[:, expressed_genes(counts, design.matrix)]
-    if counts.shape[1] < 2 or (counts.sum(axis=1) == 0).any():
+    counts = counts[:, expressed_genes(counts, design.matrix)]
+    if counts.shape[1] < 2:
         return table, []  # a cell type that will be skipped, with this reason
     ratios = residual_ratios(counts, design.matrix)
     bad = are_outliers(ratios)
@@ -70,5 +69,4 @@ def without_outliers(table: CellTypeSamples, design: Design) -> tuple[CellTypeSa
         {"sample_id": str(name), "donor_id": str(table.samples.loc[name, "donor_id"]), "residuals": float(ratio)}
         for name, ratio in zip(names, ratios[bad], strict=True)
     ]
-    kept = ~table.samples.index.isin(names)
-    return replace(table, counts=table.counts[kept], samples=table.samples[kept]), left_out
+    return without_samples(table, names), left_out

@@ -33,6 +33,7 @@ process CHECK_PSEUDOBULK {
         --sex-column ${quote(params.sex_column)} \\
         ${gene_symbols ? "--gene-symbols ${quote(gene_symbols)}" : ''} \\
         --min-cells-per-sample ${params.min_cells_per_sample} \\
+        --min-depth-share ${params.min_depth_share} \\
         --min-samples-per-type ${params.min_samples_per_type} \\
         --prefix 'dataset-${params.dataset}' \\
         --output published

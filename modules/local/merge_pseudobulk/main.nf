@@ -23,6 +23,7 @@ process MERGE_PSEUDOBULK {
         --donors '${donors}' \\
         --cell-types '${cell_types}' \\
         --min-cells-per-sample ${params.min_cells_per_sample} \\
+        --min-depth-share ${params.min_depth_share} \\
         --prefix 'dataset-${params.dataset}' \\
         --output published
     """

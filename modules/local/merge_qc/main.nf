@@ -22,6 +22,7 @@ process MERGE_QC {
         --summaries ${summaries} \\
         --cell-types '${cell_types}' \\
         --min-cells-per-sample ${params.min_cells_per_sample} \\
+        --min-depth-share ${params.min_depth_share} \\
         --min-samples-per-type ${params.min_samples_per_type} \\
         --output published
     """

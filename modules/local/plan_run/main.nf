@@ -38,6 +38,7 @@ process PLAN_RUN {
         --doublet-rate-column ${quote(params.doublet_rate_column ?: '')} \\
         --batch-column ${quote(params.batch_column)} \\
         --min-cells-per-sample ${params.min_cells_per_sample} \\
+        --min-depth-share ${params.min_depth_share} \\
         --min-samples-per-type ${params.min_samples_per_type} \\
         --designs ${designs.collect { design -> quote(design) }.join(' ')} \\
         --test-term ${quote(params.test_term)} \\

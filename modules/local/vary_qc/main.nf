@@ -32,6 +32,7 @@ process VARY_QC {
         --max-pct-hb ${params.max_pct_hb} \\
         --mad-group '${params.mad_group}' \\
         --min-cells-per-sample ${params.min_cells_per_sample} \\
+        --min-depth-share ${params.min_depth_share} \\
         --min-samples-per-type ${params.min_samples_per_type} \\
         --output-files 'dataset-${params.dataset}_${meta.id}_step-vary_qc_files.tsv' \\
         --output-cell-types 'dataset-${params.dataset}_${meta.id}_step-vary_qc_cell_types.tsv' \\
