@@ -181,11 +181,11 @@ def test_parts_are_those_up_to_the_last_and_a_table_has_no_cells(found):
 
 def test_each_model_is_fitted_with_its_own_penalties_and_the_nested_choice(found):
     fits = [[(fit["model"], fit["alpha"]) for fit in fan_out["fits"]] for fan_out in found["fan_outs"]]
-    assert fits[0] == [("ridge", alpha) for alpha in ("0.01", "0.1", "1", "nested")]
+    assert fits[0] == [("ridge", alpha) for alpha in ("1", "3", "10", "30", "nested")]
     assert fits[1] == [
         ("ridge", "1"), ("ridge", "0.1"), ("ridge", "nested"), ("elastic_net", "0.5"), ("elastic_net", "nested"),
     ]  # fmt: skip
-    assert fits[2] == [("linear_svr", "3")], "a model without penalties of its own has ridge's"
+    assert fits[2] == [("linear_svr", alpha) for alpha in ("0.01", "0.1", "1")], "ridge's penalties are its own"
 
 
 def test_a_variant_says_what_it_changes_and_whether_that_is_which_cells_there_are(found):
