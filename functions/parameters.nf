@@ -175,9 +175,6 @@ def problemsOf(given, schema) {
             problems << "--${name} ${address}: only https:// is protected on the way; give such an address, or --allow_http true"
         }
     }
-    if (given.pseudobulk && given.published_clocks) {
-        problems << "--published_clocks ${given.published_clocks}: needs single cells, which --pseudobulk has not; leave it out"
-    }
     if (given.published_clocks && !file(given.published_clocks, glob: false).exists()) {
         problems << "--published_clocks ${given.published_clocks}: there is no such file; check the path"
     }

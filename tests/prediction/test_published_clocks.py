@@ -28,8 +28,26 @@ def run_step(folder, shards, *options, clocks=None, name="out"):
     files += ["--shards", *(str(folder / f"shard{i}.h5ad") for i in range(len(shards)))]
     files += ["--cells", *(str(folder / f"cells{i}.parquet") for i in range(len(shards)))]
     files += ["--donors", str(folder / "donors.parquet"), "--clocks", str(clocks or folder / "clocks")]
-    files += ["--cell-types", str(ROOT / "assets/clocks/cell_types.tsv"), "--output", str(folder / name)]
-    main([*files, "--min-cells", "1", "--versions", str(folder / "v.json"), *options])
+    return run_clocks(folder, files, *options, name=name)
+
+
+def run_clocks(folder, files, *options, name):
+    """Run the script on these files; ages, metrics by clock, notes."""
+    known = ["--cell-types", str(ROOT / "assets/clocks/cell_types.tsv")]
+    known += ["--trained-on", str(ROOT / "assets/clocks/trained_on.tsv")]
+    main(
+        [
+            *files,
+            *known,
+            "--output",
+            str(folder / name),
+            "--min-cells",
+            "1",
+            "--versions",
+            str(folder / "v.json"),
+            *options,
+        ]
+    )
     ages, metrics = read_tsv(folder / name / "clock_ages.tsv"), read_tsv(folder / name / "clock_metrics.tsv")
     return ages, metrics.set_index("clock"), read_json(folder / name / "clocks.json")
 
@@ -217,7 +235,61 @@ def test_a_grn_clock_predicts_what_its_own_model_does(tmp_path):
     assert ages["n_cells"].tolist() == cells.loc[used].groupby("donor_id").size().tolist()
     row = metrics.loc["GRNimmuneClock_CD4T"]
     assert (row["n_genes"], row["n_genes_missing"], row["cell_types"]) == (17, 2, CD4_T_CELL)
-    assert not facts["notes"]
+    assert facts["notes"] == [
+        "clock GRNimmuneClock_CD4T: was trained on OneK1K and ABF300; of donors of these cohorts it knows the ages"
+    ]
+
+
+def sums_of(adata, cells):
+    """A table of the sums of the kept cells, by donor and cell type."""
+    kept = cells["kept"].to_numpy()
+    keys = cells.loc[kept, ["donor_id", "cell_type"]].astype(str)
+    sums = (
+        pd.DataFrame(adata.X.toarray()[kept], columns=adata.var_names)
+        .groupby([keys["donor_id"].to_numpy(), keys["cell_type"].to_numpy()])
+        .sum()
+    )
+    obs = pd.DataFrame(
+        sums.index.tolist(), columns=["donor_id", "cell_type"], index=[f"s{i}" for i in range(len(sums))]
+    )
+    obs["n_cells"] = cells[kept].groupby([keys["donor_id"], keys["cell_type"]]).size().to_numpy()
+    obs["age_years"] = obs["donor_id"].map(cells.groupby("donor_id")["age_years"].first())
+    return anndata.AnnData(sparse.csr_matrix(sums.to_numpy()), obs=obs, var=adata.var.copy())
+
+
+def test_a_table_of_sums_gives_the_same_ages_and_leaves_out_the_clocks_of_single_cells(tmp_path):
+    adata, cells, _, _ = grn_cohort(tmp_path)
+    expected, _, _ = run_step(tmp_path, [(adata, cells)])
+    write_clocks(tmp_path / "tables", adata)
+    (tmp_path / "clocks/B.csv").write_bytes((tmp_path / "tables/B.csv").read_bytes())
+    table = sums_of(adata, cells)
+    write_h5ad(table, tmp_path / "table.h5ad")
+    files = ["--table", str(tmp_path / "table.h5ad"), "--clocks", str(tmp_path / "clocks")]
+    ages, metrics, facts = run_clocks(tmp_path, files, name="of_table")
+    pd.testing.assert_frame_equal(ages, expected)
+    assert facts["notes"][0] == "clock B: takes single cells, which a table of samples has not; left out"
+    assert len(facts["notes"]) == 2 and metrics.loc["B", "n_donors"] == 0
+    # A donor without counts has no age, and cells that were not counted are no reason to leave one out.
+    donor = expected["donor_id"].iloc[0]
+    table.X = table.X.multiply((table.obs["donor_id"] != donor).to_numpy()[:, None]).tocsr()
+    del table.obs["n_cells"]
+    write_h5ad(table, tmp_path / "table.h5ad")
+    ages, _, _ = run_clocks(tmp_path, files, name="without")
+    pd.testing.assert_series_equal(ages["predicted"], expected["predicted"][1:].reset_index(drop=True))
+    assert ages["n_cells"].isna().all()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ["--table", "t.h5ad", "--shards", "s.h5ad", "--cells", "c.parquet", "--donors", "d"],
+        ["--shards", "s.h5ad", "--cells", "c"],
+    ],
+)
+def test_cells_and_tables_are_not_mixed(tmp_path, given):
+    with pytest.raises(BadInput, match="give a table of samples, or shards"):
+        run_clocks(tmp_path, [*given, "--clocks", str(tmp_path)], name="out")
 
 
 def test_a_clock_without_any_gene_of_the_cohort_is_noted(tmp_path):
@@ -225,7 +297,7 @@ def test_a_clock_without_any_gene_of_the_cohort_is_noted(tmp_path):
     adata.var["symbol"] = ""
     ages, metrics, facts = run_step(tmp_path, [(adata, cells)])
     assert metrics.loc["GRNimmuneClock_CD4T", "weight_missing"] == 1 and ages["predicted"].nunique() == 1
-    assert facts["notes"][0].startswith("clock GRNimmuneClock_CD4T: the cohort has none of its genes")
+    assert facts["notes"][-1].startswith("clock GRNimmuneClock_CD4T: the cohort has none of its genes")
 
 
 def test_shards_change_nothing_in_a_grn_clock(tmp_path):

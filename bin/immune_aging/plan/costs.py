@@ -40,6 +40,7 @@ def task_counts(plan: dict, parameters: dict, fan_out: dict, parts: list[str]) -
     shards, types, variants = plan["n_shards"], plan["n_types"], fan_out["variants"]
     once = ["PLAN_RUN", "DRAW_DAG", "REPORT"]
     counts: dict[str, int] = {}
+    counts["PUBLISHED_CLOCKS"] = bool(parameters["published_clocks"] and "statistics" in parts)
     if "qc" in parts:
         once += ["FETCH_COHORT", "CHECK_COHORT", "FILTER_COHORT", "SPLIT_COHORT", "MERGE_QC", "PLOT_COHORT", "PLOT_QC"]
         own_doublet_rates = parameters["doublet_rate_per_1000"] is not None or parameters["doublet_rate_column"]
@@ -47,7 +48,6 @@ def task_counts(plan: dict, parameters: dict, fan_out: dict, parts: list[str]) -
         counts["QC_THRESHOLDS"] = bool(parameters["qc_thresholds"] == "mad" or own_doublet_rates)
         counts["QC_CELLS"] = shards
         counts["EXPORT_H5AD"] = bool(parameters["export_h5ad"])
-        counts["PUBLISHED_CLOCKS"] = bool(parameters["published_clocks"] and "statistics" in parts)
     else:
         once.append("CHECK_PSEUDOBULK")
     if "embedding" in parts:

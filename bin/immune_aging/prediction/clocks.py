@@ -106,6 +106,40 @@ def predict_shard(
     return pd.concat(parts)
 
 
+def predict_table(
+    counts: sparse.csr_matrix,
+    samples: pd.DataFrame,
+    clocks: Mapping[str, Clock],
+    weights: np.ndarray,
+    types_of: Mapping[str, set[str]],
+) -> pd.DataFrame:
+    """As `predict_shard`, from sums over cells: by the clocks that take these; a donor without counts has no age.
+
+    Parameters
+    ----------
+    counts
+        Samples x all genes, raw sums.
+    samples
+        donor_id, cell_type, n_cells (NaN where it is not known) of each sample.
+    """
+    counted = np.asarray(counts.sum(axis=1)).ravel() > 0
+    parts = [pd.DataFrame({name: [] for name in ("clock", "donor_id", "predicted", "n_cells")})]
+    for column, (name, clock) in enumerate(clocks.items()):
+        rows = counted & samples["cell_type"].isin(types_of[name]).to_numpy()
+        if clock.of_sums and rows.any():
+            own = predict_donors(counts[rows], samples.loc[rows, "donor_id"], clock, weights[:, column])
+            n_cells = samples[rows].groupby("donor_id")["n_cells"].sum(min_count=1)
+            parts.append(own.assign(clock=name, n_cells=own["donor_id"].map(n_cells)))
+    return pd.concat(parts[1:] or parts)
+
+
+def read_trained_on(path: str | Path) -> dict[str, str]:
+    """The cohorts that a clock was trained on, by its name, from a table of the columns clock and cohorts."""
+    table = read_tsv(path, dtype=str)
+    require_columns(table, ["clock", "cohorts"], path)
+    return dict(zip(table["clock"], table["cohorts"], strict=True))
+
+
 def age_table(predicted: pd.DataFrame, ages: pd.DataFrame) -> pd.DataFrame:
     """The predictions with the donors' true ages, sorted by clock and donor (`AGES`).
 
@@ -153,8 +187,15 @@ def metric_table(
     return pd.DataFrame(metrics, columns=list(METRICS))
 
 
-def clock_notes(clocks: Mapping[str, Clock], told: Set[str], facts: Mapping[str, dict]) -> list[str]:
-    """What a reader must know of clocks that say nothing of this cohort.
+def clock_notes(
+    clocks: Mapping[str, Clock],
+    told: Set[str],
+    facts: Mapping[str, dict],
+    *,
+    sums_alone: bool,
+    trained_on: Mapping[str, str],
+) -> list[str]:
+    """What a reader must know of clocks that say nothing of this cohort, or that may know its donors.
 
     Parameters
     ----------
@@ -162,13 +203,25 @@ def clock_notes(clocks: Mapping[str, Clock], told: Set[str], facts: Mapping[str,
         The clocks that predict any donor.
     facts
         What is missing of each clock.
+    sums_alone
+        Whether the cohort is a table of sums, which clocks of single cells cannot take.
+    trained_on
+        As of `read_trained_on`.
     """
-    without = sorted(set(clocks) - told)
-    notes = [f"clock {name}: no cell type of this cohort is its own; name it in cell_types.tsv" for name in without]
+    of_cells = {name for name, clock in clocks.items() if sums_alone and not clock.of_sums}
+    notes = [
+        f"clock {name}: takes single cells, which a table of samples has not; left out" for name in sorted(of_cells)
+    ]
+    without = sorted(set(clocks) - told - of_cells)
+    notes += [f"clock {name}: no cell type of this cohort is its own; name it in cell_types.tsv" for name in without]
+    notes += [
+        f"clock {name}: was trained on {trained_on[name]}; of donors of these cohorts it knows the ages"
+        for name in sorted(told & set(trained_on))
+    ]
     return notes + [
         f"clock {name}: the cohort has none of its genes, so all its ages are its intercept; does it have symbols?"
         for name in clocks
-        if facts[name]["n_genes_missing"] == facts[name]["n_genes"]
+        if name not in of_cells and facts[name]["n_genes_missing"] == facts[name]["n_genes"]
     ]
 
 

@@ -71,9 +71,9 @@ workflow CELLS {
             inOrder(shards)
                 .combine(inOrder(QC_CELLS.out.cells))
                 .combine(donors)
-                .map { counts_files, cells, meta, donors_file -> [meta + [folder: clocks.isDirectory()], counts_files, cells, donors_file] }
+                .map { counts_files, cells, meta, donors_file -> [meta + [folder: clocks.isDirectory()], counts_files, cells, donors_file, []] }
                 .combine(byContent(channel.fromList(clockFiles(clocks))).map { found -> [found] })
-                .combine(byContent(channel.of(file("${projectDir}/assets/clocks/cell_types.tsv", glob: false))))
+                .combine(byContent(channel.fromPath("${projectDir}/assets/clocks/*.tsv")).map { found -> [found] })
         )
         published = published.mix(PUBLISHED_CLOCKS.out.published)
         versions  = versions.mix(PUBLISHED_CLOCKS.out.versions)

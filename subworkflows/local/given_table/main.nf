@@ -2,8 +2,9 @@
 
 include { CHECK_PSEUDOBULK             } from '../../../modules/local/check_pseudobulk'
 include { PLAN_RUN                     } from '../../../modules/local/plan_run'
+include { PUBLISHED_CLOCKS             } from '../../../modules/local/published_clocks'
 include { designsOf; partsOf; toReckon } from '../../../functions/fan_out'
-include { byContent; gmtFile; symbolTable } from '../../../functions/inputs'
+include { byContent; clockFiles; gmtFile; symbolTable } from '../../../functions/inputs'
 
 workflow GIVEN_TABLE {
     take:
@@ -20,6 +21,21 @@ workflow GIVEN_TABLE {
             .combine(to_reckon)
     )
 
+    published = CHECK_PSEUDOBULK.out.published
+    versions  = CHECK_PSEUDOBULK.out.versions.mix(PLAN_RUN.out.versions)
+    if (params.published_clocks && 'statistics' in partsOf(params) && !params.check_only) {
+        clocks = file(params.published_clocks, glob: false)
+        PUBLISHED_CLOCKS(
+            CHECK_PSEUDOBULK.out.table
+                .join(PLAN_RUN.out.plan) // it says what is wrong with the parameters
+                .map { meta, table, _plan -> [meta + [folder: clocks.isDirectory()], [], [], [], table] }
+                .combine(byContent(channel.fromList(clockFiles(clocks))).map { found -> [found] })
+                .combine(byContent(channel.fromPath("${projectDir}/assets/clocks/*.tsv")).map { found -> [found] })
+        )
+        published = published.mix(PUBLISHED_CLOCKS.out.published)
+        versions  = versions.mix(PUBLISHED_CLOCKS.out.versions)
+    }
+
     emit:
     plan       = PLAN_RUN.out.plan                  // [ [id: 'all'], plan.json ]
     counts     = CHECK_PSEUDOBULK.out.counts        // [ [id: 'all'], [ counts.h5ad of each cell type ], files.tsv: whose is which ]
@@ -27,6 +43,6 @@ workflow GIVEN_TABLE {
     cell_types = CHECK_PSEUDOBULK.out.cell_types.join(PLAN_RUN.out.plan).map { meta, table, _plan -> [meta, table] }  // [ [id: 'all'], cell_types.tsv ]
     samples    = CHECK_PSEUDOBULK.out.samples       // [ [id: 'all'], samples.tsv ]
     table      = CHECK_PSEUDOBULK.out.table         // [ [id: 'all'], pseudobulk.h5ad ]
-    published  = CHECK_PSEUDOBULK.out.published     // [ meta, [ published files ] ]
-    versions   = CHECK_PSEUDOBULK.out.versions.mix(PLAN_RUN.out.versions)   // versions.json files
+    published                                       // [ meta, [ published files ] ]
+    versions                                        // versions.json files
 }
