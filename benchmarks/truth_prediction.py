@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anndata
@@ -24,12 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bin"))
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 import predict_age
 from immune_aging.prediction import tables
-from immune_aging.prediction.age_features import sex_indicators
+from immune_aging.prediction.age_features import log_rates, mean_rates, sex_indicators
 from immune_aging.prediction.age_metrics import metric_values
+from immune_aging.prediction.age_models import fit_nested
 from immune_aging.prediction.folds import fold_table
 from immune_aging.prediction.held_out import predict_held_out
 from immune_aging.prediction.immune_age import acceleration_of, acceleration_tests, cross_stack, feature_table
-from immune_aging.prediction.penalty_choice import INNER_FOLDS
+from immune_aging.prediction.penalty_choice import INNER_FOLDS, REFERENCE_ALPHA
 from immune_aging.task.checkpoints import read_json, write_h5ad
 from inputs.step_options import default_options
 
@@ -171,7 +173,49 @@ def one_null(seed: int) -> dict[str, float]:
     row = {model: made.r2((CELL_TYPES[0], model)) for model in ("ridge", "elastic_net", "linear_svr")}
     immune = made.immune_ages(("ridge", "elastic_net"))
     row["immune_age"] = 1 - np.square(immune - ages).mean() / ages.var()
-    return row | {"p_value": made.held_out[CELL_TYPES[0], "ridge"].r2.p_value}
+    ridge = made.held_out[CELL_TYPES[0], "ridge"]
+    return row | {
+        "p_value": ridge.r2.p_value,
+        "r_p_value": ridge.r.p_value,
+        "r": ridge.r.observed,
+        "r_null": ridge.r.mean,
+    }
+
+
+def one_weak(seed: int, *, age_effect: float) -> dict[str, float]:
+    """Squared error of nested ridge and of ridge with the fixed penalty, in a cohort of weak or no age effects."""
+    cohort = cohort_of(4000 + seed, n_donors=40, cell_types=CELL_TYPES[:1], age_effect=age_effect)
+    ages, covariates = cohort.donors["age_years"].to_numpy(), sex_indicators(cohort.donors["sex"])
+    counts, donors = cohort.counts[CELL_TYPES[0]], cohort.donors["donor_id"]
+    layout = {"n_repeats": REPEATS, "n_folds": 5, "seed": 0}
+    folds, inner = fold_table(donors, **layout), fold_table(donors, **layout, level="inner")
+    fits = {"nested": None, "fixed": REFERENCE_ALPHA}
+    return {
+        name: np.abs(
+            predict_held_out(counts, covariates, ages, folds, model="ridge", alpha=alpha, inner_folds=inner).model
+            - ages
+        ).mean()
+        for name, alpha in fits.items()
+    }
+
+
+def one_shallow(seed: int) -> dict[str, float]:
+    """Mean shift of the predicted ages of new donors when they have a tenth of the counts."""
+    cohort = cohort_of(5000 + seed, n_donors=90, cell_types=CELL_TYPES[:1])
+    counts, ages = cohort.counts[CELL_TYPES[0]], cohort.donors["age_years"].to_numpy()
+    train = np.arange(90) < 45
+    thin = np.random.default_rng(seed).binomial(counts, 0.1)
+    rates = mean_rates(counts[train], counts[train].sum(axis=1))
+    values = {name: log_rates(table, table.sum(axis=1), rates) for name, table in (("all", counts), ("tenth", thin))}
+    folds = fold_table(cohort.donors["donor_id"][train], n_repeats=1, n_folds=5, seed=0, level="inner")
+    fitted = fit_nested(counts[train], values["all"][train], ages[train], folds[0], model="ridge")
+    predicted = {name: fitted.predict(own[~train]) for name, own in values.items()}
+    return {
+        "shift": (predicted["tenth"] - predicted["all"]).mean(),
+        "mae": np.abs(predicted["all"] - ages[~train]).mean(),
+        "mae_tenth": np.abs(predicted["tenth"] - ages[~train]).mean(),
+        "mae_mean": np.abs(ages[train].mean() - ages[~train]).mean(),
+    }
 
 
 def one_acceleration(seed: int) -> dict[str, float]:
@@ -293,6 +337,31 @@ def verdicts(quick: bool = False) -> Iterator[Verdict]:
         )
     chance = kstest(null["p_value"], "uniform").pvalue
     yield Verdict("p of permuted ages is uniform then", f"Kolmogorov-Smirnov p {chance:.2f}", bool(chance > 0.01))
+    chance = kstest(null["r_p_value"], "uniform").pvalue
+    yield Verdict(
+        "p of r on permuted ages is uniform then, r itself near its null and not near 0",
+        f"Kolmogorov-Smirnov p {chance:.2f}; r {null['r'].mean():.2f}, on permuted ages {null['r_null'].mean():.2f}",
+        bool(chance > 0.01 and null["r_null"].mean() < 0),
+    )
+    for age_effect in (0.0, 0.15):
+        weak = gathered(partial(one_weak, age_effect=age_effect), 4 if quick else 24)
+        worse = weak["nested"] - weak["fixed"]
+        error = worse.std(ddof=1) / np.sqrt(len(worse))
+        yield Verdict(
+            f"nested ridge against a fixed penalty of 3, age effects x {age_effect:g}: no worse by 2 standard errors",
+            f"{weak['nested'].mean():.2f} / {weak['fixed'].mean():.2f} years, {worse.mean():.3f} ± {error:.3f} apart",
+            bool(worse.mean() <= 2 * error + 1e-9),
+        )
+    shallow = gathered(one_shallow, 4 if quick else 12)
+    print(shallow.round(2).to_string(), file=sys.stderr)
+    error = shallow["shift"].std(ddof=1) / np.sqrt(len(shallow))
+    yield Verdict(
+        "new donors with a tenth of the counts: predicted ages shift by <= 1 year within 2 standard errors",
+        f"{shallow['shift'].mean():.2f} ± {error:.2f} years (SD {shallow['shift'].std(ddof=1):.2f}); error "
+        f"{shallow['mae'].mean():.1f}, with a tenth {shallow['mae_tenth'].mean():.1f}, the training mean's "
+        f"{shallow['mae_mean'].mean():.1f}",
+        bool(abs(shallow["shift"].mean()) <= 1 + 2 * error),
+    )
     change = spoilt(0)
     yield Verdict("donors of one's fold made nonsense change one's prediction by: 0", f"{change:g} years", change == 0)
     accelerated = gathered(one_acceleration, 4 if quick else 20)
