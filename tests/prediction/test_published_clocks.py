@@ -78,6 +78,16 @@ def test_ages_are_the_weighted_mean_log_expression(tmp_path):
     assert facts["notes"] == ["clock MONO: no cell type of this cohort is its own; name it in cell_types.tsv"]
 
 
+def test_a_donor_whose_cells_have_no_counts_has_no_age(tmp_path):
+    adata, cells = clock_cells()
+    write_clocks(tmp_path / "clocks", adata)
+    whole, _, _ = run_step(tmp_path, [(adata, cells)])
+    adata.X = adata.X.multiply((cells["donor_id"] != "d0").to_numpy()[:, None]).tocsr()
+    without, _, _ = run_step(tmp_path, [(adata, cells)], name="without")
+    expected = whole[whole["donor_id"] != "d0"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(without, expected)
+
+
 def test_pseudocells_drawn_at_random_converge_to_it(tmp_path):
     """The published procedure: means over 15 cells drawn with replacement, the prediction averaged over draws."""
     adata, cells = clock_cells()

@@ -99,8 +99,9 @@ def predict_shard(
         Cell types of each clock.
     """
     parts = []
+    counted = np.asarray(counts.sum(axis=1)).ravel() > 0  # a donor without any would get the clock's intercept as age
     for column, (name, clock) in enumerate(clocks.items()):
-        rows = (cells["kept"] & cells["cell_type"].isin(types_of[name])).to_numpy()
+        rows = counted & (cells["kept"] & cells["cell_type"].isin(types_of[name])).to_numpy()
         own = predict_donors(counts[rows], cells.loc[rows, "donor_id"], clock, weights[:, column])
         parts.append(own.assign(clock=name))
     return pd.concat(parts)
