@@ -4,7 +4,8 @@ process OVERREPRESENTATION {
     container "${task.ext.container_image}"
 
     input:
-    tuple val(meta), path(de), path(gene_sets)
+    // library: the name of Enrichr's library, '' where the sets are a file or the test is done here
+    tuple val(meta), path(de), path(gene_sets), val(library)
 
     output:
     tuple val(meta), path("published/cell_types/${meta.id}/ora_up.tsv"), path("published/cell_types/${meta.id}/ora_down.tsv"), emit: ora
@@ -13,9 +14,9 @@ process OVERREPRESENTATION {
     path 'versions.json', emit: versions
 
     script:
-    // The service and its library change the hash of the task only where they are used.
+    // The service changes the hash of the task only where it is used; a path in params.gene_sets would, in each clone.
     def enrichr = params.ora_backend == 'enrichr' ? "--enrichr-url '${params.enrichr_url}'" : ''
-    def named = enrichr && params.gene_sets ==~ /[A-Za-z0-9_.-]+/ ? "--enrichr-library '${params.gene_sets}'" : ''
+    def named = library ? "--enrichr-library '${library}'" : ''
     """
     # code: ${task.ext.code}
     # environment: ${task.ext.environment}

@@ -38,7 +38,8 @@ workflow CELL_TYPES {
 
     DIFFERENTIAL_EXPRESSION(samples)
     GSEA(DIFFERENTIAL_EXPRESSION.out.de.join(DIFFERENTIAL_EXPRESSION.out.fits).combine(gene_sets))
-    OVERREPRESENTATION(DIFFERENTIAL_EXPRESSION.out.de.combine(gene_sets))
+    library = params.ora_backend == 'enrichr' ? geneSets(params.gene_sets)[1] : ''
+    OVERREPRESENTATION(DIFFERENTIAL_EXPRESSION.out.de.combine(gene_sets).map { meta, de, gmt -> [meta, de, gmt, library] })
 
     COMPOSITION(all_samples.join(cell_types))
     COMPARE_CELL_TYPES(
