@@ -372,3 +372,13 @@ def test_a_damaged_wheel_is_bad_input(tmp_path):
     wheel.write_bytes(content)
     with pytest.raises(BadInput, match=r"model_V1.pkl: is damaged or encrypted \(Bad CRC-32"):
         read_clocks(wheel)
+
+
+def test_a_table_without_a_clock_of_sums_has_no_ages_and_says_why(tmp_path):
+    adata, cells = clock_cells()
+    write_clocks(tmp_path / "clocks", adata)
+    write_h5ad(sums_of(adata, cells), tmp_path / "table.h5ad")
+    files = ["--table", str(tmp_path / "table.h5ad"), "--clocks", str(tmp_path / "clocks")]
+    ages, metrics, facts = run_clocks(tmp_path, files, name="out")
+    assert ages.empty and list(ages.columns) == list(AGES) and (metrics["n_donors"] == 0).all()
+    assert len(facts["notes"]) == len(metrics) and all("takes single cells" in note for note in facts["notes"])

@@ -50,15 +50,20 @@ def features_of(counts: np.ndarray, covariates: np.ndarray) -> np.ndarray:
     return np.hstack([log_rates(counts, library, mean_rates(counts, library)), covariates])
 
 
-def log_cpm(counts: np.ndarray) -> np.ndarray:
+def log_cpm(counts: np.ndarray, library: np.ndarray | None = None) -> np.ndarray:
     """log2 counts per million of each sample (row), with voom's offsets: finite for zeros, rows apart.
+
+    Parameters
+    ----------
+    library
+        Counts of each sample over all genes; those of `counts` where not given.
 
     References
     ----------
     Law, Chen, Shi, Smyth (2014), Genome Biology 15:R29.
     """
-    library = counts.sum(axis=1, keepdims=True)
-    return np.log2((counts + VOOM_PRIOR_COUNT) / (library + 1) * 1e6)
+    library = counts.sum(axis=1) if library is None else library
+    return np.log2((counts + VOOM_PRIOR_COUNT) / (library[:, None] + 1) * 1e6)
 
 
 def sex_indicators(sex: pd.Series) -> np.ndarray:

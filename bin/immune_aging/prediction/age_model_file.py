@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from immune_aging.prediction.age_features import PRIOR_COUNT, VOOM_PRIOR_COUNT, log_rates, mean_rates, sex_labels
+from immune_aging.prediction.age_features import PRIOR_COUNT, log_cpm, log_rates, mean_rates, sex_labels
 from immune_aging.prediction.age_models import AgeModel
 from immune_aging.samples.cell_type_samples import CellTypeSamples
 from immune_aging.task.checkpoints import read_json, write_json
@@ -163,10 +163,7 @@ def apply_model(
     share = own.sum(axis=1) / np.maximum(total, 1)
     if library == "shared":
         total = own.sum(axis=1) / usual
-    if with_rates:
-        logs = log_rates(own, total, rates)
-    else:
-        logs = np.log2((own + VOOM_PRIOR_COUNT) / (total[:, None] + 1) * 1e6)
+    logs = log_rates(own, total, rates) if with_rates else log_cpm(own, total)
     scaled = (logs - mean) / sd
     predicted = model.intercept + scaled @ genes["weight"].to_numpy()
     predicted, known = with_sex(predicted, model, sex)

@@ -1,9 +1,9 @@
 """The nested choice: which penalty, and how far to trust it, by training donors left out.
 
 It starts from a fixed penalty, and moves away from it only as far as training donors that were left out show that to be
-better (docs/decisions/0022 has the measurements). To choose the penalty of least inner error and to
-rescale its predictions by a free slope follows noise where there are few donors and little signal: on real tables that
-was up to .5 years worse than the fixed penalty.
+better. To choose the penalty of least inner error and to rescale its predictions by a free slope follows noise where
+there are few donors and little signal: on real tables that was up to .5 years worse than the fixed penalty
+(docs/decisions/0022-age-prediction-penalties-and-depth.md).
 
 1. Work with deviations from the mean of the ages that a fit was trained on. A donor that is left out moves this mean
    the other way, so that predictions near the mean look wrong in sign, and a slope fitted to them is too small.

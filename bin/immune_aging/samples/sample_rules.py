@@ -11,8 +11,8 @@ def too_shallow(totals: np.ndarray, *, min_share: float) -> np.ndarray:
 
     The share is relative because the totals of a panel of 1,000 genes and of a whole transcriptome differ a
     hundredfold. The number of cells is not needed, so a table of sums that comes without one is guarded as well.
-    Measured in benchmarks/studies/age_prediction: below a tenth of the median a sample costs the tests power, and
-    false discoveries treble where the shallow samples are those of old donors.
+    Below a tenth of the median a sample costs the tests power, and false discoveries treble where the shallow samples
+    are those of old donors (docs/decisions/0022-age-prediction-penalties-and-depth.md).
 
     Parameters
     ----------
