@@ -113,12 +113,12 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "/predictions.tsv",
         "Age was predicted from log2 counts per million, each gene's pulled towards its mean in training by two "
-        "counts, and sex with {prediction_models} (ridge penalties {ridge_alphas}, and a nested choice that leaves a "
-        "fixed penalty of 3 only as far as training donors left out show an average of penalties to be better) in "
-        "repeated 5-fold cross-validation with whole donors held out; everything learned from data was learned within "
-        "the training folds. R2 compares with the mean age of the training donors. Intervals are 95 % percentile bootstrap "
-        "intervals over donors; p values of ridge, and the correlation that permuted ages give, are from 1,000 "
-        "permutations of the ages.",
+        "counts, and sex with {prediction_models} (ridge penalties {ridge_alphas}, and a nested choice that leaves "
+        "a fixed penalty of 3 only as far as training donors left out show an average of penalties to be better) in"
+        " repeated 5-fold cross-validation with whole donors held out; everything learned from data was learned "
+        "within the training folds. R2 compares with the mean age of the training donors. Intervals are 95 % "
+        "percentile bootstrap intervals over donors; p values of ridge, and the correlation that permuted ages "
+        "give, are from 1,000 permutations of the ages.",
         (),
     ),
     (
