@@ -92,12 +92,24 @@ def _kind_colours(kinds: np.ndarray, count: np.ndarray, palette: Sequence[str]) 
     return np.column_stack([colours[kinds % len(colours)], alpha])
 
 
-def _show(ax: Axes, image: np.ndarray) -> None:
-    """Lay a picture (rows x columns x RGBA) over the axes without moving their limits."""
+def _number_colours(numbers: np.ndarray, norm: Normalize, cmap: str) -> tuple[np.ndarray, ScalarMappable]:
+    """Colour (RGBA) of each pixel that shows a number, and what a colour bar of them needs."""
+    if not norm.scaled():
+        norm.autoscale(numbers if len(numbers) else [1.0, 2.0])
+    mappable = ScalarMappable(norm=norm, cmap=cmap)
+    return mappable.to_rgba(numbers), mappable
+
+
+def _show(ax: Axes, filled: np.ndarray, colours: np.ndarray, shape: tuple[int, int]) -> None:
+    """Lay a picture over the axes without moving their limits: the colours (RGBA) of its filled pixels (flat)."""
+    image = np.zeros((len(filled), 4))
+    # Interpolating a transparent pixel's colour would darken the edges of dots: give it the paper's.
+    image[~filled, :3] = 1.0
+    image[filled] = colours
     limits = (ax.get_xlim(), ax.get_ylim())
     # In axes coordinates: an image in data coordinates would be stretched once more by a log scale.
     ax.imshow(
-        image,
+        image.reshape(*shape, 4),
         extent=(0, 1, 0, 1),
         transform=ax.transAxes,
         origin="lower",
@@ -106,6 +118,17 @@ def _show(ax: Axes, image: np.ndarray) -> None:
         zorder=1,
     )
     ax.set(xlim=limits[0], ylim=limits[1])
+
+
+def _drawn(x: np.ndarray, y: np.ndarray, values: np.ndarray | None) -> np.ndarray:
+    """The points (by number) that have a place and a value, in a seeded random order.
+
+    So the last of a pixel's points is one of them at random.
+    """
+    known = np.isfinite(x) & np.isfinite(y)
+    if values is not None:
+        known &= np.isfinite(values)
+    return np.random.default_rng(0).permutation(np.flatnonzero(known))
 
 
 def scatter(
@@ -148,11 +171,7 @@ def scatter(
     What a colour bar needs; None with `codes`.
     """
     sx, sy = _scaled(ax, x, y)
-    known = np.isfinite(sx) & np.isfinite(sy)
-    if values is not None:
-        known &= np.isfinite(values)
-    # In a random order, so that the last of a pixel's points is one of them at random.
-    order = np.random.default_rng(0).permutation(np.flatnonzero(known))
+    order = _drawn(sx, sy, values)
     _frame(ax, sx[order], sy[order])
     row, column, shape = _pixels(ax, sx[order], sy[order])
     disc = _disc((dot_radius(len(order)) if radius is None else radius) / 72 * PDF_DPI)
@@ -160,20 +179,14 @@ def scatter(
     count, total, last = _pile(row, column, shape, disc, values=numbers)
 
     filled = count > 0
-    image = np.zeros((len(count), 4))
-    # Interpolating a transparent pixel's colour would darken the edges of dots: give it the paper's.
-    image[~filled, :3] = 1.0
     mappable = None
     if codes is not None:
-        image[filled] = _kind_colours(np.asarray(codes)[order][last[filled]], count[filled], palette)
+        colours = _kind_colours(np.asarray(codes)[order][last[filled]], count[filled], palette)
+    elif values is not None:
+        colours, mappable = _number_colours(total[filled] / count[filled], norm or Normalize(), cmap)
     else:
-        shown = count[filled] if values is None else total[filled] / count[filled]
-        norm = norm or (LogNorm() if values is None else Normalize())
-        if not norm.scaled():
-            norm.autoscale(shown if len(shown) else [1.0, 2.0])
-        mappable = ScalarMappable(norm=norm, cmap=cmap)
-        image[filled] = mappable.to_rgba(shown)
-    _show(ax, image.reshape(*shape, 4))
+        colours, mappable = _number_colours(count[filled], norm or LogNorm(), cmap)
+    _show(ax, filled, colours, shape)
     return mappable
 
 

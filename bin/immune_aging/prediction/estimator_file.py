@@ -25,6 +25,10 @@ RIDGE, ARRAY = "sklearn.linear_model._ridge.Ridge", "joblib.numpy_pickle.NumpyAr
 SCALARS = ("numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar")  # of numpy 2 and 1
 NAMES = {PIPELINE, SCALER, RIDGE, ARRAY, *SCALARS, "numpy.dtype", "numpy.ndarray"}
 NUMBERS = ("f8", "f4", "i8", "i4")  # an array of objects ("O8") would be a pickle of its own
+# Instructions that lay down a value: one that is always the same, a new container, what the file gives with them.
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+EMPTY = {"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}
+PLAIN = {"BININT", "BININT1", "BININT2", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES"}
 DAMAGES = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError)
 
 
@@ -71,59 +75,79 @@ def read_array(description: dict, content: bytes, start: int) -> tuple[np.ndarra
     return np.frombuffer(content[start:end], kind).astype(float), end
 
 
+class Stack(list):
+    """The stack of a pickle, with its marks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.marks: list[int] = []
+
+    def mark(self) -> None:
+        """Remember how high the stack is."""
+        self.marks.append(len(self))
+
+    def take(self, number: int | None = None) -> list:
+        """Take this many values off the top; without a number those above the last mark."""
+        start = self.marks.pop() if number is None else len(self) - number
+        items = self[start:]
+        del self[start:]
+        return items
+
+
+def attributes(items: list) -> dict[str, Any]:
+    """The attributes of an object, from their names and values in turn."""
+    if not all(isinstance(key, str) for key in items[::2]):
+        raise ValueError("has an attribute whose name is no text")
+    return dict(zip(items[::2], items[1::2], strict=True))
+
+
+def known_name(name: str) -> str:
+    """A name, if such a model has it."""
+    if name not in NAMES:
+        raise ValueError(f"names {name[:100]!r}, which is no part of such a model")
+    return name
+
+
 def follow(content: bytes) -> Any:
     """What the instructions lay down: plain values, arrays, and a note for each object.
 
     Raises one of `DAMAGES` for a file that says anything else.
     """
     file = io.BytesIO(content)
-    stack: list[Any] = []
-    memo: list[Any] = []
-    marks: list[int] = []
-
-    def above(start: int) -> list:
-        items = stack[start:]
-        del stack[start:]
-        return items
-
+    stack, memo = Stack(), []
     for instruction, argument, _ in pickletools.genops(file):
         match instruction.name:
             case "PROTO" | "FRAME":
                 pass
-            case "NONE" | "NEWTRUE" | "NEWFALSE":
-                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[instruction.name])
-            case "BININT" | "BININT1" | "BININT2" | "BINFLOAT" | "SHORT_BINUNICODE" | "BINUNICODE" | "SHORT_BINBYTES":
+            case name if name in CONSTANTS:
+                stack.append(CONSTANTS[name])
+            case name if name in EMPTY:
+                stack.append(EMPTY[name]())
+            case name if name in PLAIN:
                 stack.append(argument)
-            case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT":
-                stack.append({"EMPTY_TUPLE": (), "EMPTY_LIST": [], "EMPTY_DICT": {}}[instruction.name])
             case "MARK":
-                marks.append(len(stack))
+                stack.mark()
             case "MEMOIZE":
                 memo.append(stack[-1])
             case "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])  # type: ignore[index]  # None is one of `DAMAGES`
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                stack.append(tuple(above(len(stack) - int(instruction.name[-1]))))
+                stack.append(tuple(stack.take(int(instruction.name[-1]))))
             case "TUPLE":
-                stack.append(tuple(above(marks.pop())))
+                stack.append(tuple(stack.take()))
             case "APPEND" | "APPENDS":
-                items = above(marks.pop() if instruction.name == "APPENDS" else len(stack) - 1)
+                items = stack.take(1 if instruction.name == "APPEND" else None)
                 stack[-1].extend(items)
             case "SETITEM" | "SETITEMS":
-                items = above(marks.pop() if instruction.name == "SETITEMS" else len(stack) - 2)
-                if not all(isinstance(key, str) for key in items[::2]):
-                    raise ValueError("has an attribute whose name is no text")
-                stack[-1].update(zip(items[::2], items[1::2], strict=True))
+                items = stack.take(2 if instruction.name == "SETITEM" else None)
+                stack[-1].update(attributes(items))
             case "STACK_GLOBAL":
-                name = ".".join(above(len(stack) - 2))
-                if name not in NAMES:
-                    raise ValueError(f"names {name[:100]!r}, which is no part of such a model")
-                stack.append(Note(name))
+                stack.append(Note(known_name(".".join(stack.take(2)))))
             case "NEWOBJ" | "REDUCE":
-                made, arguments = above(len(stack) - 2)
+                made, arguments = stack.take(2)
                 stack.append(Note(made.name, arguments))
             case "BUILD":
-                made, state = above(len(stack) - 2)
+                made, state = stack.take(2)
                 made.state = state
                 if made.name == ARRAY:
                     made, end = read_array(state, content, file.tell())
