@@ -2,7 +2,7 @@
 
 Counts of a sample are Poisson with mean
 
-    cells x counts a cell x [(1 - d) x share[t, g] x exp(noise) + d x share[other, g] x exp(noise)]
+    cells x counts per cell x [(1 - d) x share[t, g] x exp(noise) + d x share[other, g] x exp(noise)]
 
 where d is the sample's share of residual doublets. The noise, on the natural log scale, is that of the donor (half of
 its variance in common to all cell types), of the pool and of the sample, each normal with an SD of its own for every

@@ -3,7 +3,7 @@
 # Usage: Rscript de_reference.R FOLDER ENGINE[,ENGINE...]
 # Each folder in FOLDER holds counts.tsv (genes x samples, no header), design.tsv (samples x coefficients, with header),
 # coefficient.txt (a column's number) and, for limma_random, block.txt. ENGINE.tsv is written beside them:
-# log2 fold change, statistic, p value, adjusted p value, one row a gene.
+# log2 fold change, statistic, p value, adjusted p value, one row per gene.
 suppressPackageStartupMessages({
   library(DESeq2)
   library(limma)

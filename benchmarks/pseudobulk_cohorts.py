@@ -33,7 +33,7 @@ class PseudobulkCohort:
     Attributes
     ----------
     donors
-        donor_id, age_years, age_z, sex, pool, years_ahead; one row a donor.
+        donor_id, age_years, age_z, sex, pool, years_ahead; one row per donor.
     cells
         Number of cells, donors x cell types.
     counts

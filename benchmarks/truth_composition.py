@@ -35,7 +35,7 @@ DONORS = (25, 60, 300)
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of cohort: mean shares, cells a donor, and how donors vary."""
+    """A kind of cohort: mean shares, cells per donor, and how donors vary."""
 
     name: str
     shares: np.ndarray

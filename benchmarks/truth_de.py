@@ -5,7 +5,7 @@
 one row a kind of cohort. The step's own script runs on files, with its defaults. R (`Rscript` with DESeq2, limma,
 edgeR and statmod; Debian: r-bioc-deseq2, r-bioc-limma, r-bioc-edger, r-cran-statmod) is the reference, and used
 nowhere else.
-`--floor` measures instead what the least number of cells a sample does.
+`--floor` measures instead what the least number of cells per sample does.
 """
 
 import argparse
@@ -304,7 +304,7 @@ def without_truth(kinds: Sequence[Cohort], folder: Path, *, times: int) -> Itera
 
 
 def floor_study() -> None:
-    """Print what the least number of cells a sample does to the smallest cell type of six cohorts of 60 donors."""
+    """Print what the least number of cells per sample does to the smallest cell type of six cohorts of 60 donors."""
     print("| least cells | samples | FDR primary | FDR robust | true genes primary | robust |")
     print("| --- | --- | --- | --- | --- | --- |")
     for floor in (1, 5, 10, 20, 40):
@@ -331,7 +331,7 @@ def verdicts(quick: bool = False) -> Iterator[Verdict]:
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two cohorts of each kind")
-    parser.add_argument("--floor", action="store_true", help="study the least number of cells a sample instead")
+    parser.add_argument("--floor", action="store_true", help="study the least number of cells per sample instead")
     args = parser.parse_args(argv)
     FOLDER.mkdir(parents=True, exist_ok=True)
     if args.floor:

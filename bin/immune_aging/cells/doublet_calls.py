@@ -9,9 +9,9 @@ from immune_aging.cells.doublets import score_doublets
 MIN_CELLS_FOR_SCRUBLET = 100
 # A threshold found between two modes that are not there calls a large part of the donor, or next to nothing of it.
 PLAUSIBLE_CALLS = (0.2, 3.0)
-# In donors of few cells a plausible threshold is often too low. Measured on five cohorts of 180 cells a donor: with at
-# most so many times the expected calls precision is .91 instead of .89 at the same recall (.79); with 1,000 cells a
-# donor nothing changes.
+# In donors of few cells a plausible threshold is often too low. Measured on five cohorts of 180 cells per donor: with
+# at most so many times the expected calls precision is .91 instead of .89 at the same recall (.79); with 1,000 cells
+# per donor nothing changes.
 MOST_CALLS = 1.75
 
 

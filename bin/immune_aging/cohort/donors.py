@@ -31,7 +31,7 @@ def plain(column: pd.Series) -> pd.Series:
 
 
 def donor_table(obs: pd.DataFrame, *, donor: str, age: str, sex: str) -> tuple[pd.DataFrame, list[str]]:
-    """One row a donor, sorted by donor id.
+    """One row per donor, sorted by donor id.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ def sample_table(
     *,
     inside: np.ndarray,
 ) -> pd.DataFrame:
-    """A row a cell drawn, in the order of drawing: `COLUMNS`, a column a resolution, a column a gene.
+    """A row per cell drawn, in the order of drawing: `COLUMNS`, a column per resolution, a column per gene.
 
     Parameters
     ----------

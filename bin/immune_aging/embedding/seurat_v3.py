@@ -176,7 +176,7 @@ def merge_donors(variances_norm: Sequence[np.ndarray], *, n_top_genes: int) -> p
 
     Returns
     -------
-    One row a gene, in the order given: `rank` (median over the donors that have it among
+    One row per gene, in the order given: `rank` (median over the donors that have it among
     their first), `n_donors` (how many these are), `variance_norm` (mean over all donors), `top` (among the
     first `n_top_genes`: by rank, then number of donors, then order of genes).
     """

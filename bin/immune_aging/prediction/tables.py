@@ -13,7 +13,7 @@ from immune_aging.samples.cell_type_samples import CellTypeSamples
 
 
 def prediction_table(table: CellTypeSamples, predicted: np.ndarray, folds: np.ndarray) -> pd.DataFrame:
-    """predictions.tsv: one row a donor and repeat, sorted by them; repeats and folds count from 1."""
+    """predictions.tsv: one row per donor and repeat, sorted by them; repeats and folds count from 1."""
     n_repeats = len(folds)
     ages = table.samples["age_years"].to_numpy(dtype=float)
     rows = pd.DataFrame(

@@ -21,7 +21,7 @@ class CellTypeSamples:
     counts
         Raw count sums, samples x genes, int64.
     samples
-        One row a sample, index sample_id: donor_id, cell_type, age_years, sex and every other donor column.
+        One row per sample, index sample_id: donor_id, cell_type, age_years, sex and every other donor column.
     symbols
         Gene symbol of each gene, '' where unknown; index gene_id.
     """
@@ -71,7 +71,7 @@ def read_samples(path: str | Path) -> CellTypeSamples:
             raise BadInput(f"{path}: {what} '{twice}' stands there more than once; sum or rename its rows")
     if samples["cell_type"].nunique() > 1:
         two = ", ".join(sorted(samples["cell_type"].unique())[:2])
-        raise BadInput(f"{path}: more than one cell type ({two}, ...); give one file a cell type")
+        raise BadInput(f"{path}: more than one cell type ({two}, ...); give one file per cell type")
     counts = np.asarray(adata.X.toarray() if hasattr(adata.X, "toarray") else adata.X, dtype=np.float64)
     if not np.isfinite(counts).all() or (counts < 0).any() or (counts != np.floor(counts)).any():
         raise BadInput(f"{path}: X holds values that are no counts; give summed raw counts (whole numbers from 0)")

@@ -256,7 +256,7 @@ CONSTANT_COLUMNS = {
 
 
 def donor_columns(donors: pd.DataFrame) -> pd.DataFrame:
-    """The obs columns that are constant within a donor, as CELLxGENE writes them, one row a donor."""
+    """The obs columns that are constant within a donor, as CELLxGENE writes them, one row per donor."""
     stage = [f"{age:.0f}-year-old stage" for age in donors["age_years"]]
     width = len(str(donors["pool"].max() + 1))
     return pd.DataFrame({

@@ -23,7 +23,7 @@ class CellType:
     log_share_per_sd: float = 0.0
 
 
-# The five common types pass the cohort filter at 180 cells a donor; the others are too rare there, and the
+# The five common types pass the cohort filter at 180 cells per donor; the others are too rare there, and the
 # last four at any size. One name holds a slash, as lab-made annotations do, to try the paths made from names.
 CELL_TYPES = {
     "T4": CellType("CD4-positive, alpha-beta memory T cell", "CL:0000897", "T", 0.25, 1.0, 0.08),

@@ -89,7 +89,7 @@ class Model:
     Attributes
     ----------
     genes
-        gene_id, symbol, biotype, group; one row a column of the matrix.
+        gene_id, symbol, biotype, group; one row per column of the matrix.
     profile
         Share of a cell's counts, rows sum to 1; zero for the genes that have a share of their own.
     age_lfc
@@ -97,7 +97,7 @@ class Model:
     sex_lfc
         log2 fold change in a woman and a man, 2 x genes; -inf where a gene is silent.
     donor_sd, pool_sd
-        SD of the natural log between donors or pools, one value a gene.
+        SD of the natural log between donors or pools, one value per gene.
     ribosomal
         Which genes are ribosomal proteins.
     mitochondrial, hemoglobin

@@ -156,7 +156,7 @@ def plausible_references(effect: np.ndarray, se: np.ndarray, n_donors: int) -> t
     Parameters
     ----------
     effect, se
-        Of the centred log-ratios, one a cell type; at least two.
+        Of the centred log-ratios, one per cell type; at least two.
     n_donors
         That they were estimated from.
 

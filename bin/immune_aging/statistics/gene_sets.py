@@ -40,7 +40,7 @@ def parse_gmt(text: str, source: str) -> GeneSets:
             raise BadInput(f"{source}: line {number}: {problem}; give each set its own name")
         sets[name] = tuple(dict.fromkeys(gene for field in fields[2:] if (gene := field.split(",")[0].strip())))
     if not any(sets.values()):
-        raise BadInput(f"{source}: holds no gene set; give a GMT file (a line a set: name, description, genes; tabs)")
+        raise BadInput(f"{source}: holds no gene set; give a GMT file (a line per set: name, description, genes; tabs)")
     return {name: genes for name, genes in sets.items() if genes}
 
 

@@ -86,7 +86,7 @@ def list_of(convert: Callable[[str], object]) -> Callable[[str], list]:
 
 
 class Progress:
-    """Progress of a long step on stderr: a line that renews itself on a terminal, one line a minute in a log.
+    """Progress of a long step on stderr: a line that renews itself on a terminal, one line per minute in a log.
 
     Parameters
     ----------
