@@ -41,7 +41,7 @@ workflow {
         input.plan.view { _meta, file -> new groovy.json.JsonSlurper().parse(file.toFile()).text.join('\n') }
     }
     if ('qc' in parts) {
-        CELLS(COHORT.out.shards, COHORT.out.cell_types, COHORT.out.donors, COHORT.out.donors_table)
+        CELLS(COHORT.out.shards, COHORT.out.cell_types, COHORT.out.donors, COHORT.out.quality_rows)
         done << CELLS.out
     }
     if ('embedding' in parts) {

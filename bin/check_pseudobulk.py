@@ -37,6 +37,8 @@ def main(argv: list[str]) -> None:
     found = bring_into_form(given, **floors, min_samples=args.min_samples_per_type, known=known)
     write_pseudobulk(found.table, found.types, **floors, folder=args.output, prefix=args.prefix)
     write_tsv(found.donors, args.output / "cohort/donors.tsv")
+    if found.samples is not None:
+        write_tsv(found.samples, args.output / "cohort/samples.tsv")
     write_tsv(found.types, args.output / "cohort/cell_types.tsv")
     write_json(table_summary(given, found), args.output / "cohort/check.json")
     write_versions("check_pseudobulk", ["anndata", "pandas", "scipy"], args.versions)

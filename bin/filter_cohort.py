@@ -2,10 +2,11 @@
 """Choose the donors and cell types that the analysis keeps, count every loss with its reason, and plan the shards.
 
 In: `cells.parquet` and `donors.parquet` of CHECK_COHORT. Out: the kept cells with their shard, the dropped ones with
-their reason, `donors.tsv`, the table of cell types, `filtering.json` (the funnel). Rules, in this order:
+their reason, `donors.tsv`, beside it `samples.tsv` where donors have several samples, the table of cell types,
+`filtering.json` (the funnel). Rules, in this order:
 
-1. cells without a donor or a cell type go;
-2. donors without a known age go, then donors with fewer cells than the given percentile over donors;
+1. cells without a donor, a sample (where samples are told apart) or a cell type go;
+2. samples and donors without a known age go, then donors with fewer cells than the given percentile over donors;
 3. cell types stay that have at least `min_cells_per_type` cells in at least `min_donor_fraction` of these donors;
 4. donors who lack one of these cell types altogether go.
 """
@@ -38,6 +39,8 @@ def main(argv: list[str]) -> None:
     write_parquet(found.dropped, args.output_dropped)
     write_parquet(found.cell_types, args.output_cell_types)
     write_tsv(found.donors, args.output_donors)
+    if found.samples is not None:
+        write_tsv(found.samples, args.output_donors.with_name("samples.tsv"))
     rules = {
         "donor_percentile": args.donor_percentile,
         "min_cells_of_a_donor": chosen.cut,

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.donors import sample_key
 from immune_aging.embedding.harmony import batches_of, correct
 from immune_aging.task.checkpoints import (
     check_same_cells,
@@ -39,11 +40,11 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     pca = read_parquet(args.pca)
-    cells = read_parquet(args.cells, ["cell_id", "donor_id", "cell_type", "kept"])
-    cells = cells[cells["kept"]].reset_index(drop=True)
-    check_same_cells(pca["cell_id"], cells["cell_id"], args.pca, args.cells)
     donors = read_parquet(args.donors)
     require_columns(donors, ["donor_id"], args.donors)
+    cells = read_parquet(args.cells, ["cell_id", *sample_key(donors), "cell_type", "kept"])
+    cells = cells[cells["kept"]].reset_index(drop=True)
+    check_same_cells(pca["cell_id"], cells["cell_id"], args.pca, args.cells)
     batches = batches_of(cells, donors, args.batch_column, cells_path=args.cells, donors_path=args.donors)
     components = pca.drop(columns="cell_id").to_numpy(dtype=np.float32)
     with limit_threads(args.threads) as threads:

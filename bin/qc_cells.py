@@ -1,23 +1,22 @@
 #!/usr/bin/env python3
-"""Quality control of one shard: metrics, thresholds, and doublets by Scrublet donor by donor.
+"""Quality control of one shard: metrics, thresholds, and doublets by Scrublet sample by sample.
 
 In: a shard of raw counts. Out: a table with one row per cell of the shard, in its order: metrics, doublet score,
 whether the cell is kept and every rule it broke; and `qc.json` with the thresholds in force and what could not be
-done. Thresholds and the expected doublet rate are the same for all, or each donor's own where a table gives them.
+done. Thresholds and the expected doublet rate are the same for all, or each sample's own where a table gives them. A
+sample is a donor, or one of several samples of a donor.
 
 Scrublet (Wolock, Lopez & Klein 2019, doi:10.1016/j.cels.2018.11.005) runs on the cells that pass the thresholds,
-on all genes, with exact neighbours, each donor by itself: doublets form within a sample, and a donor's scores then
+on all genes, with exact neighbours, each sample by itself: doublets form within a sample, and a donor's scores then
 depend on no other donor.
 """
 
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from immune_aging.cells.qc_rules import add_bound_options, fixed_bounds
 from immune_aging.cells.shard_qc import judge_shard, shard_summary
-from immune_aging.cells.thresholds import rules_by_donor
+from immune_aging.cells.thresholds import rules_by_sample
 from immune_aging.cohort.shard_file import read_shard
 from immune_aging.task.checkpoints import read_parquet, write_json, write_parquet, write_versions
 from immune_aging.task.command_line import run
@@ -37,7 +36,7 @@ def main(argv: list[str]) -> None:
 
     shard = read_shard(args.shard)
     table = read_parquet(args.thresholds) if args.thresholds else None
-    rules = rules_by_donor(np.unique(shard.donors), fixed_bounds(args), args.expected_doublet_rate, table)
+    rules = rules_by_sample(shard.labels(), fixed_bounds(args), args.expected_doublet_rate, table)
     judged = judge_shard(shard, rules, seed=args.seed)
     write_parquet(judged.cells, args.output)
     write_json(shard_summary(judged, rules), args.output_summary)

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Give each donor its own thresholds and its own expected rate of doublets, before quality control.
 
+Where donors have several samples, each sample gets its own: what was loaded together is judged together.
+
 In: the donors, with their numbers of cells; for thresholds by median absolute deviations all shards, read one after
 another, because a group of donors (a pool) may lie in several. Out: `thresholds.tsv` for people and the same as Parquet
-for QC_CELLS, one row per donor.
+for QC_CELLS, one row per donor or sample.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from immune_aging.cells.thresholds import (
     read_metrics,
     same_thresholds,
 )
+from immune_aging.cohort.donors import sample_key
 from immune_aging.task.checkpoints import read_parquet, read_tsv, write_parquet, write_tsv, write_versions
 from immune_aging.task.command_line import run
 
@@ -48,16 +51,16 @@ def main(argv: list[str]) -> None:
     if args.shards:
         groups = group_of_donors(donors, args.mad_group)
         metrics = read_metrics(sorted(args.shards, key=lambda path: path.name))
-        bounds = donor_thresholds(donors["donor_id"], groups, metrics, fixed, cutoff=args.mad_cutoff)
+        bounds = donor_thresholds(groups, metrics, fixed, cutoff=args.mad_cutoff)
     else:
-        bounds = same_thresholds(donors["donor_id"], fixed)
+        bounds = same_thresholds(donors, fixed)
     rates = doublet_rates(
         donors,
         fixed=args.expected_doublet_rate,
         per_1000_cells=args.doublet_rate_per_1000,
         column=args.doublet_rate_column or None,
     )
-    table = pd.concat([donors[["donor_id", "n_cells"]], bounds, rates], axis=1)
+    table = pd.concat([donors[[*sample_key(donors), "n_cells"]], bounds, rates], axis=1)
     write_parquet(table, args.output)
     write_tsv(table, args.output_table)
     write_versions("qc_thresholds", ["numpy", "pandas", "scipy"], args.versions)

@@ -176,6 +176,6 @@ def test_a_change_that_cannot_be_made_is_refused(change, message):
 
 def test_groups_without_cells_or_donors_without_a_group_keep_the_fixed_bounds():
     cells = pd.DataFrame({"donor_id": ["a", "b"], "n_genes": 9, "n_counts": 20, "pct_mito": np.nan, "pct_hb": 0.0})
-    groups = pd.Series({"a": "x", "b": None}, dtype=object)
+    groups = pd.DataFrame({"donor_id": ["a", "b"], "group": ["x", None]}, dtype=object)
     bounds = variants.varied_bounds(cells, {"mad_cutoff": 3.0}, fixed=default_bounds(), table=None, groups=groups)
     assert (bounds == pd.Series(vars(default_bounds()))).all(axis=None)

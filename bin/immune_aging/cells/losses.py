@@ -3,6 +3,8 @@
 import pandas as pd
 
 from immune_aging.cells.qc_rules import BOUNDS, RULES
+from immune_aging.cohort.donors import sample_key
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.command_line import BadInput
 
 
@@ -42,17 +44,28 @@ def require_kept_cells(cells: pd.DataFrame) -> None:
 def doublet_table(cells: pd.DataFrame, summaries: list[dict]) -> pd.DataFrame:
     """One row per donor: donor_id, n_cells, n_scored, n_doublets, how they were called, expected_rate.
 
+    Where donors have samples, one row per sample, with sample_of_donor.
+
     Parameters
     ----------
     summaries
         `shard_summary` of all shards.
     """
-    how = {donor: text for summary in summaries for donor, text in summary["donors"].items()}
-    rates = {donor: rate for one in summaries for donor, rate in one.get("expected_doublet_rates", {}).items()}
-    table = cells.groupby("donor_id").agg(
+    key = sample_key(cells)
+    how = by_key([summary["donors"] for summary in summaries])
+    rates = by_key([summary.get("expected_doublet_rates", {}) for summary in summaries])
+    table = cells.groupby(key).agg(
         n_cells=("kept", "size"), n_scored=("doublet_score", "count"), n_doublets=("is_doublet", "sum")
     )
     return table.assign(how=table.index.map(how), expected_rate=table.index.map(rates)).reset_index()
+
+
+def by_key(named: list[dict]) -> dict:
+    """What the shards say by donor, or by donor and then sample, as one dictionary by donor, or by (donor, sample)."""
+    joined = {donor: value for one in named for donor, value in one.items()}
+    nested = {donor: value for donor, value in joined.items() if isinstance(value, dict)}
+    flat = {donor: value for donor, value in joined.items() if donor not in nested}
+    return flat | {(donor, sample): value for donor, of in nested.items() for sample, value in of.items()}
 
 
 def qc_summary(lost: pd.DataFrame, doublets: pd.DataFrame, summaries: list[dict]) -> dict:
@@ -70,8 +83,9 @@ def qc_summary(lost: pd.DataFrame, doublets: pd.DataFrame, summaries: list[dict]
     notes = list(dict.fromkeys(note for one in summaries for note in one["notes"]))
     unscored = doublets["how"].str.startswith("not scored")
     if unscored.any():
+        what = "samples" if SAMPLE_OF_DONOR in doublets else "donors"
         notes.append(
-            f"{int(unscored.sum())} of {len(doublets)} donors were not scored for doublets: see qc/doublets.tsv"
+            f"{int(unscored.sum())} of {len(doublets)} {what} were not scored for doublets: see qc/doublets.tsv"
         )
     return {
         "cells": {"input": int(alone["all"]), "lost": by_rule[by_rule > 0].to_dict(), "kept": int(alone["kept"])},

@@ -1,4 +1,7 @@
-"""Quality control of one shard, donor by donor: metrics, broken rules, doublets."""
+"""Quality control of one shard, sample by sample: metrics, broken rules, doublets.
+
+A sample is what was loaded together: a donor, or one of several samples of a donor.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +13,11 @@ from scipy import sparse
 from immune_aging.cells.doublet_calls import doublets_of_donor
 from immune_aging.cells.metrics import gene_classes, qc_metrics
 from immune_aging.cells.qc_rules import BOUNDS, Thresholds, broken_rules, reasons_of
-from immune_aging.cohort.shard_file import Shard, donor_counts
+from immune_aging.cohort.shard_file import Shard, sample_counts
 from immune_aging.task.command_line import Progress, limit_threads
+
+# The donor, and the sample where donors have several.
+Sample = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -24,20 +30,20 @@ class Judged:
         One row per cell in the shard's order: cell_id, donor_id, cell_type, metrics, doublet_score, is_doublet, kept,
         and in reason every rule that the cell broke.
     doublets
-        How the doublets of each donor were called, or why they were not.
+        How the doublets of each sample were called, or why they were not; by `Sample`.
     notes
         What could not be judged.
     """
 
     cells: pd.DataFrame
-    doublets: dict[str, str]
+    doublets: dict[Sample, str]
     notes: list[str]
 
 
-def judge_donor(
+def judge_sample(
     counts: sparse.csr_matrix, classes: pd.DataFrame | None, bounds: Thresholds, *, expected_rate: float, seed: int
 ) -> tuple[pd.DataFrame, str]:
-    """Judge the cells of one donor.
+    """Judge the cells of one sample.
 
     Parameters
     ----------
@@ -71,35 +77,47 @@ def notes_on_classes(classes: pd.DataFrame | None) -> list[str]:
     ]
 
 
-def judge_shard(shard: Shard, rules: Mapping[str, tuple[Thresholds, float]], *, seed: int) -> Judged:
-    """Judge all cells of a shard; one donor's counts are in memory at a time.
+def judge_shard(shard: Shard, rules: Mapping[Sample, tuple[Thresholds, float]], *, seed: int) -> Judged:
+    """Judge all cells of a shard; one sample's counts are in memory at a time.
 
     Parameters
     ----------
     rules
-        Bounds and expected share of doublets of each donor.
+        Bounds and expected share of doublets of each sample.
     """
     classes, tables, how = gene_classes(shard.symbols), [], {}
     progress = Progress(len(shard.cell_ids), unit="cells", label="quality control")
     # One thread: with two, BLAS adds up in another order and scores change in their last digits. Shards run in
     # parallel instead.
     with limit_threads(1):
-        for donor, rows, counts in donor_counts(shard):
-            bounds, rate = rules[donor]
-            table, how[donor] = judge_donor(counts, classes, bounds, expected_rate=rate, seed=seed)
+        for sample, rows, counts in sample_counts(shard):
+            bounds, rate = rules[sample]
+            table, how[sample] = judge_sample(counts, classes, bounds, expected_rate=rate, seed=seed)
             tables.append(table)
             progress.advance(rows.stop - rows.start)
     progress.close()
-    cells = pd.DataFrame({"cell_id": shard.cell_ids, "donor_id": shard.donors, "cell_type": shard.cell_types})
+    cells = shard.labels().assign(cell_type=shard.cell_types)
+    cells.insert(0, "cell_id", shard.cell_ids)
     return Judged(pd.concat([cells, pd.concat(tables, ignore_index=True)], axis=1), how, notes_on_classes(classes))
 
 
-def shard_summary(judged: Judged, rules: Mapping[str, tuple[Thresholds, float]]) -> dict:
-    """What qc.json says: how doublets were called, notes, the range of each bound, expected rates by donor."""
+def by_name(values: Mapping[Sample, object]) -> dict:
+    """Values by donor; where donors have samples, by donor and then by sample."""
+    nested: dict = {}
+    for (donor, *sample), value in values.items():
+        if sample:
+            nested.setdefault(donor, {})[sample[0]] = value
+        else:
+            nested[donor] = value
+    return nested
+
+
+def shard_summary(judged: Judged, rules: Mapping[Sample, tuple[Thresholds, float]]) -> dict:
+    """What qc.json says: how doublets were called, notes, the range of each bound, expected rates (`by_name`)."""
     in_force = pd.DataFrame([vars(bounds) for bounds, _ in rules.values()])
     return {
-        "donors": judged.doublets,
+        "donors": by_name(judged.doublets),
         "notes": judged.notes,
         "thresholds": {name: [float(in_force[name].min()), float(in_force[name].max())] for name in BOUNDS},
-        "expected_doublet_rates": {donor: rate for donor, (_, rate) in rules.items()},
+        "expected_doublet_rates": by_name({sample: rate for sample, (_, rate) in rules.items()}),
     }

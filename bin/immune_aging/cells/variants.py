@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.cells.qc_rules import BOUNDS, Thresholds, broken_rules, reasons_of, thresholds_by_group
+from immune_aging.cohort.donors import match
 from immune_aging.task.command_line import BadInput
 
 DOUBLETS = ("drop", "keep")
@@ -41,7 +42,7 @@ def varied_bounds(
     *,
     fixed: Thresholds,
     table: pd.DataFrame | None,
-    groups: pd.Series | None,
+    groups: pd.DataFrame | None,
 ) -> pd.DataFrame:
     """The bounds of each cell under a variant: those of the run, but for what it changes.
 
@@ -51,16 +52,17 @@ def varied_bounds(
     Parameters
     ----------
     cells
-        donor_id and metrics of all cells.
+        donor_id, sample_of_donor where samples are told apart, and metrics of all cells.
     table
-        The donors' own bounds, where they have some.
+        The own bounds of donors or samples, where they have some.
     groups
-        Group by donor_id, for `mad_cutoff`.
+        Of `group_of_donors`, for `mad_cutoff`.
     """
     own = {name: float(changes[name]) for name in BOUNDS if name in changes}
     if "mad_cutoff" in changes:
+        assert groups is not None, "the MAD rule judges cells by groups"
         limits = Thresholds(**(vars(fixed) | own))
-        group_of_cell = cells["donor_id"].map(groups)
+        group_of_cell = match(cells, groups, ["group"])["group"]
         found = thresholds_by_group(cells, group_of_cell, limits, cutoff=float(changes["mad_cutoff"]))
         rows = {group: vars(bounds) for group, bounds in found.items()}
         by_group = pd.DataFrame.from_dict(rows, orient="index", columns=list(BOUNDS))
@@ -68,7 +70,7 @@ def varied_bounds(
     if table is None:
         bounds = pd.DataFrame({name: np.full(len(cells), float(value)) for name, value in vars(fixed).items()})
     else:
-        bounds = table.set_index("donor_id").loc[cells["donor_id"], list(BOUNDS)].astype(float).reset_index(drop=True)
+        bounds = match(cells, table, list(BOUNDS)).astype(float)
     return bounds.assign(**own)
 
 

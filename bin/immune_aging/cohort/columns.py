@@ -1,4 +1,4 @@
-"""The columns that the user names for donor, cell type, age and sex, as options of a step."""
+"""The columns that the user names for donor, sample, cell type, age and sex, as options of a step."""
 
 import argparse
 
@@ -9,11 +9,13 @@ def add_column_options(parser: argparse.ArgumentParser) -> None:
     """The options that say where in a cohort's file the counts and the donors are."""
     parser.add_argument("--counts-layer", required=True)
     parser.add_argument("--donor-column", required=True)
+    parser.add_argument("--sample-column", default="", help="tells a donor's samples apart; '' where each has one")
     parser.add_argument("--cell-type-column", required=True)
     parser.add_argument("--age-column", required=True)
     parser.add_argument("--sex-column", required=True)
 
 
 def columns_of(args: argparse.Namespace) -> dict[str, str]:
-    """Name of the obs column of each of `ROLES`, from the options."""
-    return {role: getattr(args, f"{role}_column") for role in ROLES}
+    """Name of the obs column of each of `ROLES`, and of the sample where one is named, from the options."""
+    columns = {role: getattr(args, f"{role}_column") for role in ROLES}
+    return columns | ({"sample": args.sample_column} if args.sample_column else {})

@@ -1,4 +1,4 @@
-"""What is known of each donor: one row per donor, from the rows of its cells."""
+"""What is known of each donor, or of each sample of a donor: one row for each, from the rows of its cells."""
 
 import json
 
@@ -6,9 +6,15 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.ages import age_in_years
-from immune_aging.task.checkpoints import VARYING
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING
 
-OWN_COLUMNS = ("donor_id", "age_years", "sex", "age_text", VARYING)  # of donors.parquet; the cohort's own give way
+# Columns of donors.parquet; the cohort's own give way.
+OWN_COLUMNS = ("donor_id", SAMPLE_OF_DONOR, "age_years", "sex", "age_text", VARYING)
+
+
+def sample_key(table: pd.DataFrame) -> list[str]:
+    """Columns that tell whose a row is: the donor, and the sample where donors have samples of their own."""
+    return ["donor_id", SAMPLE_OF_DONOR] if SAMPLE_OF_DONOR in table else ["donor_id"]
 
 
 def varies_within_donors(obs: pd.DataFrame, donors: pd.Series) -> pd.DataFrame:
@@ -30,42 +36,112 @@ def plain(column: pd.Series) -> pd.Series:
     return column
 
 
-def donor_table(obs: pd.DataFrame, *, donor: str, age: str, sex: str) -> tuple[pd.DataFrame, list[str]]:
-    """One row per donor, sorted by donor id.
+def _several_values(values: pd.Series, keys: pd.DataFrame, *, remedy: str) -> list[str]:
+    """What is wrong with a column that has more than one value, missing ones apart, within a donor or a sample.
+
+    Parameters
+    ----------
+    keys
+        Whose each value is: the donor, or the donor and the sample.
+    remedy
+        How the message ends.
+    """
+    n_values = values.astype(object).groupby([keys[column].to_numpy() for column in keys]).nunique(dropna=True)
+    several = n_values[n_values > 1]
+    if not len(several):
+        return []
+    name = several.index[0] if isinstance(several.index[0], tuple) else (several.index[0],)
+    own = (keys == list(name)).all(axis=1).to_numpy()
+    shown = ", ".join(map(repr, sorted(values[own].dropna().astype(str).unique())[:3]))
+    what = f"donor '{name[0]}'" if len(name) == 1 else f"sample '{name[1]}' of donor '{name[0]}'"
+    kind = "donors" if len(name) == 1 else "samples"
+    more = f", and {len(several) - 1} more {kind} like it" if len(several) > 1 else ""
+    return [f"column '{values.name}': {what} has {several.iloc[0]} values ({shown}){more}; {remedy}"]
+
+
+def donor_table(
+    obs: pd.DataFrame, *, donor: str, age: str, sex: str, sample: str | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """One row per donor, sorted by donor id; with `sample` one row per sample of a donor, sorted by both.
+
+    A donor's samples may differ in age, and must not differ in sex.
 
     Parameters
     ----------
     obs
-        Cells x metadata; `donor`, `age` and `sex` name its columns.
+        Cells x metadata; `donor`, `age`, `sex` and `sample` name its columns.
 
     Returns
     -------
-    The table (donor_id, age_years, sex, age_text, every column constant within donors, and in `varies_within_donor`
-    the names of those that are not constant within this donor, as a JSON list), and the problems found.
+    The table (donor_id, sample_of_donor where there are samples, age_years, sex, age_text, every column constant
+    within donors or samples, and in `varies_within_donor` the names of those that are not constant within this one, as
+    a JSON list), and the problems found.
     """
-    obs = obs[obs[donor].notna()]
-    donors = obs[donor].astype(str)
-    problems = []
-    for column in (age, sex):
-        n_values = obs[column].astype(object).groupby(donors.to_numpy()).nunique(dropna=True)
-        several = n_values[n_values > 1]
-        if len(several):
-            name, n = several.index[0], several.iloc[0]
-            values = ", ".join(map(repr, sorted(obs.loc[donors == name, column].dropna().astype(str).unique())[:3]))
-            more = f", and {len(several) - 1} more donors like it" if len(several) > 1 else ""
-            problems.append(f"column '{column}': donor '{name}' has {n} values ({values}){more}; a donor must have one")
-    varies = varies_within_donors(obs, donors)
+    obs = obs[obs[donor].notna() & (True if sample is None else obs[sample].notna())]
+    keys = pd.DataFrame({"donor_id": obs[donor].astype(str)})
+    if sample is not None:
+        keys[SAMPLE_OF_DONOR] = obs[sample].astype(str)
+    one = "a donor must have one" if sample is None else "a sample must have one"
+    remedy = f"{one}, or name its samples with --sample_column" if sample is None else one
+    problems = _several_values(obs[age], keys, remedy=remedy)
+    problems += _several_values(obs[sex], keys[["donor_id"]], remedy="a donor must have one")
+    # The columns of the key in order, so that rows are sorted by donor, then by sample.
+    number = keys.groupby(list(keys), sort=True).ngroup()
+    varies = varies_within_donors(obs, number)
     keep = [column for column in obs.columns if not varies[column].any() and column not in OWN_COLUMNS]
-    first = obs.assign(__donor=donors).drop_duplicates("__donor")
-    table = pd.DataFrame({"donor_id": first["__donor"].to_numpy(dtype=object)})
+    places = number.reset_index(drop=True).drop_duplicates().sort_values().index
+    first = obs.iloc[places]
+    table = keys.iloc[places].reset_index(drop=True).astype(object)
     table["age_years"] = [age_in_years(value) for value in first[age]]
     table["sex"] = [value if pd.isna(value) else str(value) for value in first[sex]]
+    if sample is not None:  # a donor's sex is known if one of its samples tells it
+        told = table.dropna(subset="sex").drop_duplicates("donor_id").set_index("donor_id")["sex"]
+        table["sex"] = table["sex"].where(table["sex"].notna(), table["donor_id"].map(told))
     table["age_text"] = [value if pd.isna(value) else str(value) for value in first[age]]
     names = varies.columns.astype(str)
-    table[VARYING] = [json.dumps(names[row].tolist()) for row in varies.loc[table["donor_id"]].to_numpy(dtype=bool)]
+    table[VARYING] = [json.dumps(names[row].tolist()) for row in varies.to_numpy(dtype=bool)]
     extra = pd.DataFrame({column: plain(first[column].reset_index(drop=True)) for column in keep})
-    table = pd.concat([table, extra], axis=1)
-    return table.sort_values("donor_id", kind="stable", ignore_index=True), problems
+    return pd.concat([table, extra], axis=1), problems
+
+
+def one_per_donor(samples: pd.DataFrame) -> pd.DataFrame:
+    """The donors of a table of samples, one row each: the mean age of a donor's samples, and what they agree in.
+
+    A table that has one row per donor already is returned as it is.
+
+    Parameters
+    ----------
+    samples
+        As of `donor_table`.
+    """
+    if SAMPLE_OF_DONOR not in samples:
+        return samples
+    varies = varies_within_donors(samples, samples["donor_id"])
+    keep = [name for name in samples if name in OWN_COLUMNS or not varies[name].any()]
+    donors = samples[keep].drop(columns=SAMPLE_OF_DONOR).drop_duplicates("donor_id", ignore_index=True)
+    groups = samples.groupby("donor_id", sort=True)
+    donors["age_years"] = donors["donor_id"].map(groups["age_years"].mean())
+    if VARYING in samples:
+        own = [name for name in samples if name not in OWN_COLUMNS]
+        between = {donor: [name for name in own if varies.loc[donor, name]] for donor in varies.index}
+        within = {donor: [name for listed in rows for name in json.loads(listed)] for donor, rows in groups[VARYING]}
+        donors[VARYING] = [
+            json.dumps(list(dict.fromkeys([*within[donor], *between[donor]]))) for donor in donors["donor_id"]
+        ]
+    return donors
+
+
+def match(cells: pd.DataFrame, facts: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Columns of a table of donors, or of samples, for each of `cells`; missing where the table has no such row.
+
+    Parameters
+    ----------
+    cells
+        donor_id, and sample_of_donor where `facts` has it.
+    """
+    key = sample_key(facts)
+    wanted = cells[key].astype(object).reset_index(drop=True)
+    return wanted.merge(facts[[*key, *columns]], on=key, how="left", validate="many_to_one")[columns]
 
 
 def repeated(names: np.ndarray) -> str:

@@ -19,7 +19,8 @@ from immune_aging.cohort.cohort_file import (
 )
 from immune_aging.cohort.donors import donor_table, repeated
 from immune_aging.cohort.gene_symbols import GeneNames
-from immune_aging.cohort.hostile_names import clean_labels
+from immune_aging.cohort.hostile_names import LABELLED, clean_roles
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.command_line import BadInput
 
 ROLES = ("donor", "cell_type", "age", "sex")
@@ -39,9 +40,9 @@ class Cohort:
     layer, counts
         The name of that matrix and where it is; None where none holds counts.
     donors
-        The donors' table; None where the donors' column is missing.
+        One row per donor, or per sample of a donor where these are told apart; None where a column for that is missing.
     notes
-        What was changed in names of donors and cell types.
+        What was changed in names of donors, samples and cell types.
     """
 
     obs: pd.DataFrame
@@ -88,18 +89,34 @@ def name_problems(cohort: Cohort) -> list[str]:
 
 
 def label_problems(obs: pd.DataFrame, columns: Mapping[str, str]) -> list[str]:
-    """What is wrong with the columns of donors and cell types: no value in any cell, or one column for two things."""
+    """What is wrong with the columns of names: no value in any cell, or one column for two things."""
     problems = []
-    for role in ("donor", "cell_type"):
-        if columns[role] in obs and len(obs) and obs[columns[role]].isna().all():
+    for role in LABELLED:
+        if columns.get(role) in obs and len(obs) and obs[columns[role]].isna().all():
             problems.append(f"--{role}_column {columns[role]}: has no value in any cell; name another column")
-    for i, role in enumerate(ROLES):
-        same = [other for other in ROLES[:i] if columns[other] == columns[role]]
+    for i, role in enumerate(columns):
+        # The age at each visit may well tell the visits apart.
+        others = [other for other in list(columns)[:i] if (other, role) != ("age", "sample")]
+        same = [other for other in others if columns[other] == columns[role]]
         if same:
             problems.append(
                 f"--{role}_column {columns[role]}: is --{same[0]}_column as well; name a column for each of them"
             )
     return problems
+
+
+def key_problems(donors: pd.DataFrame) -> list[str]:
+    """Two samples whose names cannot be told apart once donor and sample are joined by a bar.
+
+    Parameters
+    ----------
+    donors
+        One row per donor, or per sample of a donor.
+    """
+    if SAMPLE_OF_DONOR not in donors:
+        return []
+    name = repeated((donors["donor_id"] + "|" + donors[SAMPLE_OF_DONOR]).to_numpy(dtype=object))
+    return [f"two samples of different donors would be called '{name}'; rename the donors without '|'"] if name else []
 
 
 def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> tuple[Cohort, list[str]]:
@@ -108,7 +125,7 @@ def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> t
     Parameters
     ----------
     columns
-        Name of the obs column of each of `ROLES`.
+        Name of the obs column of each of `ROLES`, and of `sample` where donors have several.
     counts_layer
         'auto', 'X', 'raw.X' or the name of a layer.
 
@@ -125,15 +142,11 @@ def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> t
         names = column_names(file, "obs")
         problems = [
             f"--{role}_column {columns[role]}: obs has no such column, {nearest(columns[role], names)}"
-            for role in ROLES
+            for role in columns
             if columns[role] not in names
         ]
-        obs, layer, counts = read_table(file, "obs"), None, None
-        var, notes = read_table(file, "var"), []
-        for role, what in (("donor", "donor"), ("cell_type", "cell type")):
-            if columns[role] in obs:
-                obs[columns[role]], changes = clean_labels(obs[columns[role]], what=what)
-                notes += changes
+        layer, counts, var = None, None, read_table(file, "var")
+        obs, notes = clean_roles(read_table(file, "obs"), columns)
         if not len(obs) or not len(var):
             problems.append(f"it holds {len(obs)} cells and {len(var)} genes; give a cohort with both")
         else:
@@ -143,12 +156,13 @@ def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> t
             except BadInput as error:
                 problems.append(str(error).removeprefix(f"{source}: "))
     labels, donors = label_problems(obs, columns), None
-    if len(obs) and columns["donor"] in names and not labels:
+    if len(obs) and columns["donor"] in names and columns.get("sample", columns["donor"]) in names and not labels:
         lacking = {columns[role]: np.nan for role in ("age", "sex") if columns[role] not in names}
         donors, donor_problems = donor_table(
-            obs.assign(**lacking), donor=columns["donor"], age=columns["age"], sex=columns["sex"]
-        )
-        problems += donor_problems
+            obs.assign(**lacking), donor=columns["donor"], age=columns["age"], sex=columns["sex"],
+            sample=columns.get("sample"),
+        )  # fmt: skip
+        problems += donor_problems + key_problems(donors)
         if not donor_problems and len(donors) and columns["age"] in names and donors["age_years"].isna().all():
             example = donors["age_text"].dropna().unique()[:3]
             problems.append(
@@ -160,16 +174,18 @@ def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> t
 
 
 def cell_table(cohort: Cohort, columns: Mapping[str, str]) -> pd.DataFrame:
-    """One row per cell of the file: row, cell_id, donor_id, cell_type; text or missing."""
+    """One row per cell of the file: row, cell_id, donor_id, sample_of_donor if named, cell_type; text or missing."""
     text = {
         role: cohort.obs[columns[role]].astype(object).map(lambda value: value if pd.isna(value) else str(value))
-        for role in ("donor", "cell_type")
+        for role in LABELLED
+        if role in columns
     }
     return pd.DataFrame(
         {
             "row": np.arange(len(cohort.obs), dtype=np.int64),
             "cell_id": cohort.obs.index.astype(str).to_numpy(dtype=object),
             "donor_id": text["donor"].to_numpy(),
+            **({SAMPLE_OF_DONOR: text["sample"].to_numpy()} if "sample" in text else {}),
             "cell_type": text["cell_type"].to_numpy(),
         }
     )
@@ -191,12 +207,14 @@ def check_summary(cohort: Cohort, cells: pd.DataFrame, genes: GeneNames) -> dict
         How the genes of the matrix with the counts are called.
     """
     assert cohort.counts is not None and cohort.donors is not None, "a cohort without problems has both"
+    of_samples = {"n_samples_of_donors": len(cohort.donors)} if SAMPLE_OF_DONOR in cohort.donors else {}
     return {
         "counts_layer": cohort.layer,
         "counts": vars(cohort.counts),
         "n_cells": cohort.counts.n_cells,
         "n_genes": cohort.counts.n_genes,
-        "n_donors": len(cohort.donors),
+        "n_donors": int(cohort.donors["donor_id"].nunique()),
+        **of_samples,
         "n_cell_types": int(cells["cell_type"].nunique()),
         "n_symbols": genes.n_symbols,
         "n_symbols_from_table": genes.n_from_table,

@@ -17,6 +17,7 @@ from anndata.io import read_elem, sparse_dataset, write_elem
 from scipy import sparse
 
 from immune_aging.cohort.cohort_file import Counts, open_cohort, read_table, unchanged
+from immune_aging.cohort.donors import match
 from immune_aging.cohort.spool import spool_counts
 from immune_aging.task.checkpoints import atomic_path, check_same_cells, read_h5ad, read_parquet
 from immune_aging.task.command_line import BadInput, Progress
@@ -110,7 +111,7 @@ def with_dropped(cells: pd.DataFrame, dropped: pd.DataFrame) -> pd.DataFrame:
 def own_columns(cells: pd.DataFrame, donors: pd.DataFrame, clusters: dict[str, pd.Categorical]) -> pd.DataFrame:
     """What the pipeline found out: quality control, age in years, clusters; in the order of `cells`."""
     found = cells.drop(columns=["cell_id", "donor_id", "cell_type"]).assign(
-        age_years=cells["donor_id"].map(donors.set_index("donor_id")["age_years"])
+        age_years=match(cells, donors, ["age_years"])["age_years"].to_numpy()
     )
     return text_as_categories(found).assign(**clusters)
 

@@ -1,4 +1,8 @@
-"""Which cell types and donors a cohort keeps, and the shards that they are divided into."""
+"""Which cell types, donors and samples of donors a cohort keeps, and the shards that they are divided into.
+
+The rules are about persons: a donor's samples count together for its number of cells and for the cell types that it
+has. Only an unknown age takes single samples away.
+"""
 
 import argparse
 from dataclasses import dataclass
@@ -6,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from immune_aging.task.checkpoints import unique_slugs
+from immune_aging.cohort.donors import one_per_donor, sample_key
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING, unique_slugs
 from immune_aging.task.command_line import BadInput
 
 
@@ -58,7 +63,8 @@ class Chosen:
     Attributes
     ----------
     cells
-        Why a cell has no place ('no donor', 'no cell type'); '' for the others. In the order of the cells.
+        Why a cell has no place ('no donor', 'no sample', 'no cell type', or its sample is left out while others of the
+        donor stay); '' for the others. In the order of the cells.
     donors
         Why a donor goes, by donor_id; '' for those who stay.
     cut
@@ -76,10 +82,27 @@ class Chosen:
     types: pd.Series
 
 
+def in_ageless_samples(cells: pd.DataFrame, donors: pd.DataFrame) -> np.ndarray:
+    """Which cells are of a sample of unknown age whose donor has another sample of known age.
+
+    Parameters
+    ----------
+    cells, donors
+        As of `choose`.
+    """
+    if SAMPLE_OF_DONOR not in donors:
+        return np.zeros(len(cells), dtype=bool)
+    known = donors["age_years"].notna()
+    out = donors[~known & donors["donor_id"].isin(donors.loc[known, "donor_id"])]
+    return pd.MultiIndex.from_frame(cells[sample_key(cells)]).isin(pd.MultiIndex.from_frame(out[sample_key(out)]))
+
+
 def choose(
     cells: pd.DataFrame, donors: pd.DataFrame, *, donor_percentile: float, min_cells: int, min_fraction: float
 ) -> Chosen:
     """Apply the rules to cells (donor_id, cell_type) and donors (donor_id, age_years).
+
+    With samples of donors, both have sample_of_donor, and `donors` has one row per sample.
 
     Raises
     ------
@@ -88,9 +111,12 @@ def choose(
     """
     cell_reason = pd.Series("", index=cells.index)
     cell_reason[cells["cell_type"].isna()] = "no cell type"
+    if SAMPLE_OF_DONOR in cells:
+        cell_reason[cells[SAMPLE_OF_DONOR].isna()] = "no sample"
     cell_reason[cells["donor_id"].isna()] = "no donor"
-    labelled = cells[cell_reason == ""]
-    reasons, cut = donor_reasons(donors, labelled["donor_id"].value_counts(), donor_percentile=donor_percentile)
+    cell_reason[(cell_reason == "") & in_ageless_samples(cells, donors)] = SAMPLE_OUT
+    labelled, people = cells[cell_reason == ""], one_per_donor(donors)
+    reasons, cut = donor_reasons(people, labelled["donor_id"].value_counts(), donor_percentile=donor_percentile)
     staying = reasons.index[reasons == ""]
     table = pd.crosstab(labelled["donor_id"], labelled["cell_type"]).reindex(staying, fill_value=0)
     kept_types = choose_cell_types(table, min_cells=min_cells, min_fraction=min_fraction)
@@ -133,6 +159,7 @@ def choose_by_options(cells: pd.DataFrame, donors: pd.DataFrame, args: argparse.
     )
 
 
+SAMPLE_OUT = "sample left out: age unknown"
 # Donors' reasons, as regular expressions, and what stands for each in the reason of a cell: fewer words, no names.
 _REASON_OF_CELL = {r"^(no|lacks) .*": "lacks a cell type kept", r"^fewer.*": "too few cells"}
 
@@ -167,6 +194,9 @@ class Filtered:
         The other cells with their reason.
     donors
         One row per donor: donor_id, age_years, sex, n_cells, n_cells_kept, kept, reason.
+    samples
+        One row per sample of a donor, with the same columns, sample_of_donor, and those that are constant within
+        samples. None where donors have no samples of their own.
     cell_types
         The table of cell types.
     n_shards
@@ -176,6 +206,7 @@ class Filtered:
     kept: pd.DataFrame
     dropped: pd.DataFrame
     donors: pd.DataFrame
+    samples: pd.DataFrame | None
     cell_types: pd.DataFrame
     n_shards: int
 
@@ -195,10 +226,11 @@ def filtered(
     reasons = reasons_of_cells(cells, chosen)
     kept = cells[reasons == ""]
     shards = plan_shards(kept["donor_id"].value_counts(), cells_per_shard=cells_per_shard)
-    labelled = cells[chosen.cells == ""]
-    donor_rows = donors[["donor_id", "age_years", "sex"]].assign(
-        n_cells=_cells_of(donors, labelled),
-        n_cells_kept=_cells_of(donors, kept),
+    labelled = cells[(chosen.cells == "") | (chosen.cells == SAMPLE_OUT)]
+    people = one_per_donor(donors)
+    donor_rows = people[["donor_id", "age_years", "sex"]].assign(
+        n_cells=_cells_of(people, labelled),
+        n_cells_kept=_cells_of(people, kept),
         kept=(chosen.donors == "").to_numpy(),
         reason=chosen.donors.to_numpy(),
     )
@@ -206,14 +238,37 @@ def filtered(
         kept.assign(shard=kept["donor_id"].map(shards).astype(np.int64)).reset_index(drop=True),
         cells.assign(reason=reasons)[reasons != ""].reset_index(drop=True),
         donor_rows,
+        sample_rows(donors, chosen, labelled, kept) if SAMPLE_OF_DONOR in donors else None,
         cell_type_rows(labelled, chosen.table, chosen.types, min_cells=min_cells),
         int(shards.max()) + 1,
     )
 
 
 def _cells_of(donors: pd.DataFrame, cells: pd.DataFrame) -> np.ndarray:
-    """How many of `cells` each donor has."""
-    return cells["donor_id"].value_counts().reindex(donors["donor_id"], fill_value=0).to_numpy()
+    """How many of `cells` each donor, or each sample of a donor, has."""
+    key = sample_key(donors)
+    return cells.groupby(key).size().reindex(donors.set_index(key).index, fill_value=0).to_numpy()
+
+
+def sample_rows(samples: pd.DataFrame, chosen: Chosen, labelled: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """samples.tsv: one row per sample of a donor, with its facts, its cells, and why it is left out.
+
+    Parameters
+    ----------
+    samples
+        Those that `chosen` was made from.
+    labelled, kept
+        The cells that have a donor, a sample and a cell type; those of them that are kept.
+    """
+    n_kept = _cells_of(samples, kept)
+    of_donor = samples["donor_id"].map(chosen.donors).to_numpy(dtype=object)
+    reason = np.where(of_donor != "", "donor left out: " + of_donor, np.where(n_kept > 0, "", "no cell is kept"))
+    ageless = samples["age_years"].isna().to_numpy()
+    reason = np.where(ageless, "age unknown", reason)
+    facts = ["donor_id", SAMPLE_OF_DONOR, "age_years", "sex"]
+    own = {"n_cells": _cells_of(samples, labelled), "n_cells_kept": n_kept, "kept": reason == "", "reason": reason}
+    others = [name for name in samples if name not in (*facts, *own, "age_text", VARYING)]
+    return pd.concat([samples[facts].assign(**own), samples[others]], axis=1)
 
 
 def _lost(reasons: pd.Series) -> dict[str, int]:
@@ -223,6 +278,13 @@ def _lost(reasons: pd.Series) -> dict[str, int]:
 def funnel(found: Filtered) -> dict:
     """Cells, donors and cell types that came in, were lost by each reason and are kept; and the number of shards."""
     n_types_kept = int(found.cell_types["kept"].sum())
+    of_samples = {}
+    if found.samples is not None:
+        of_samples["samples"] = {
+            "input": len(found.samples),
+            "lost": _lost(found.samples["reason"]),
+            "kept": int(found.samples["kept"].sum()),
+        }
     return {
         "cells": {
             "input": len(found.kept) + len(found.dropped),
@@ -234,6 +296,7 @@ def funnel(found: Filtered) -> dict:
             "lost": _lost(found.donors["reason"]),
             "kept": int(found.donors["kept"].sum()),
         },
+        **of_samples,
         "cell_types": {
             "input": len(found.cell_types),
             "lost": {"in too few donors": len(found.cell_types) - n_types_kept},

@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,8 @@ from immune_aging.task.checkpoints import MISSING
 # Unicode's control, format, surrogate, line and paragraph characters: they end lines, turn the order of letters
 # round or cannot be seen.
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# Roles of columns that hold names, and how a message calls them.
+LABELLED = {"donor": "donor", "cell_type": "cell type", "sample": "sample"}
 
 
 def visible(name: str) -> str:
@@ -59,6 +61,26 @@ def clean_labels(column: pd.Series, *, what: str) -> tuple[pd.Series, list[str]]
             f"{len(renamed)} names of {what} hold hidden characters, written out as in {min(renamed.values())}"
         )
     return labels.cat.rename_categories(renamed), notes
+
+
+def clean_roles(obs: pd.DataFrame, columns: Mapping[str, str]) -> tuple[pd.DataFrame, list[str]]:
+    """A table of cells or samples with clean names of donors, cell types and samples; and notes on what was changed.
+
+    Parameters
+    ----------
+    columns
+        The column of each role; roles whose column is not there are passed over.
+    """
+    notes, clean = [], {}
+    for role, what in LABELLED.items():
+        if columns.get(role) in obs:
+            column = obs[columns[role]]
+            # Visits 1 and 2 become 1.0 and 2.0 where a cell has none.
+            if role == "sample" and pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+                column = column.map(lambda value: value if pd.isna(value) else str(int(value)))
+            clean[columns[role]], changes = clean_labels(column, what=what)
+            notes += changes
+    return obs.assign(**clean), notes
 
 
 def clean_genes(ids: Sequence[str], symbols: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:

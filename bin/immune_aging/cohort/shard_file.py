@@ -5,7 +5,7 @@ The file is an h5ad: raw or normalised counts of cells that are sorted by donor,
 
 # Own code: anndata costs .5 CPU s to import in each of 5 tasks per shard, and 1.4 GB instead of .35.
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,9 @@ import pandas as pd
 from scipy import sparse
 
 from immune_aging.cohort.cohort_file import index_name
+from immune_aging.cohort.donors import sample_key
 from immune_aging.task.checkpoints import (
+    SAMPLE_OF_DONOR,
     atomic_path,
     check_same_cells,
     checked_filters,
@@ -31,7 +33,8 @@ from immune_aging.task.h5ad_stream import append, categorical, encode, frame, gr
 class Shard:
     """What a shard says of its cells and genes; the counts stay in the file.
 
-    `cell_ids`, `donors`, `cell_types` by cell; `gene_ids`, `symbols` ('' where unknown) by gene.
+    `cell_ids`, `donors`, `cell_types` by cell; `gene_ids`, `symbols` ('' where unknown) by gene. `samples`, by cell,
+    tells a donor's samples apart; None where each donor is one.
     """
 
     path: Path
@@ -40,6 +43,12 @@ class Shard:
     cell_types: np.ndarray
     gene_ids: np.ndarray
     symbols: np.ndarray
+    samples: np.ndarray | None = None
+
+    def labels(self) -> pd.DataFrame:
+        """Whose each cell is: donor_id, and sample_of_donor where samples are told apart."""
+        labels = pd.DataFrame({"donor_id": self.donors})
+        return labels if self.samples is None else labels.assign(**{SAMPLE_OF_DONOR: self.samples})
 
 
 def _text(item: h5py.Group | h5py.Dataset) -> np.ndarray:
@@ -57,6 +66,7 @@ def read_shard(path: Path) -> Shard:
             return Shard(
                 path, _text(obs[index_name(obs)]), _text(obs["donor_id"]), _text(obs["cell_type"]),
                 _text(var[index_name(var)]), _text(var["symbol"]),
+                _text(obs[SAMPLE_OF_DONOR]) if SAMPLE_OF_DONOR in obs else None,
             )  # fmt: skip
     except (OSError, KeyError) as error:
         raise BadInput(f"{path}: cannot be read as a shard of counts: {error}{remedy(path)}") from error
@@ -69,9 +79,28 @@ def donor_counts(shard: Shard) -> Iterator[tuple[str, slice, sparse.csr_matrix]]
     ------
     The donor, its rows in the shard, its counts (cells x genes, of the type that was written).
     """
+    for rows, counts in _runs(shard, [shard.donors]):
+        yield shard.donors[rows.start], rows, counts
+
+
+def sample_counts(shard: Shard) -> Iterator[tuple[tuple[str, ...], slice, sparse.csr_matrix]]:
+    """Read the counts once, sample by sample: what was loaded together. A donor without samples is one.
+
+    Yields
+    ------
+    The donor, and the sample where there are samples; its rows in the shard; its counts, as of `donor_counts`.
+    """
+    labels = [shard.donors] if shard.samples is None else [shard.donors, shard.samples]
+    for rows, counts in _runs(shard, labels):
+        yield tuple(label[rows.start] for label in labels), rows, counts
+
+
+def _runs(shard: Shard, labels: Sequence[np.ndarray]) -> Iterator[tuple[slice, sparse.csr_matrix]]:
+    """The counts of each run of cells that have the same labels, and its rows."""
     if not len(shard.donors):
         return
-    starts = np.flatnonzero(np.append(True, shard.donors[1:] != shard.donors[:-1]))
+    changes = np.logical_or.reduce([label[1:] != label[:-1] for label in labels])
+    starts = np.flatnonzero(np.append(True, changes))
     with h5py.File(shard.path, "r") as file:
         matrix = file["X"]
         indptr = matrix["indptr"][:]
@@ -83,7 +112,6 @@ def donor_counts(shard: Shard) -> Iterator[tuple[str, slice, sparse.csr_matrix]]
                 raise BadInput(f"{shard.path}: its counts are damaged: {error}{remedy(shard.path)}") from error
             shape = (stop - start, len(shard.gene_ids))
             yield (
-                shard.donors[start],
                 slice(start, stop),
                 sparse.csr_matrix((values, genes, indptr[start : stop + 1] - indptr[start]), shape=shape),
             )
@@ -139,6 +167,6 @@ def write_shard(path: Path, blocks: Iterable[sparse.csr_matrix], cells: pd.DataF
 
 
 def canonical_order(cells: pd.DataFrame) -> pd.DataFrame:
-    """Kept cells sorted by shard, donor and barcode, with their place in the shard as `position`."""
-    ordered = cells.sort_values(["shard", "donor_id", "cell_id"], kind="stable", ignore_index=True)
+    """Kept cells sorted by shard, donor, sample and barcode, with their place in the shard as `position`."""
+    ordered = cells.sort_values(["shard", *sample_key(cells), "cell_id"], kind="stable", ignore_index=True)
     return ordered.assign(position=ordered.groupby("shard").cumcount())

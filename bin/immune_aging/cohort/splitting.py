@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.cohort_file import Counts, open_cohort, unchanged
+from immune_aging.cohort.donors import sample_key
 from immune_aging.cohort.shard_file import write_shard
 from immune_aging.cohort.spool import spool_counts
 from immune_aging.task.command_line import BadInput
@@ -74,7 +75,7 @@ def split_counts(
             here = cells[cells["shard"] == shard]
             path = shards[shard_id(shard)] = shard_path(prefix, shard)
             blocks = spool.take_blocks(len(here), columns)
-            write_shard(path, blocks, here[["cell_id", "donor_id", "cell_type"]], genes[expressed])
+            write_shard(path, blocks, here[["cell_id", *sample_key(here), "cell_type"]], genes[expressed])
     return Split(shards, totals)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from immune_aging.cohort.donors import match, sample_key
 from immune_aging.results import Results
 from immune_aging.task.checkpoints import check_same_cells, read_parquet, require_columns
 from immune_aging.task.command_line import BadInput
@@ -26,8 +27,9 @@ def kept_cells(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         The table lacks one of `CELL_COLUMNS`.
     """
     require_columns(table, CELL_COLUMNS, path)
-    cells = table.loc[table["kept"], list(CELL_COLUMNS)].reset_index(drop=True)
-    names = {column: cells[column].astype(str).astype("category") for column in ("donor_id", "cell_type")}
+    key = sample_key(table)
+    cells = table.loc[table["kept"], list(dict.fromkeys([*CELL_COLUMNS, *key]))].reset_index(drop=True)
+    names = {column: cells[column].astype(str).astype("category") for column in (*key, "cell_type")}
     return cells.assign(**names)
 
 
@@ -45,19 +47,18 @@ def read_embedding(path: Path, cell_ids: pd.Series, cells_path: Path) -> pd.Data
 
 
 def with_donors(cells: pd.DataFrame, donors: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The cells with age (years) and sex of their donors; missing where the table of donors has none.
+    """The cells with age (years) and sex of their donors or samples; missing where the table of these has none.
 
     Parameters
     ----------
     cells
-        With donor_id as a category.
+        donor_id, and sample_of_donor where `donors` has it.
     donors
         donors.parquet, read from `path`.
     """
     require_columns(donors, ["donor_id", "age_years", "sex"], path)
-    of_donor = donors.set_index("donor_id").reindex(cells["donor_id"].cat.categories)
-    codes = cells["donor_id"].cat.codes.to_numpy()
-    return cells.assign(**{name: of_donor[name].to_numpy()[codes] for name in ("age_years", "sex")})
+    found = match(cells, donors, ["age_years", "sex"])
+    return cells.assign(**{name: found[name].to_numpy() for name in found})
 
 
 def expression_of(cell_ids: pd.Series, shards: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.donors import match
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.command_line import BadInput
 
 CELLS_PER_CLUSTER, MAX_CLUSTERS, MIN_CLUSTERS = 30, 100, 2  # harmonypy's defaults, but never below two clusters
@@ -24,25 +26,25 @@ class Harmonized:
 def batches_of(
     cells: pd.DataFrame, donors: pd.DataFrame, column: str, *, cells_path: Path, donors_path: Path
 ) -> np.ndarray:
-    """Batch of each cell, as text: a column of the cells, or of their donors.
+    """Batch of each cell, as text: a column of the cells, or of their donors (of the donors' samples).
 
     Raises
     ------
     BadInput
         If neither table has the column, or a donor of the cells has no value in it.
     """
-    if column in ("donor_id", "cell_type"):
+    if column in ("donor_id", SAMPLE_OF_DONOR, "cell_type") and column in cells:
         return cells[column].astype(str).to_numpy(dtype=object)
     if column not in donors.columns:
         raise BadInput(f"{donors_path}: no column '{column}' for --batch_column; it has: {', '.join(donors.columns)}")
-    values = donors.set_index("donor_id")[column]
-    missing = sorted(set(cells["donor_id"]) - set(values.dropna().index))
+    values = match(cells, donors, [column])[column]
+    missing = sorted(set(cells["donor_id"][values.isna().to_numpy()]))
     if missing:
         raise BadInput(
             f"{donors_path}: column '{column}': no value for donor '{missing[0]}' ({len(missing)} such "
             f"donors in {cells_path}); fill it in or choose another --batch_column"
         )
-    return cells["donor_id"].map(values.astype(str)).to_numpy(dtype=object)
+    return match(cells, donors.assign(**{column: donors[column].astype(str)}), [column])[column].to_numpy(dtype=object)
 
 
 def harmonize(

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.cohort_file import nearest
+from immune_aging.cohort.donors import one_per_donor
 from immune_aging.statistics.batches import AUTO, NONE, find_column
 from immune_aging.statistics.designs import build_design
 from immune_aging.statistics.gene_sets import measured_sets, read_gmt
-from immune_aging.task.checkpoints import VARYING
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
@@ -47,15 +48,16 @@ def design_problems(
 
 
 def donor_problems(donors: pd.DataFrame, *, n_all: int, min_samples: int, age_column: str) -> list[str]:
-    """Why the statistics cannot be done with the donors that the cohort filter leaves of `n_all`."""
+    """Why the statistics cannot be done with the donors, or samples, that the cohort filter leaves of `n_all`."""
+    what = "samples" if SAMPLE_OF_DONOR in donors else "donors"
     if len(donors) < min_samples:
         return [
-            f"{len(donors)} of {n_all} donors are left by the cohort filter, but a cell type needs "
+            f"{len(donors)} of {n_all} {what} are left by the cohort filter, but a cell type needs "
             f"{min_samples} samples; give more donors, lower --min_samples_per_type, or end before with --stop_after"
         ]
     ages = donors["age_years"]
     if ages.nunique() < 2:
-        return [f"--age_column {age_column}: all {len(donors)} donors are {ages.iloc[0]:g} years old; ages must differ"]
+        return [f"--age_column {age_column}: all {len(donors)} {what} are {ages.iloc[0]:g} years old; ages must differ"]
     return []
 
 
@@ -126,5 +128,6 @@ def run_problems(
             min_samples=args.min_samples_per_type,
         )
         problems += [one for one in found if not names_only or "is no donor column" in one or "not a formula" in one]
-        problems += [column_problem(donors, column, "acceleration_columns") for column in args.acceleration_columns]
+        people = one_per_donor(donors)
+        problems += [column_problem(people, column, "acceleration_columns") for column in args.acceleration_columns]
     return [problem for problem in problems if problem], notes

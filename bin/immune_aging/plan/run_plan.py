@@ -2,16 +2,19 @@
 
 import argparse
 
+import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.cohort_file import open_cohort, read_table, symbols_of, values_of
 from immune_aging.cohort.columns import columns_of
+from immune_aging.cohort.donors import sample_key
 from immune_aging.cohort.examination import Cohort, cell_table, examine
 from immune_aging.cohort.filtering import Chosen, choose_by_options, plan_shards
 from immune_aging.cohort.gene_symbols import NO_SYMBOLS, NO_TABLE, gene_names, read_symbol_table
 from immune_aging.plan.problems import gene_set_findings, run_problems
 from immune_aging.plan.text import notes_of
 from immune_aging.samples.sample_rules import reasons_to_leave_out
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.command_line import BadInput
 
 
@@ -30,6 +33,29 @@ def choose_cells(cohort: Cohort, args: argparse.Namespace) -> tuple[pd.DataFrame
         return cells, choose_by_options(cells, donors, args), []
     except BadInput as error:
         return cells, None, [str(error).removeprefix("cohort: ")]
+
+
+def kept_samples(donors: pd.DataFrame, chosen: Chosen) -> np.ndarray:
+    """Which donors, or samples of donors, the rules keep."""
+    kept = donors["donor_id"].map(chosen.donors) == ""
+    return (kept & donors["age_years"].notna()).to_numpy() if SAMPLE_OF_DONOR in donors else kept.to_numpy()
+
+
+def cells_by_sample(cells: pd.DataFrame, donors: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Cells of each kept sample in each cell type: `table`, donors x cell types, where each donor is one sample.
+
+    Parameters
+    ----------
+    cells
+        Of `cell_table`.
+    donors
+        The kept donors, or samples of donors.
+    """
+    if SAMPLE_OF_DONOR not in donors or not len(table):
+        return table
+    key = sample_key(donors)
+    counted = cells.groupby([*key, "cell_type"]).size().unstack("cell_type", fill_value=0)
+    return counted.reindex(pd.MultiIndex.from_frame(donors[key]), columns=table.columns, fill_value=0)
 
 
 def plan_cohort(args: argparse.Namespace) -> dict:
@@ -54,14 +80,14 @@ def plan_cohort(args: argparse.Namespace) -> dict:
     if len(donors):
         n_donors = len(donors)
         if chosen:
-            donors = donors[(chosen.donors == "").to_numpy()].reset_index(drop=True)
+            donors = donors[kept_samples(donors, chosen)].reset_index(drop=True)
         found, notes = run_problems(donors, args, n_all=n_donors, names_only=bool(problems))
         problems += found
     if args.gene_sets and "statistics" in args.parts:
         found, noted = gene_set_findings(args.gene_sets, genes.symbols, **set_sizes(args))
         problems, notes = problems + found, notes + noted
-    table = chosen.table.loc[donors["donor_id"], chosen.types] if chosen else pd.DataFrame()
-    samples = (table >= args.min_cells_per_sample).sum()
+    table = chosen.table.loc[donors["donor_id"].unique(), chosen.types] if chosen else pd.DataFrame()
+    samples = (cells_by_sample(cells, donors, table) >= args.min_cells_per_sample).sum()
     types = samples.index[samples >= args.min_samples_per_type]
     if chosen and not problems and not len(types) and "statistics" in args.parts:
         problems.append(
@@ -73,6 +99,7 @@ def plan_cohort(args: argparse.Namespace) -> dict:
     assert cohort.counts is not None and cohort.donors is not None and chosen is not None, "nothing is wrong with it"
     notes = [*genes.notes, *notes_of(cohort, chosen), *notes]
     n_cells = table.sum(axis=1)
+    of_samples = {"n_samples_of_donors": len(donors)} if SAMPLE_OF_DONOR in donors else {}
     with open_cohort(source) as file:
         n_values = values_of(file, cohort.counts).size
     return {
@@ -80,10 +107,11 @@ def plan_cohort(args: argparse.Namespace) -> dict:
         "n_cells": cohort.counts.n_cells,
         "n_genes": cohort.counts.n_genes,
         "n_counts": n_values,
-        "n_donors": len(cohort.donors),
+        **of_samples,
+        "n_donors": int(cohort.donors["donor_id"].nunique()),
         "n_cell_types": int(cells["cell_type"].nunique()),
         "n_cells_kept": int(n_cells.sum()),
-        "n_donors_kept": len(donors),
+        "n_donors_kept": len(table),
         "n_shards": int(plan_shards(n_cells, cells_per_shard=args.cells_per_shard).max()) + 1,
         "cell_types": sorted(types),
         "n_types": len(types),
@@ -96,7 +124,9 @@ def plan_table(args: argparse.Namespace) -> dict:
     """The plan for a pseudobulk table that CHECK_PSEUDOBULK brought into our form; raises as `plan_cohort`."""
     with open_cohort(args.samples) as file:
         samples, var = read_table(file, "obs"), read_table(file, "var")
-    donors = samples.drop_duplicates("donor_id").reset_index(drop=True)
+    donors = samples.drop_duplicates(sample_key(samples)).reset_index(drop=True)
+    of_samples = {"n_samples_of_donors": len(donors)} if SAMPLE_OF_DONOR in donors else {}
+    n_donors = int(donors["donor_id"].nunique())
     problems, notes = run_problems(donors, args, n_all=len(donors), names_only=False)
     symbols = symbols_of(var)
     notes = notes if (symbols != "").any() else [NO_SYMBOLS, *notes]
@@ -114,10 +144,11 @@ def plan_table(args: argparse.Namespace) -> dict:
         "n_cells": 0,
         "n_genes": len(var),
         "n_counts": 0,
-        "n_donors": len(donors),
+        **of_samples,
+        "n_donors": n_donors,
         "n_cell_types": int(samples["cell_type"].nunique()),
         "n_cells_kept": 0,
-        "n_donors_kept": len(donors),
+        "n_donors_kept": n_donors,
         "n_shards": 0,
         "cell_types": sorted(map(str, types)),
         "n_types": len(types),

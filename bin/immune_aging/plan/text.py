@@ -5,11 +5,14 @@ import pandas as pd
 from immune_aging.cohort.cohort_file import MAX_LISTED
 from immune_aging.cohort.examination import Cohort
 from immune_aging.cohort.filtering import Chosen
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 
 
 def text_of(plan: dict) -> list[str]:
     """The plan as lines for a person."""
-    counted = f"{plan['n_donors']} donors, {plan['n_cell_types']} cell types."
+    n_samples = plan.get("n_samples_of_donors")
+    of_samples = "" if n_samples is None else f" with {n_samples} samples"
+    counted = f"{plan['n_donors']} donors{of_samples}, {plan['n_cell_types']} cell types."
     if plan["n_cells"]:
         lines = [
             f"The cohort can be analysed: {plan['n_cells']} cells and {plan['n_genes']} genes (counts in "
@@ -43,8 +46,12 @@ def notes_of(cohort: Cohort, chosen: Chosen) -> list[str]:
     unknown = donors[donors["age_years"].isna()]
     if len(unknown):
         texts = ", ".join(repr(str(text)) for text in unknown["age_text"].fillna("no value").unique()[:3])
-        notes.append(f"{len(unknown)} of {len(donors)} donors have no known age ({texts}) and are left out")
-    unlabelled = int((chosen.cells != "").sum())
+        what = "samples" if SAMPLE_OF_DONOR in donors else "donors"
+        notes.append(f"{len(unknown)} of {len(donors)} {what} have no known age ({texts}) and are left out")
+    unlabelled = int(chosen.cells.isin(["no donor", "no cell type"]).sum())
     if unlabelled:
         notes.append(f"{unlabelled} cells have no donor or no cell type and are left out")
+    without_sample = int((chosen.cells == "no sample").sum())
+    if without_sample:
+        notes.append(f"{without_sample} cells of a donor have no sample and are left out")
     return notes

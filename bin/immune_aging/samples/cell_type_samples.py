@@ -1,4 +1,4 @@
-"""The pseudobulk table of one cell type: summed raw counts of donors, with what is known of each donor."""
+"""The pseudobulk table of one cell type: summed raw counts of donors or their samples, with what is known of each."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.donors import sample_key
 from immune_aging.task.checkpoints import read_h5ad
 from immune_aging.task.command_line import BadInput
 
@@ -21,7 +22,8 @@ class CellTypeSamples:
     counts
         Raw count sums, samples x genes, int64.
     samples
-        One row per sample, index sample_id: donor_id, cell_type, age_years, sex and every other donor column.
+        One row per sample, index sample_id: donor_id, cell_type, age_years, sex and every other column of the sample. A
+        donor has several rows only where sample_of_donor tells them apart; they are not independent.
     symbols
         Gene symbol of each gene, '' where unknown; index gene_id.
     """
@@ -47,8 +49,8 @@ def read_samples(path: str | Path) -> CellTypeSamples:
     Raises
     ------
     BadInput
-        A column is missing; a count is negative or not whole; a gene or a donor stands there twice (samples
-        of one donor are not independent, and every test here takes them to be); more than one cell type.
+        A column is missing; a count is negative or not whole; a gene stands there twice, or a donor does whose samples
+        are not told apart, or a sample of a donor; more than one cell type.
     """
     adata = read_h5ad(path)
     for column in REQUIRED_OBS:
@@ -57,13 +59,14 @@ def read_samples(path: str | Path) -> CellTypeSamples:
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise BadInput(f"{path}: the table has {adata.n_obs} samples and {adata.n_vars} genes; both must be there")
     samples = adata.obs.copy()
-    for column in ("donor_id", "cell_type"):
+    key = sample_key(samples)
+    for column in (*key, "cell_type"):
         samples[column] = samples[column].astype(str)
     samples["sex"] = samples["sex"].astype(object).where(samples["sex"].notna(), None)
     for what, names in {
         "gene": adata.var_names,
         "sample": adata.obs_names,
-        "donor": samples["donor_id"],
+        "donor" if len(key) == 1 else "donor and sample": samples[key].agg(", ".join, axis=1),
     }.items():
         names = pd.Index(names)
         if not names.is_unique:

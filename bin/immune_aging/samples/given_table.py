@@ -18,12 +18,13 @@ from immune_aging.cohort.cohort_file import (
     read_blocks,
     read_table,
 )
-from immune_aging.cohort.donors import donor_table, plain, repeated
+from immune_aging.cohort.donors import donor_table, match, one_per_donor, plain, repeated, sample_key
+from immune_aging.cohort.examination import key_problems
 from immune_aging.cohort.gene_symbols import GeneNames, SymbolTable, gene_names
-from immune_aging.cohort.hostile_names import clean_labels
+from immune_aging.cohort.hostile_names import clean_roles
 from immune_aging.samples.pseudobulk_table import sample_table, totals
 from immune_aging.samples.sample_rules import reasons_to_leave_out
-from immune_aging.task.checkpoints import unique_slugs
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING, unique_slugs
 from immune_aging.task.command_line import BadInput
 
 AGE_COLUMNS = ("age_years", "age")  # our own tables have the first, many others the second
@@ -42,9 +43,9 @@ class GivenTable:
     sums
         Samples x genes, raw sums, 64-bit integers.
     obs, var
-        Its samples and genes; names of donors and cell types without hidden characters.
+        Its samples and genes; names of donors, samples and cell types without hidden characters.
     columns
-        Name of the obs column of each role: donor, cell_type, age, sex.
+        Name of the obs column of each role: donor, cell_type, age, sex, and sample where donors have several.
     """
 
     where: str
@@ -67,6 +68,9 @@ class GivenSamples:
         The table of cell types.
     donors
         One row per donor of the file: donor_id, age_years, sex, n_cells, kept, reason.
+    samples
+        The same of each sample of a donor, with sample_of_donor and the columns that are constant within samples; None
+        where donors have no samples of their own.
     genes
         How its genes are called.
     """
@@ -74,6 +78,7 @@ class GivenSamples:
     table: anndata.AnnData
     types: pd.DataFrame
     donors: pd.DataFrame
+    samples: pd.DataFrame | None
     genes: GeneNames
 
 
@@ -103,7 +108,7 @@ def read_given_table(path: Path, *, columns: Mapping[str, str], counts_layer: st
     Parameters
     ----------
     columns
-        Name of the obs column of each role: donor, cell_type, age, sex.
+        Name of the obs column of each role: donor, cell_type, age, sex, and sample where donors have several.
     counts_layer
         'auto', 'X', 'raw.X' or the name of a layer.
 
@@ -116,9 +121,8 @@ def read_given_table(path: Path, *, columns: Mapping[str, str], counts_layer: st
     with open_cohort(path) as file:
         columns = columns_in(column_names(file, "obs"), columns, where=where)
         layer, counts = find_counts(file, where, counts_layer=counts_layer)
-        obs, var = read_table(file, "obs"), read_table(file, counts.var_path)
-        for role, what in (("donor", "donor"), ("cell_type", "cell type")):
-            obs[columns[role]], _ = clean_labels(obs[columns[role]], what=what)
+        obs, _ = clean_roles(read_table(file, "obs"), columns)
+        var = read_table(file, counts.var_path)
         blocks = [prove_counts(block, where=f"{where}: {layer}") for _, _, block in read_blocks(file, counts)]
     # A file by genes comes in blocks of genes, any other in blocks of samples.
     stack = sparse.hstack if counts.layout == "csc" else sparse.vstack
@@ -126,7 +130,7 @@ def read_given_table(path: Path, *, columns: Mapping[str, str], counts_layer: st
 
 
 def donors_of(given: GivenTable) -> pd.DataFrame:
-    """One row per donor, as `donor_table` makes it.
+    """One row per donor, or per sample of a donor, as `donor_table` makes it.
 
     Raises
     ------
@@ -134,7 +138,10 @@ def donors_of(given: GivenTable) -> pd.DataFrame:
         A donor has two ages or sexes, or a gene's name occurs twice.
     """
     columns = given.columns
-    donors, problems = donor_table(given.obs, donor=columns["donor"], age=columns["age"], sex=columns["sex"])
+    donors, problems = donor_table(
+        given.obs, donor=columns["donor"], age=columns["age"], sex=columns["sex"], sample=columns.get("sample")
+    )
+    problems += key_problems(donors)
     if name := repeated(given.var.index.astype(str).to_numpy(dtype=object)):
         problems.append(f"var names: '{name}' occurs twice; make them unique with adata.var_names_make_unique()")
     if problems:
@@ -147,31 +154,30 @@ def usable_samples(given: GivenTable, donors: pd.DataFrame) -> tuple[pd.DataFram
 
     Returns
     -------
-    donor_id, cell_type, n_cells (NaN where the file does not say), one row per sample; and their sums.
+    donor_id, sample_of_donor where donors have several samples, cell_type, n_cells (NaN where the file does not say),
+    one row per sample; and their sums.
 
     Raises
     ------
     BadInput
-        No sample is left, or a donor has two samples of one cell type.
+        No sample is left, or a donor, or a sample of a donor, has two rows of one cell type.
     """
     obs, columns = given.obs, given.columns
-    donor, cell_type = obs[columns["donor"]], obs[columns["cell_type"]]
-    samples = pd.DataFrame(
-        {
-            "donor_id": donor.astype(str).to_numpy(dtype=object),
-            "cell_type": cell_type.astype(str).to_numpy(dtype=object),
-            "n_cells": plain(obs["n_cells"]).to_numpy() if "n_cells" in obs else np.full(len(obs), np.nan),
-        }
-    )
-    known_age = samples["donor_id"].isin(donors.loc[donors["age_years"].notna(), "donor_id"]).to_numpy()
-    used = (donor.notna() & cell_type.notna()).to_numpy() & known_age
+    roles = {"donor_id": "donor", SAMPLE_OF_DONOR: "sample", "cell_type": "cell_type"}
+    labels = {name: obs[columns[role]] for name, role in roles.items() if role in columns}
+    samples = pd.DataFrame({name: label.astype(str).to_numpy(dtype=object) for name, label in labels.items()})
+    samples["n_cells"] = plain(obs["n_cells"]).to_numpy() if "n_cells" in obs else np.full(len(obs), np.nan)
+    known_age = match(samples, donors, ["age_years"])["age_years"].notna().to_numpy()
+    used = np.logical_and.reduce([label.notna().to_numpy() for label in labels.values()]) & known_age
     samples = samples[used].reset_index(drop=True)
-    twice = samples.duplicated(["donor_id", "cell_type"])
+    key = sample_key(samples)
+    twice = samples.duplicated([*key, "cell_type"])
     if twice.any():
         row = samples[twice].iloc[0]
+        whose = f"donor '{row['donor_id']}'" + (f", sample '{row[SAMPLE_OF_DONOR]}'," if len(key) > 1 else "")
+        others = " or name the column that tells them apart with --sample_column" if len(key) == 1 else ""
         raise BadInput(
-            f"{given.where}: donor '{row['donor_id']}' has two samples of cell type '{row['cell_type']}'; "
-            "sum them first"
+            f"{given.where}: {whose} has two samples of cell type '{row['cell_type']}'; sum them first{others}"
         )
     if not len(samples):
         raise BadInput(
@@ -208,10 +214,26 @@ def cell_type_table(samples: pd.DataFrame, *, min_samples: int) -> pd.DataFrame:
 
 
 def donor_rows(donors: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
-    """What is published about the donors: donor_id, age_years, sex, n_cells over all samples, kept, reason."""
+    """What is published about donors or samples of donors: their key, age_years, sex, n_cells, kept, reason.
+
+    Parameters
+    ----------
+    donors
+        One row for each that is told of.
+    samples
+        donor_id, sample_of_donor where donors have several, n_cells of each row of the table.
+    """
+    key = sample_key(donors)
     reason = np.where(donors["age_years"].isna(), "age unknown", "")
-    n_cells = donors["donor_id"].map(samples.groupby("donor_id")["n_cells"].sum(min_count=1))
-    return donors[["donor_id", "age_years", "sex"]].assign(n_cells=n_cells, kept=reason == "", reason=reason)
+    n_cells = match(donors, samples.groupby(key)["n_cells"].sum(min_count=1).reset_index(), ["n_cells"])["n_cells"]
+    return donors[[*key, "age_years", "sex"]].assign(n_cells=n_cells, kept=reason == "", reason=reason)
+
+
+def sample_rows(donors: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
+    """The same of each sample of a donor, followed by the columns that are constant within samples."""
+    rows = donor_rows(donors, samples)
+    others = [name for name in donors if name not in (*rows.columns, "age_text", VARYING)]
+    return pd.concat([rows, donors[others]], axis=1)
 
 
 def bring_into_form(
@@ -243,16 +265,24 @@ def bring_into_form(
         )
     genes = gene_names(given.var, known)
     var = pd.DataFrame({"symbol": genes.symbols}, index=pd.Index(genes.ids, name="gene_id"))
-    return GivenSamples(sample_table(sums, samples, donors, types, var), types, donor_rows(donors, samples), genes)
+    return GivenSamples(
+        sample_table(sums, samples, donors, types, var),
+        types,
+        donor_rows(one_per_donor(donors), samples),
+        sample_rows(donors, samples) if SAMPLE_OF_DONOR in donors else None,
+        genes,
+    )
 
 
 def table_summary(given: GivenTable, found: GivenSamples) -> dict:
     """What check.json says of a given table: where its sums are, how much of everything is used, and notes."""
+    of_samples = {} if found.samples is None else {"n_samples_of_donors": len(found.samples)}
     return {
         "counts_layer": given.layer,
         "n_samples": found.table.n_obs,
         "n_genes": found.table.n_vars,
         "n_donors": len(found.donors),
+        **of_samples,
         "n_cell_types": len(found.types),
         "n_symbols": found.genes.n_symbols,
         "n_symbols_from_table": found.genes.n_from_table,

@@ -7,14 +7,17 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from immune_aging.cohort.donors import sample_key
 from immune_aging.samples.sample_rules import mark_samples
 from immune_aging.task.checkpoints import write_file_table, write_h5ad, write_tsv
 
 
 def sample_ids(samples: pd.DataFrame, types: pd.DataFrame) -> np.ndarray:
-    """Names of samples: the cell type's id, then the donor."""
-    ids = samples["cell_type"].map(types.set_index("cell_type")["id"])
-    return (ids.astype(str) + "|" + samples["donor_id"].astype(str)).to_numpy(dtype=object)
+    """Names of samples: the cell type's id, then the donor, then the sample where donors have several."""
+    names = samples["cell_type"].map(types.set_index("cell_type")["id"]).astype(str)
+    for column in sample_key(samples):
+        names = names + "|" + samples[column].astype(str)
+    return names.to_numpy(dtype=object)
 
 
 def totals(counts: sparse.csr_matrix) -> np.ndarray:
@@ -25,26 +28,28 @@ def totals(counts: sparse.csr_matrix) -> np.ndarray:
 def sample_table(
     counts: sparse.csr_matrix, samples: pd.DataFrame, donors: pd.DataFrame, types: pd.DataFrame, var: pd.DataFrame
 ) -> anndata.AnnData:
-    """One table of samples, sorted by cell type and donor, with their counts and what is known of the donors.
+    """One table of samples, sorted by cell type, donor and sample, with their counts and what is known of them.
 
     Parameters
     ----------
     counts
         Samples x genes, raw sums.
     samples
-        donor_id, cell_type, n_cells; one row per row of `counts`, indexed from 0.
+        donor_id, sample_of_donor where donors have several, cell_type, n_cells; one row per row of `counts`, indexed
+        from 0.
     donors
-        One row per donor: donor_id, age_years, sex and more. Its own cell_type, n_cells or n_counts do not replace the
-        samples'.
+        One row per donor, or per sample of a donor: donor_id, age_years, sex and more. Its own cell_type, n_cells or
+        n_counts do not replace the samples'.
     types
         id, cell_type.
     var
         Genes: index gene_id, symbol.
     """
     samples = samples.assign(n_counts=totals(counts))
-    order = samples.sort_values(["cell_type", "donor_id"], kind="stable").index
+    key = sample_key(samples)
+    order = samples.sort_values(["cell_type", *key], kind="stable").index
     extra = [column for column in donors.columns if column not in ("cell_type", "n_cells", "n_counts")]
-    obs = samples.loc[order].merge(donors[extra], on="donor_id", how="left", validate="many_to_one")
+    obs = samples.loc[order].merge(donors[extra], on=key, how="left", validate="many_to_one")
     obs.index = pd.Index(sample_ids(obs, types), name="sample_id")
     return anndata.AnnData(X=counts[order.to_numpy()], obs=obs, var=var.copy())
 
@@ -55,14 +60,15 @@ def merge(parts: list[anndata.AnnData], donors: pd.DataFrame, types: pd.DataFram
     Parameters
     ----------
     parts
-        Samples x genes of each shard, the same genes in each; obs donor_id, cell_type, n_cells.
+        Samples x genes of each shard, the same genes in each; obs donor_id, sample_of_donor where donors have several,
+        cell_type, n_cells.
     donors
-        One row per donor: donor_id, age_years, sex and more.
+        One row per donor, or per sample of a donor: donor_id, age_years, sex and more.
     types
         id, cell_type.
     """
     samples = pd.concat([part.obs for part in parts], ignore_index=True)
-    samples = samples.astype({"donor_id": str, "cell_type": str})
+    samples = samples.astype(dict.fromkeys([*sample_key(samples), "cell_type"], str))
     counts = sparse.vstack([part.X for part in parts], format="csr")
     return sample_table(counts, samples, donors, types, parts[0].var)
 
@@ -85,10 +91,11 @@ def write_pseudobulk(
     prefix
         Checkpoints become PREFIX_<id>_step-pseudobulk_counts.h5ad, their table PREFIX_all_step-pseudobulk_files.tsv.
     """
-    samples = table.obs[["donor_id", "cell_type", "n_cells", "n_counts"]].assign(sample_id=table.obs_names)
+    own = [*sample_key(table.obs), "cell_type", "n_cells", "n_counts"]
+    samples = table.obs[own].assign(sample_id=table.obs_names)
     samples = mark_samples(samples, types, min_cells=min_cells, min_depth_share=min_depth_share)
-    columns = ["sample_id", "donor_id", "cell_type", "n_cells", "n_counts", "kept", "reason"]
-    write_tsv(samples[columns].sort_values(["cell_type", "donor_id"]), folder / "pseudobulk/samples.tsv")
+    listed = samples[["sample_id", *own, "kept", "reason"]].sort_values(["cell_type", *sample_key(samples)])
+    write_tsv(listed, folder / "pseudobulk/samples.tsv")
     write_h5ad(table, folder / "pseudobulk/pseudobulk.h5ad", portable=True)
     files = {}
     for row in types[types["kept"]].itertuples():

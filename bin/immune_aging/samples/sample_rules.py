@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.donors import sample_key
+
 NO_COUNTS = "no counts"
 
 
@@ -69,13 +71,13 @@ def samples_of_cells(cells: pd.DataFrame, *, min_cells: int, min_depth_share: fl
     Parameters
     ----------
     cells
-        cell_type, donor_id, n_counts, kept; one row per cell.
+        cell_type, donor_id, sample_of_donor where donors have several, n_counts, kept; one row per cell.
 
     Returns
     -------
-    cell_type, donor_id, n_cells, n_counts, and reason of `reasons_to_leave_out`; sorted by cell type and donor.
+    cell_type, donor_id and sample, n_cells, n_counts, and reason of `reasons_to_leave_out`; sorted by the first three.
     """
-    groups = cells[cells["kept"]].groupby(["cell_type", "donor_id"], observed=True)
+    groups = cells[cells["kept"]].groupby(["cell_type", *sample_key(cells)], observed=True)
     samples = groups["n_counts"].agg(n_cells="size", n_counts="sum").reset_index()
     reason = reasons_to_leave_out(samples, min_cells=min_cells, min_depth_share=min_depth_share)
     return samples.assign(reason=reason)

@@ -94,6 +94,8 @@ def analyse_cell_type(table: CellTypeSamples, question: Question) -> Answer:
     empty: list[dict] = []
     outliers: list[dict] = []
     try:
+        if table.samples["donor_id"].duplicated().any():
+            raise CannotFit("donors have several samples, which are not independent; these tests take them to be")
         if not question.keep_outliers:
             table, empty = without_empty_samples(table, lambda samples: design_of(samples, question))
             table, outliers = without_outliers(table, design_of(table.samples, question))

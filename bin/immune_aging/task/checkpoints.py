@@ -28,6 +28,9 @@ LINE_ENDS = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
 
 # Column of donors.parquet and of pseudobulk samples: which of the cohort's columns vary within the donor, a JSON list.
 VARYING = "varies_within_donor"
+# Column that tells a donor's samples apart, as text. It is there if and only if --sample_column was given: then a row
+# of such a table is a sample of a donor, and `varies_within_donor` lists what varies within the sample.
+SAMPLE_OF_DONOR = "sample_of_donor"
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ process CHECK_COHORT {
         --sha256 '${meta.sha256 ?: ''}' \\
         --counts-layer ${quote(params.counts_layer)} \\
         --donor-column ${quote(params.donor_column)} \\
+        --sample-column ${quote(params.sample_column ?: '')} \\
         --cell-type-column ${quote(params.cell_type_column)} \\
         --age-column ${quote(params.age_column)} \\
         --sex-column ${quote(params.sex_column)} \\

@@ -28,6 +28,7 @@ process CHECK_PSEUDOBULK {
         --table ${quote(table)} \\
         --counts-layer ${quote(params.counts_layer)} \\
         --donor-column ${quote(params.donor_column)} \\
+        --sample-column ${quote(params.sample_column ?: '')} \\
         --cell-type-column ${quote(params.cell_type_column)} \\
         --age-column ${quote(params.age_column)} \\
         --sex-column ${quote(params.sex_column)} \\

@@ -12,6 +12,7 @@ process FILTER_COHORT {
     tuple val(meta), path('*_step-filter_dropped.parquet'), emit: dropped
     tuple val(meta), path('*_step-filter_types.parquet'), emit: cell_types
     tuple val(meta), path('published/cohort/donors.tsv'), emit: donors
+    tuple val(meta), path('published/cohort/samples.tsv'), emit: samples, optional: true // where --sample_column is given
     tuple val(meta), path('published/cohort/filtering.json'), emit: summary
     tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
@@ -37,7 +38,7 @@ process FILTER_COHORT {
     stub:
     """
     mkdir -p published/cohort
-    touch 'dataset-${params.dataset}_${meta.id}_step-filter_cells.parquet' 'dataset-${params.dataset}_${meta.id}_step-filter_dropped.parquet' 'dataset-${params.dataset}_${meta.id}_step-filter_types.parquet' published/cohort/donors.tsv
+    touch 'dataset-${params.dataset}_${meta.id}_step-filter_cells.parquet' 'dataset-${params.dataset}_${meta.id}_step-filter_dropped.parquet' 'dataset-${params.dataset}_${meta.id}_step-filter_types.parquet' published/cohort/donors.tsv ${params.sample_column ? 'published/cohort/samples.tsv' : ''}
     echo '{}' > published/cohort/filtering.json
     echo '{}' > versions.json
     """

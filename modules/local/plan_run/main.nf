@@ -26,6 +26,7 @@ process PLAN_RUN {
         --${kind} cohort.h5ad \\
         --counts-layer ${quote(params.counts_layer)} \\
         --donor-column ${quote(params.donor_column)} \\
+        --sample-column ${quote(params.sample_column ?: '')} \\
         --cell-type-column ${quote(params.cell_type_column)} \\
         --age-column ${quote(params.age_column)} \\
         --sex-column ${quote(params.sex_column)} \\

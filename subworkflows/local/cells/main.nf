@@ -16,7 +16,7 @@ workflow CELLS {
     shards          // [ [id: 'shard-003'], counts.h5ad ]
     cell_types      // [ [id: 'all'], cell types after the cohort filter ]
     donors          // [ [id: 'all'], donors.parquet ]
-    donors_table    // [ [id: 'all'], donors.tsv ]
+    donors_table    // [ [id: 'all'], donors.tsv, or samples.tsv where donors have several samples ]
 
     main:
     // Each donor's own bounds and doublet rate, where asked for: [ [id: 'all'], thresholds.parquet or none ]

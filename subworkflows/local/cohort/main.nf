@@ -64,6 +64,7 @@ workflow COHORT {
     shards       = channel.empty()
     cell_types   = channel.empty()
     donors_table = channel.empty()
+    quality_rows = channel.empty()
     filtering    = channel.empty()
     if (!params.check_only) {
         // The plan is no input, so that another plan of the same cohort re-runs nothing; but it must be there.
@@ -84,6 +85,7 @@ workflow COHORT {
         dropped      = FILTER_COHORT.out.dropped
         cell_types   = FILTER_COHORT.out.cell_types
         donors_table = FILTER_COHORT.out.donors
+        quality_rows = params.sample_column ? FILTER_COHORT.out.samples : FILTER_COHORT.out.donors
         filtering    = FILTER_COHORT.out.summary
         published    = published.mix(CHECK_COHORT.out.published, FILTER_COHORT.out.published, SPLIT_COHORT.out.published)
         versions     = versions.mix(CHECK_COHORT.out.versions, FILTER_COHORT.out.versions, SPLIT_COHORT.out.versions)
@@ -99,6 +101,7 @@ workflow COHORT {
     genes                           // [ [id: 'all'], genes.parquet ]
     dropped                         // [ [id: 'all'], cells that the cohort filter dropped ]
     donors_table                    // [ [id: 'all'], donors.tsv ]
+    quality_rows                    // [ [id: 'all'], whatever quality control judges by itself: samples.tsv, or donors.tsv ]
     filtering                       // [ [id: 'all'], filtering.json ]
     published                       // [ meta, [ published files ] ]
     versions                        // versions.json files
