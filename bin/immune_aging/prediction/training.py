@@ -182,6 +182,8 @@ def fit_facts(
 
 def usable_donors(table: CellTypeSamples, *, min_donors: int) -> CellTypeSamples:
     """The samples whose age is known and that have any counts; `CannotFit` where these are too few."""
+    if table.samples["donor_id"].duplicated().any():
+        raise CannotFit("donors have several samples, which are not independent; this fit takes them to be")
     known = (table.samples["age_years"].notna() & (table.counts.sum(axis=1) > 0)).to_numpy()
     if known.sum() < min_donors:
         raise CannotFit(f"{int(known.sum())} donors; at least {min_donors} are needed")

@@ -292,6 +292,8 @@ def compare_donors(
     CannotFit
         Numbers of cells are unknown, fewer than two cell types can be tested, or the donors do not carry the design.
     """
+    if samples.duplicated(["donor_id", "cell_type"]).any():
+        raise CannotFit("donors have several samples, which are not independent; this test takes them to be")
     counts = count_table(samples)
     donors = donor_columns(samples)
     named = donors.assign(donor_id=donors.index)  # for the message about a column that varies within a donor
