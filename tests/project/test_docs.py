@@ -14,6 +14,7 @@ import pytest
 
 import merge_pseudobulk
 import simulate_cohort
+from immune_aging.cohort import filtering
 from immune_aging.embedding import map_sample, mixing
 from immune_aging.figures import genes_by_age
 from immune_aging.prediction import age_metrics, clocks, immune_age, summary, training
@@ -338,6 +339,7 @@ def written(tmp_path_factory) -> dict[str, Path]:
 
 
 CONSTANTS = {
+    "cohort/samples.tsv": filtering.SAMPLE_COLUMNS,
     "cell_types/ID/de.tsv": expression_tests.COLUMNS,
     "cell_types/ID/de_contrasts.tsv": ("contrast", *expression_tests.COLUMNS),
     "cell_types/ID/expression_by_age.tsv": (*genes_by_age.DONOR_COLUMNS, "GENE_ID"),

@@ -159,6 +159,8 @@ def choose_by_options(cells: pd.DataFrame, donors: pd.DataFrame, args: argparse.
     )
 
 
+# First columns of samples.tsv; those that are constant within samples follow.
+SAMPLE_COLUMNS = ("donor_id", SAMPLE_OF_DONOR, "age_years", "sex", "n_cells", "n_cells_kept", "kept", "reason")
 SAMPLE_OUT = "sample left out: age unknown"
 # Donors' reasons, as regular expressions, and what stands for each in the reason of a cell: fewer words, no names.
 _REASON_OF_CELL = {r"^(no|lacks) .*": "lacks a cell type kept", r"^fewer.*": "too few cells"}
@@ -265,10 +267,10 @@ def sample_rows(samples: pd.DataFrame, chosen: Chosen, labelled: pd.DataFrame, k
     reason = np.where(of_donor != "", "donor left out: " + of_donor, np.where(n_kept > 0, "", "no cell is kept"))
     ageless = samples["age_years"].isna().to_numpy()
     reason = np.where(ageless, "age unknown", reason)
-    facts = ["donor_id", SAMPLE_OF_DONOR, "age_years", "sex"]
-    own = {"n_cells": _cells_of(samples, labelled), "n_cells_kept": n_kept, "kept": reason == "", "reason": reason}
-    others = [name for name in samples if name not in (*facts, *own, "age_text", VARYING)]
-    return pd.concat([samples[facts].assign(**own), samples[others]], axis=1)
+    counted = {"n_cells": _cells_of(samples, labelled), "n_cells_kept": n_kept, "kept": reason == "", "reason": reason}
+    own = samples[["donor_id", SAMPLE_OF_DONOR, "age_years", "sex"]].assign(**counted)
+    others = [name for name in samples if name not in (*SAMPLE_COLUMNS, "age_text", VARYING)]
+    return pd.concat([own[list(SAMPLE_COLUMNS)], samples[others]], axis=1)
 
 
 def _lost(reasons: pd.Series) -> dict[str, int]:
