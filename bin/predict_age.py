@@ -67,7 +67,7 @@ def train_and_write(args: argparse.Namespace) -> None:
             trained = train(whole, sample_list, plan, facts=facts)
     except CannotFit as reason:
         tables = {args.output / f"{name}.tsv": columns for name, columns in TABLES.items()}
-        facts |= {"n_donors": len(whole.samples)}
+        facts |= {"n_donors": whole.samples["donor_id"].nunique()}
         write_skipped(str(reason), tables=tables, summary=summary, strict=args.strict, facts=facts)
     else:
         for name, table in trained.tables.items():

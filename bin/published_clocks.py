@@ -14,6 +14,8 @@ Clocks differ in what they take for a donor's expression.
 - GRNimmuneClock (https://github.com/janursa/GRNimmuneClock) takes log(1 + counts per million) of the donor's sums over
   all cells of the clock's type, as its example's counts and values show. Its models come as pickles, which
   `estimator_file.py` reads without running them.
+
+Where donors have several samples, a donor's cells are those of all of them, and its true age is their mean.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from immune_aging.cohort.donors import one_per_donor, sample_key
 from immune_aging.prediction.clock_files import Clock, read_clocks, weight_matrix
 from immune_aging.prediction.clocks import (
     AGES,
@@ -71,7 +74,8 @@ def of_table(
     samples = samples.astype({"donor_id": str, "cell_type": str})
     weights, facts = weight_matrix(clocks, table.var_names, table.var["symbol"])
     predicted = predict_table(sparse.csr_matrix(table.X), samples, clocks, weights, types_of)
-    donors = samples[["donor_id", "age_years"]].drop_duplicates()
+    donors = one_per_donor(samples.drop_duplicates(sample_key(samples)).reset_index(drop=True))
+    donors = donors[["donor_id", "age_years"]].drop_duplicates()
     return predicted, donors, set(samples["cell_type"]), facts
 
 
@@ -100,7 +104,7 @@ def main(argv: list[str]) -> None:
         predicted, donors, seen, facts = of_table(args.table, clocks, types_of)
     else:
         predicted, seen, facts = of_shards(args.shards, args.cells, clocks, types_of)
-        donors = read_parquet(args.donors, ["donor_id", "age_years"])
+        donors = one_per_donor(read_parquet(args.donors))[["donor_id", "age_years"]]
     rows = age_table(predicted, donors)
     few = rows["n_cells"] < args.min_cells
     metrics = metric_table(rows, few, types_of=types_of, seen=seen, facts=facts)

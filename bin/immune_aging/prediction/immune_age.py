@@ -8,6 +8,7 @@ import pandas as pd
 
 from immune_aging.prediction.age_features import sex_indicators
 from immune_aging.prediction.age_metrics import METRICS, age_line, metric_table
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
@@ -293,9 +294,15 @@ def acceleration_tests(predicted: np.ndarray, donors: pd.DataFrame, columns: Seq
 
 
 def donor_table(tables: Sequence[pd.DataFrame], donors: Sequence[str]) -> pd.DataFrame:
-    """What is known of the donors: columns that have one value in each donor, over the samples of all cell types."""
+    """What is known of the donors: columns that have one value in each donor, over the samples of all cell types.
+
+    The age of a donor of several samples is their mean.
+    """
     samples = pd.concat(tables, ignore_index=True).astype({"donor_id": str})
     samples = samples[samples["donor_id"].isin(donors)]
+    if SAMPLE_OF_DONOR in samples:
+        of_samples = samples.drop_duplicates(["donor_id", SAMPLE_OF_DONOR])
+        samples = samples.assign(age_years=samples["donor_id"].map(of_samples.groupby("donor_id")["age_years"].mean()))
     grouped = samples.groupby("donor_id", sort=True)
     constant = [
         column for column in samples if column != "donor_id" and grouped[column].nunique(dropna=False).max() == 1

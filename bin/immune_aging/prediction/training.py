@@ -15,7 +15,8 @@ from immune_aging.prediction.folds import fold_table
 from immune_aging.prediction.held_out import HeldOut, predict_held_out
 from immune_aging.prediction.penalty_choice import INNER_FOLDS, NESTED
 from immune_aging.prediction.tables import coefficient_table, inner_table, prediction_table
-from immune_aging.samples.cell_type_samples import CellTypeSamples
+from immune_aging.samples.cell_type_samples import CellTypeSamples, summed_by_donor
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
@@ -159,13 +160,15 @@ def fit_facts(
     Parameters
     ----------
     whole, table
-        All samples, and those that were used.
+        All samples, and the donors that were used.
     """
     values = metrics.set_index("metric")
     n_genes = len(table.symbols)
+    of_samples = {"n_samples": len(whole.samples)} if SAMPLE_OF_DONOR in whole.samples else {}
     return {
         "n_donors": len(table.samples),
-        "n_donors_left_out": len(whole.samples) - len(table.samples),
+        **of_samples,
+        "n_donors_left_out": whole.samples["donor_id"].nunique() - len(table.samples),
         "n_genes": int((fitted.features < n_genes).sum()),
         "n_nonzero": int((fitted.coefficients != 0).sum()),
         "alpha_used": fitted.alpha,
@@ -181,13 +184,15 @@ def fit_facts(
 
 
 def usable_donors(table: CellTypeSamples, *, min_donors: int) -> CellTypeSamples:
-    """The samples whose age is known and that have any counts; `CannotFit` where these are too few."""
-    if table.samples["donor_id"].duplicated().any():
-        raise CannotFit("donors have several samples, which are not independent; this fit takes them to be")
+    """The donors whose age is known and that have any counts; `CannotFit` where these are too few.
+
+    A donor's samples are added up, and its age is their mean: folds, permutations and bootstraps are of persons.
+    """
     known = (table.samples["age_years"].notna() & (table.counts.sum(axis=1) > 0)).to_numpy()
-    if known.sum() < min_donors:
-        raise CannotFit(f"{int(known.sum())} donors; at least {min_donors} are needed")
-    return CellTypeSamples(table.counts[known], table.samples[known], table.symbols)
+    n_donors = table.samples["donor_id"][known].nunique()
+    if n_donors < min_donors:
+        raise CannotFit(f"{n_donors} donors; at least {min_donors} are needed")
+    return summed_by_donor(CellTypeSamples(table.counts[known], table.samples[known], table.symbols))
 
 
 def cells_by_donor(samples: pd.DataFrame, donors: Sequence[str]) -> np.ndarray | None:

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from immune_aging.cohort.donors import sample_key
-from immune_aging.task.checkpoints import read_h5ad
+from immune_aging.cohort.donors import one_per_donor, sample_key
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, read_h5ad
 from immune_aging.task.command_line import BadInput
 
+SUMMED = ("n_cells", "n_counts")  # columns of samples that are added up with their counts
 REQUIRED_OBS = ("donor_id", "cell_type", "age_years", "sex")
 
 
@@ -82,3 +83,25 @@ def read_samples(path: str | Path) -> CellTypeSamples:
     names = adata.var["symbol"].astype(object) if "symbol" in adata.var else pd.Series("", index=adata.var_names)
     symbols = names.where(names.notna(), "").astype(str).rename_axis("gene_id")
     return CellTypeSamples(counts[np.ix_(rows, genes)].astype(np.int64), samples.iloc[rows], symbols.iloc[genes])
+
+
+def summed_by_donor(table: CellTypeSamples) -> CellTypeSamples:
+    """One row per donor: the counts of its samples added up, their mean age, and the columns that they agree in.
+
+    What learns from persons, and leaves persons out, takes this: a person's samples resemble each other whatever their
+    ages, so that a model which knows one of them recognises the other. A table that has one row per donor is returned
+    as it is.
+    """
+    if SAMPLE_OF_DONOR not in table.samples:
+        return table
+    names, row = np.unique(table.samples["donor_id"].to_numpy(dtype=str), return_inverse=True)
+    counts = np.zeros((len(names), table.counts.shape[1]), dtype=np.int64)
+    np.add.at(counts, row, table.counts)
+    donors = one_per_donor(table.samples.reset_index(drop=True)).sort_values("donor_id", ignore_index=True)
+    summed = {
+        name: np.bincount(row, weights=table.samples[name].astype(float)) for name in SUMMED if name in table.samples
+    }
+    donors = donors.assign(**summed)
+    prefix = table.samples.index[0].split("|")[0]
+    donors.index = pd.Index([f"{prefix}|{name}" for name in names], name=table.samples.index.name)
+    return CellTypeSamples(counts, donors, table.symbols)
