@@ -124,7 +124,10 @@ def one_per_donor(samples: pd.DataFrame) -> pd.DataFrame:
     if VARYING in samples:
         own = [name for name in samples if name not in OWN_COLUMNS]
         between = {donor: [name for name in own if varies.loc[donor, name]] for donor in varies.index}
-        within = {donor: [name for listed in rows for name in json.loads(listed)] for donor, rows in groups[VARYING]}
+        within = {
+            donor: [name for listed in rows if isinstance(listed, str) for name in json.loads(listed)]
+            for donor, rows in groups[VARYING]
+        }
         donors[VARYING] = [
             json.dumps(list(dict.fromkeys([*within[donor], *between[donor]]))) for donor in donors["donor_id"]
         ]

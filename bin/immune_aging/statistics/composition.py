@@ -1,14 +1,21 @@
-"""Whether the proportions of cell types change."""
+"""Whether the proportions of cell types change.
 
+The units of the test are persons. Where donors have several samples, their cells are added up, at the mean age. A
+tested term that differs between the samples of a donor (condition, visit) is tested on the samples instead, each
+compared with the others of its donor: every donor has an effect of its own in the design.
+"""
+
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.donors import one_per_donor, sample_key
 from immune_aging.samples.sample_obs import read_obs
-from immune_aging.statistics.designs import Design, build_design
+from immune_aging.statistics.designs import MIN_RESIDUAL_DF, Design, build_design
 from immune_aging.statistics.multiple_testing import ALPHA, adjusted_p_values
-from immune_aging.task.checkpoints import read_tsv, require_columns
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, read_tsv, require_columns
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
@@ -36,7 +43,7 @@ def read_cells(path: str | Path) -> pd.DataFrame:
     samples = obs.reset_index(drop=True)
     for column in samples.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in samples.dtypes]]:
         samples[column] = samples[column].astype(object).where(samples[column].notna(), None)
-    return samples.astype({"donor_id": str, "cell_type": str})
+    return samples.astype(dict.fromkeys([*sample_key(samples), "cell_type"], str))
 
 
 def read_ids(path: str | Path, samples: pd.DataFrame, *, source: str | Path) -> pd.Series:
@@ -61,8 +68,13 @@ def read_ids(path: str | Path, samples: pd.DataFrame, *, source: str | Path) -> 
     return ids
 
 
-def count_table(samples: pd.DataFrame) -> pd.DataFrame:
+def count_table(samples: pd.DataFrame, *, unit: str = "donor_id") -> pd.DataFrame:
     """Cells of each donor (rows, sorted) in each cell type (columns, sorted); 0 where a donor has none.
+
+    Parameters
+    ----------
+    unit
+        Column that says whose cells are counted together.
 
     Raises
     ------
@@ -71,14 +83,59 @@ def count_table(samples: pd.DataFrame) -> pd.DataFrame:
     """
     if samples["n_cells"].isna().any():
         raise CannotFit("the table of samples does not say how many cells each was summed from")
-    table = samples.pivot_table(index="donor_id", columns="cell_type", values="n_cells", aggfunc="sum", fill_value=0)
+    table = samples.pivot_table(index=unit, columns="cell_type", values="n_cells", aggfunc="sum", fill_value=0)
     return table.astype(int).sort_index().sort_index(axis=1)
 
 
 def donor_columns(samples: pd.DataFrame) -> pd.DataFrame:
     """What is known of each donor, indexed by donor and sorted; nothing that is a sample's own."""
     of_donors = samples.columns.difference(["cell_type", "n_cells", "n_counts"], sort=False)
-    return samples[of_donors].drop_duplicates("donor_id").set_index("donor_id").sort_index()
+    rows = samples[of_donors].drop_duplicates(sample_key(samples), ignore_index=True)
+    return one_per_donor(rows).drop_duplicates("donor_id").set_index("donor_id").sort_index()
+
+
+def differs_within_donors(samples: pd.DataFrame, term: str) -> bool:
+    """Whether a column, other than the age, has several values among the samples of some donor."""
+    if SAMPLE_OF_DONOR not in samples or term not in samples:
+        return False
+    return bool((samples.groupby("donor_id")[term].nunique(dropna=True) > 1).any())
+
+
+def with_donor_effects(design: Design, donors: pd.Series) -> Design:
+    """A design of samples with an effect of each donor, in place of all that is constant within donors.
+
+    What is left of a coefficient is its effect within donors, free of whatever makes persons differ. Donors of one
+    sample say nothing of that and are left out.
+
+    Parameters
+    ----------
+    design
+        Samples x coefficients.
+    donors
+        Donor of each sample, by the index of the design.
+
+    Raises
+    ------
+    CannotFit
+        Too few samples are left, or the term is not told apart from the others within donors.
+    """
+    donors = donors.loc[design.matrix.index]
+    several = donors.map(donors.value_counts()) > 1
+    matrix, donors = design.matrix[several], donors[several]
+    within = matrix.columns[(matrix.groupby(donors).nunique() > 1).any()]
+    effects = pd.get_dummies(donors).astype(float).add_prefix("donor ")
+    joined = pd.concat([matrix[within], effects], axis=1)
+    if design.coefficient not in within or np.linalg.matrix_rank(joined.to_numpy()) < joined.shape[1]:
+        raise CannotFit(f"'{design.test_term}' cannot be told apart from the rest of '{design.formula}' within donors")
+    if len(joined) - joined.shape[1] < MIN_RESIDUAL_DF:
+        raise CannotFit(
+            f"{len(joined)} samples of {effects.shape[1]} donors with several: too few to compare within them"
+        )
+    left_out = (
+        (f"{int((~several).sum())} samples left out: the only ones of their donors",) if not several.all() else ()
+    )
+    note = f"'{design.test_term}' differs between the samples of a donor: each is compared with the others of its donor"
+    return replace(design, matrix=joined, notes=(*design.notes, note, *left_out))
 
 
 def moderated_fit(values: np.ndarray, design: np.ndarray, column: int) -> dict[str, np.ndarray]:
@@ -267,12 +324,24 @@ def describe_types(counts: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
 
 
 def proportions(counts: pd.DataFrame, ids: pd.Series, donors: pd.DataFrame) -> pd.DataFrame:
-    """The columns of proportions.tsv, one row per donor and cell type; shares of the cells of all cell types here."""
-    table = counts.rename_axis(columns="cell_type").stack().rename("n_cells").reset_index()
-    table["proportion"] = table["n_cells"] / table.groupby("donor_id")["n_cells"].transform("sum")
+    """The columns of proportions.tsv, one row per donor and cell type; shares of the cells of all cell types here.
+
+    Where the test is of samples, one row per sample and cell type, and sample_of_donor follows donor_id.
+
+    Parameters
+    ----------
+    counts
+        Cells of each donor, or of each sample, by cell type.
+    donors
+        donor_id, age_years, sex of these, by the same index; sample_of_donor where they are samples.
+    """
+    table = counts.rename_axis(index="unit", columns="cell_type").stack().rename("n_cells").reset_index()
+    table["proportion"] = table["n_cells"] / table.groupby("unit")["n_cells"].transform("sum")
     table["id"] = table["cell_type"].map(ids)
-    table = table.join(donors[["age_years", "sex"]], on="donor_id")
-    return table[list(PROPORTIONS)].sort_values(["donor_id", "id"], ignore_index=True)
+    known = donors[[*sample_key(donors), "age_years", "sex"]]
+    table = table.join(known.rename_axis("unit"), on="unit")
+    columns = [*sample_key(donors), *PROPORTIONS[1:]]
+    return table[columns].sort_values([*sample_key(donors), "id"], ignore_index=True)
 
 
 def compare_donors(
@@ -292,12 +361,17 @@ def compare_donors(
     CannotFit
         Numbers of cells are unknown, fewer than two cell types can be tested, or the donors do not carry the design.
     """
-    if samples.duplicated(["donor_id", "cell_type"]).any():
-        raise CannotFit("donors have several samples, which are not independent; this test takes them to be")
-    counts = count_table(samples)
-    donors = donor_columns(samples)
-    named = donors.assign(donor_id=donors.index)  # for the message about a column that varies within a donor
-    design = build_design(named, formula=formula, test_term=test_term, min_samples=min_samples)
+    if differs_within_donors(samples, test_term):
+        samples = samples.assign(sample_id=samples["donor_id"] + "|" + samples[SAMPLE_OF_DONOR])
+        counts = count_table(samples, unit="sample_id")
+        units = samples.drop_duplicates("sample_id").set_index("sample_id").sort_index()
+        design = build_design(units, formula=formula, test_term=test_term, min_samples=min_samples)
+        design = with_donor_effects(design, units["donor_id"])
+    else:
+        counts = count_table(samples)
+        donors = donor_columns(samples)
+        units = donors.assign(donor_id=donors.index)  # for the message about a column that varies within a donor
+        design = build_design(units, formula=formula, test_term=test_term, min_samples=min_samples)
     used = counts.loc[design.matrix.index]
     tested = frequent_types(used)
     if len(tested) < 2:
@@ -311,8 +385,9 @@ def compare_donors(
         "contrast": "per SD" if np.isfinite(design.sd) else design.coefficient,
         "test_term_mean": design.mean,
         "test_term_sd": design.sd,
-        "n_donors_in": len(counts),
-        "n_donors": len(used),
+        "n_donors_in": units["donor_id"].nunique(),
+        "n_donors": units["donor_id"].loc[used.index].nunique(),
+        **({"n_samples": len(used)} if len(used) > units["donor_id"].loc[used.index].nunique() else {}),
         "n_cells": int(used.to_numpy().sum()),
         "n_cell_types_in": counts.shape[1],
         "n_cell_types_tested": len(tested),
@@ -320,7 +395,7 @@ def compare_donors(
         **count_calls(table),
         "notes": list(design.notes),
     }
-    return proportions(counts, ids, donors), table, numbers
+    return proportions(counts, ids, units), table, numbers
 
 
 def count_calls(table: pd.DataFrame) -> dict[str, int]:

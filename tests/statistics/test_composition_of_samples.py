@@ -1,0 +1,114 @@
+"""Composition where donors gave several samples: persons are the units, and a condition is compared within them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from immune_aging.statistics.composition import compare_donors
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING
+from immune_aging.task.skipped import CannotFit
+
+TYPES = ["B", "DC", "Mono", "NK", "T"]
+IDS = pd.Series([name.lower() for name in TYPES], index=TYPES)
+SHARES = np.array([0.15, 0.05, 0.2, 0.2, 0.4])
+PAIRED = {"formula": "~ condition", "test_term": "condition", "min_samples": 6}
+AGE = {"formula": "~ sex + age", "test_term": "age", "min_samples": 6}
+
+
+def cells_of_persons(
+    seed: int,
+    *,
+    n_donors: int = 16,
+    person_sd: float = 0.5,
+    sample_sd: float = 0.1,
+    effect: float = 0.0,
+    years: float = 0.0,
+) -> pd.DataFrame:
+    """Cells of each type in two samples of each donor, as `read_cells` gives them; NK cells grow by log `effect`."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for donor in range(n_donors):
+        own, age = rng.normal(0, person_sd, len(TYPES)), float(rng.integers(20, 90))
+        for sample in (0, 1):
+            logs = np.log(SHARES) + own + rng.normal(0, sample_sd, len(TYPES))
+            logs[TYPES.index("NK")] += effect * sample
+            counts = rng.multinomial(rng.integers(300, 900), np.exp(logs) / np.exp(logs).sum())
+            facts = (f"P{donor:02d}", ("ctrl", "stim")[sample], age + years * sample, ("female", "male")[donor % 2])
+            rows += [(*facts, name, n) for name, n in zip(TYPES, counts, strict=True) if n]
+    table = pd.DataFrame(rows, columns=["donor_id", SAMPLE_OF_DONOR, "age_years", "sex", "cell_type", "n_cells"])
+    return table.assign(condition=table[SAMPLE_OF_DONOR], **{VARYING: "[]"})
+
+
+def without_samples(samples: pd.DataFrame) -> pd.DataFrame:
+    """The same cells, a donor's added up by hand."""
+    known = samples.groupby("donor_id").agg(sex=("sex", "first"))
+    known["age_years"] = samples.drop_duplicates(["donor_id", SAMPLE_OF_DONOR]).groupby("donor_id")["age_years"].mean()
+    summed = samples.groupby(["donor_id", "cell_type"])["n_cells"].sum().reset_index()
+    return summed.join(known, on="donor_id")
+
+
+def test_a_condition_is_compared_within_donors_whatever_makes_persons_differ():
+    shares, table, facts = compare_donors(cells_of_persons(1, person_sd=1.0, effect=0.5), IDS, **PAIRED)
+    found = table.set_index("cell_type")
+    assert found.loc["NK", "padj"] < 1e-3 and found.loc["NK", "log2_fold_change"] == pytest.approx(
+        0.5 / np.log(2), abs=0.3
+    )
+    assert (found.drop("NK")["padj"] > 0.05).all()
+    assert (facts["n_donors"], facts["n_samples"]) == (16, 32)
+    assert "each is compared with the others of its donor" in facts["notes"][-1]
+    assert shares.columns[:2].tolist() == ["donor_id", SAMPLE_OF_DONOR] and len(shares) == 32 * 5
+    np.testing.assert_allclose(shares.groupby(["donor_id", SAMPLE_OF_DONOR])["proportion"].sum(), 1)
+
+
+@pytest.mark.parametrize(("question", "n_seeds"), [(PAIRED, 24), (AGE, 24)])
+def test_without_a_change_few_are_called(question, n_seeds):
+    tables = [compare_donors(cells_of_persons(seed), IDS, **question)[1] for seed in range(n_seeds)]
+    rates = np.array([(table["p_value"] < 0.05).mean() for table in tables])
+    assert rates.mean() <= 0.05 + 2 * rates.std(ddof=1) / np.sqrt(n_seeds)
+
+
+def test_age_is_tested_on_persons_whose_samples_are_added_up():
+    samples = cells_of_persons(2, years=3.0)
+    shares, table, facts = compare_donors(samples, IDS, **AGE)
+    expected = compare_donors(without_samples(samples), IDS, **AGE)
+    pd.testing.assert_frame_equal(shares, expected[0])
+    pd.testing.assert_frame_equal(table, expected[1])
+    assert facts == expected[2] and facts["n_donors"] == 16 and "n_samples" not in facts
+
+
+def test_names_and_order_of_samples_change_nothing():
+    samples = cells_of_persons(3, effect=0.3)
+    other = samples.sample(frac=1, random_state=0)
+    other[SAMPLE_OF_DONOR] = other[SAMPLE_OF_DONOR].map({"ctrl": "visit 2", "stim": "visit 1"})
+    one, two = (compare_donors(table, IDS, **PAIRED)[1] for table in (samples, other))
+    pd.testing.assert_frame_equal(one.round(9), two.round(9))
+
+
+def test_donors_of_one_sample_say_nothing_of_a_condition_and_are_counted():
+    samples = cells_of_persons(4)
+    there = ~((samples["donor_id"] < "P03") & (samples["condition"] == "stim"))
+    facts = compare_donors(samples[there], IDS, **PAIRED)[2]
+    assert (facts["n_donors_in"], facts["n_donors"], facts["n_samples"]) == (16, 13, 26)
+    assert facts["notes"][-1] == "3 samples left out: the only ones of their donors"
+
+
+def test_what_is_the_same_in_a_donor_is_left_to_its_effect():
+    with_sex = compare_donors(cells_of_persons(5), IDS, **PAIRED | {"formula": "~ sex + condition"})[1]
+    pd.testing.assert_frame_equal(with_sex, compare_donors(cells_of_persons(5), IDS, **PAIRED)[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "question", "reason"),
+    [
+        (lambda rows: rows, AGE | {"formula": "~ age + condition"}, "'condition' of the design varies within donor 'P00'"),
+        (lambda rows: rows[rows["donor_id"] < "P03"], PAIRED, "too few"),
+        (
+            lambda rows: rows.assign(run=rows["condition"] + "!"),
+            PAIRED | {"formula": "~ condition + run"},
+            "follows from the terms before it",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_refused_with_the_reason(change, question, reason):
+    with pytest.raises(CannotFit, match=reason):
+        compare_donors(change(cells_of_persons(6)), IDS, **question)
