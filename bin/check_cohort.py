@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
 
     source, columns, known = args.cohort.resolve(), columns_of(args), read_symbol_table(args.gene_symbols)
     with unchanged(source, args.sha256):
-        cohort, problems = examine(source, columns=columns, counts_layer=args.counts_layer)
+        cohort, problems = examine(source, columns=columns, counts_layer=args.counts_layer, age_ranges=args.age_ranges)
     if problems:
         raise BadInput(f"{source}: " + " | ".join(problems))
     cells, genes = cell_table(cohort, columns), gene_names(cohort.var, known)

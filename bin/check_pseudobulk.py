@@ -32,7 +32,9 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     known = read_symbol_table(args.gene_symbols)
-    given = read_given_table(args.table, columns=columns_of(args), counts_layer=args.counts_layer)
+    given = read_given_table(
+        args.table, columns=columns_of(args), counts_layer=args.counts_layer, age_ranges=args.age_ranges
+    )
     floors = {"min_cells": args.min_cells_per_sample, "min_depth_share": args.min_depth_share}
     found = bring_into_form(given, **floors, min_samples=args.min_samples_per_type, known=known)
     write_pseudobulk(found.table, found.types, **floors, folder=args.output, prefix=args.prefix)

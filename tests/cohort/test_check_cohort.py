@@ -49,7 +49,8 @@ def test_ages_are_read_from_numbers_and_text(value, years):
 
 
 @pytest.mark.parametrize(
-    "value", ["unknown", "adult stage", "sixth decade stage", "", None, np.nan, -3, 400, "60-79 year-old stage"]
+    "value",
+    ["unknown", "adult stage", "", None, np.nan, -3, 400, "60-179 year-old stage", "HsapDv:0000139", "12-05-1960"],
 )
 def test_what_is_no_age_is_unknown(value):
     assert np.isnan(ages.age_in_years(value))

@@ -2,6 +2,7 @@
 
 import argparse
 
+from immune_aging.cohort.ages import DROP, MIDPOINT
 from immune_aging.cohort.examination import ROLES
 
 
@@ -12,6 +13,7 @@ def add_column_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sample-column", default="", help="tells a donor's samples apart; '' where each has one")
     parser.add_argument("--cell-type-column", required=True)
     parser.add_argument("--age-column", required=True)
+    parser.add_argument("--age-ranges", choices=(MIDPOINT, DROP), default=MIDPOINT, help="of ages given as intervals")
     parser.add_argument("--sex-column", required=True)
 
 

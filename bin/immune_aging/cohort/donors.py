@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from immune_aging.cohort.ages import age_in_years
+from immune_aging.cohort.ages import MIDPOINT, age_in_years, unit_of_column
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING
 
 # Columns of donors.parquet; the cohort's own give way.
@@ -59,8 +59,20 @@ def _several_values(values: pd.Series, keys: pd.DataFrame, *, remedy: str) -> li
     return [f"column '{values.name}': {what} has {several.iloc[0]} values ({shown}){more}; {remedy}"]
 
 
+def ages_of(values: pd.Series, *, column: str, age_ranges: str) -> list[float]:
+    """Ages in years of what a column of ages holds; NaN where that is none."""
+    per_year, _ = unit_of_column(column)
+    return [age_in_years(value, per_year=per_year, age_ranges=age_ranges) for value in values]
+
+
 def donor_table(
-    obs: pd.DataFrame, *, donor: str, age: str, sex: str, sample: str | None = None
+    obs: pd.DataFrame,
+    *,
+    donor: str,
+    age: str,
+    sex: str,
+    sample: str | None = None,
+    age_ranges: str = MIDPOINT,
 ) -> tuple[pd.DataFrame, list[str]]:
     """One row per donor, sorted by donor id; with `sample` one row per sample of a donor, sorted by both.
 
@@ -70,6 +82,8 @@ def donor_table(
     ----------
     obs
         Cells x metadata; `donor`, `age`, `sex` and `sample` name its columns.
+    age_ranges
+        What becomes of ages given as intervals: 'midpoint' or 'drop'.
 
     Returns
     -------
@@ -92,7 +106,7 @@ def donor_table(
     places = number.reset_index(drop=True).drop_duplicates().sort_values().index
     first = obs.iloc[places]
     table = keys.iloc[places].reset_index(drop=True).astype(object)
-    table["age_years"] = [age_in_years(value) for value in first[age]]
+    table["age_years"] = ages_of(first[age], column=age, age_ranges=age_ranges)
     table["sex"] = [value if pd.isna(value) else str(value) for value in first[sex]]
     if sample is not None:  # a donor's sex is known if one of its samples tells it
         told = table.dropna(subset="sex").drop_duplicates("donor_id").set_index("donor_id")["sex"]

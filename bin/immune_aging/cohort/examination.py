@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.ages import MIDPOINT, age_notes, code_like, no_age_problem
 from immune_aging.cohort.cohort_file import (
     Counts,
     column_names,
@@ -17,9 +18,11 @@ from immune_aging.cohort.cohort_file import (
     read_table,
     symbols_of,
 )
-from immune_aging.cohort.donors import donor_table, repeated
+from immune_aging.cohort.donor_doubts import donor_doubts, missing_kept, numbers_for_names, several_facts_remedy
+from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, repeated
 from immune_aging.cohort.gene_symbols import GeneNames
-from immune_aging.cohort.hostile_names import LABELLED, clean_roles
+from immune_aging.cohort.hostile_names import LABELLED
+from immune_aging.cohort.tidy_labels import tidied
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.command_line import BadInput
 
@@ -27,6 +30,17 @@ ROLES = ("donor", "cell_type", "age", "sex")
 # Human genes are ENSG; every other species has letters in between, like ENSMUSG of the mouse.
 _ENSEMBL_ID = re.compile(r"ENS([A-Z]*)G\d+(\.\d+)?")
 _MOUSE_MITOCHONDRIAL = re.compile(r"mt-[A-Z][a-z]?\w*")
+
+MAX_TEXTS = 10  # ages that cannot be read, in a note
+# A converter that loses the levels of a factor leaves their numbers (mojaveazure/seurat-disk#138).
+CODES = (
+    "--age_column {column}: its {n} values are consecutive whole numbers from 0 or 1 on, as a converter leaves codes "
+    "of categories; give the ages in years, or write them as text like '5 years' if they are"
+)
+CODES_PERHAPS = (
+    "--age_column {column}: its {n} values are consecutive whole numbers from 0 or 1 on and are taken for years; check "
+    "that they are no codes of categories"
+)
 
 
 @dataclass(frozen=True)
@@ -119,7 +133,65 @@ def key_problems(donors: pd.DataFrame) -> list[str]:
     return [f"two samples of different donors would be called '{name}'; rename the donors without '|'"] if name else []
 
 
-def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> tuple[Cohort, list[str]]:
+def age_doubts(donors: pd.DataFrame, column: str, *, age_ranges: str, numbers: bool) -> tuple[list[str], list[str]]:
+    """What is wrong with the ages of donors, and what is to be noted of how they were read.
+
+    Parameters
+    ----------
+    donors
+        One row per donor, or per sample of a donor, as of `donor_table`.
+    column
+        That the ages come from.
+    numbers
+        The names of cell types are numbers, too: a converter may have lost all names.
+    """
+    texts = donors["age_text"].dropna().tolist()
+    if donors["age_years"].isna().all():
+        return [no_age_problem(texts, column=column)], []
+    codes = code_like(texts)
+    if codes == "codes" or (codes and numbers):
+        return [CODES.format(column=column, n=len(set(texts)))], []
+    notes = age_notes(texts, column=column, age_ranges=age_ranges)
+    return [], [*notes, CODES_PERHAPS.format(column=column, n=len(set(texts)))] if codes else notes
+
+
+def unknown_ages(donors: pd.DataFrame) -> list[str]:
+    """A note on donors, or samples of donors, whose age is not known."""
+    unknown = donors[donors["age_years"].isna()]
+    if not len(unknown):
+        return []
+    texts = ", ".join(repr(str(text)) for text in unknown["age_text"].fillna("no value").unique()[:MAX_TEXTS])
+    what = "samples" if SAMPLE_OF_DONOR in donors else "donors"
+    return [f"{len(unknown)} of {len(donors)} {what} have no known age ({texts}) and are left out"]
+
+
+def label_doubts(
+    obs: pd.DataFrame, donors: pd.DataFrame, columns: Mapping[str, str], *, age_ranges: str
+) -> tuple[list[str], list[str]]:
+    """What is wrong with, and what is to be noted of, ages, donors and cell types that can be read.
+
+    Parameters
+    ----------
+    obs
+        Cells, as `tidied` gives them.
+    donors
+        One row per donor, or per sample of a donor, as of `donor_table`.
+    """
+    kinds = obs[columns["cell_type"]].cat.categories if columns["cell_type"] in obs else []
+    numbers, problems, notes = numbers_for_names(list(kinds)), [], []
+    if columns["age"] in obs:
+        problems, notes = age_doubts(donors, columns["age"], age_ranges=age_ranges, numbers=numbers)
+    if numbers:
+        notes.append(
+            f"column '{columns['cell_type']}': all cell types are numbers; if they are no clusters, a converter has "
+            "lost their names"
+        )
+    return problems, [*notes, *donor_doubts(obs, donors, columns), *missing_kept(donors, OWN_COLUMNS)]
+
+
+def examine(
+    source: Path, *, columns: Mapping[str, str], counts_layer: str, age_ranges: str = MIDPOINT
+) -> tuple[Cohort, list[str]]:
     """Read a cohort's metadata and a sample of its counts.
 
     Parameters
@@ -128,6 +200,8 @@ def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> t
         Name of the obs column of each of `ROLES`, and of `sample` where donors have several.
     counts_layer
         'auto', 'X', 'raw.X' or the name of a layer.
+    age_ranges
+        What becomes of ages given as intervals: 'midpoint' or 'drop'.
 
     Returns
     -------
@@ -146,7 +220,7 @@ def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> t
             if columns[role] not in names
         ]
         layer, counts, var = None, None, read_table(file, "var")
-        obs, notes = clean_roles(read_table(file, "obs"), columns)
+        obs, notes = tidied(read_table(file, "obs"), columns)
         if not len(obs) or not len(var):
             problems.append(f"it holds {len(obs)} cells and {len(var)} genes; give a cohort with both")
         else:
@@ -160,15 +234,14 @@ def examine(source: Path, *, columns: Mapping[str, str], counts_layer: str) -> t
         lacking = {columns[role]: np.nan for role in ("age", "sex") if columns[role] not in names}
         donors, donor_problems = donor_table(
             obs.assign(**lacking), donor=columns["donor"], age=columns["age"], sex=columns["sex"],
-            sample=columns.get("sample"),
+            sample=columns.get("sample"), age_ranges=age_ranges,
         )  # fmt: skip
         problems += donor_problems + key_problems(donors)
-        if not donor_problems and len(donors) and columns["age"] in names and donors["age_years"].isna().all():
-            example = donors["age_text"].dropna().unique()[:3]
-            problems.append(
-                f"--age_column {columns['age']}: no value is an age ({', '.join(map(repr, example))}); it takes "
-                "years as a number or text like '45-year-old stage'"
-            )
+        if donor_problems:
+            problems += [remedy] if (remedy := several_facts_remedy(obs, columns)) else []
+        elif len(donors):
+            found, noted = label_doubts(obs, donors, columns, age_ranges=age_ranges)
+            problems, notes = problems + found, notes + noted
     cohort = Cohort(obs, var, layer, counts, donors, tuple(notes))
     return cohort, problems + labels + (name_problems(cohort) if len(obs) and len(var) else [])
 
@@ -218,5 +291,5 @@ def check_summary(cohort: Cohort, cells: pd.DataFrame, genes: GeneNames) -> dict
         "n_cell_types": int(cells["cell_type"].nunique()),
         "n_symbols": genes.n_symbols,
         "n_symbols_from_table": genes.n_from_table,
-        "notes": [*cohort.notes, *genes.notes],
+        "notes": [*cohort.notes, *unknown_ages(cohort.donors), *genes.notes],
     }

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.missing_text import without_missing_text
 from immune_aging.task.checkpoints import MISSING
 
 # Unicode's control, format, surrogate, line and paragraph characters: they end lines, turn the order of letters
@@ -42,19 +43,20 @@ def visible_names(names: Iterable[str]) -> dict[str, str]:
     }
 
 
-def clean_labels(column: pd.Series, *, what: str) -> tuple[pd.Series, list[str]]:
+def clean_labels(column: pd.Series, *, what: str, unit: str = "cells") -> tuple[pd.Series, list[str]]:
     """A column of names (donors, cell types) as categories; text that stands for a missing value is missing.
+
+    Parameters
+    ----------
+    what, unit
+        How notes call the names, and the rows.
 
     Returns
     -------
     The column, and notes on what was changed.
     """
     labels = column.astype("category").map(str, na_action="ignore").astype("category")
-    notes = []
-    if MISSING in labels.cat.categories:
-        n_cells = int((labels == MISSING).sum())
-        labels = labels.cat.remove_categories([MISSING])
-        notes.append(f"{n_cells} cells with {what} '{MISSING}' count as cells without one")
+    labels, notes = without_missing_text(labels, what=what, unit=unit)
     renamed = visible_names(labels.cat.categories)
     if renamed:
         notes.append(
@@ -63,13 +65,17 @@ def clean_labels(column: pd.Series, *, what: str) -> tuple[pd.Series, list[str]]
     return labels.cat.rename_categories(renamed), notes
 
 
-def clean_roles(obs: pd.DataFrame, columns: Mapping[str, str]) -> tuple[pd.DataFrame, list[str]]:
+def clean_roles(
+    obs: pd.DataFrame, columns: Mapping[str, str], *, unit: str = "cells"
+) -> tuple[pd.DataFrame, list[str]]:
     """A table of cells or samples with clean names of donors, cell types and samples; and notes on what was changed.
 
     Parameters
     ----------
     columns
         The column of each role; roles whose column is not there are passed over.
+    unit
+        How notes call the rows.
     """
     notes, clean = [], {}
     for role, what in LABELLED.items():
@@ -78,7 +84,7 @@ def clean_roles(obs: pd.DataFrame, columns: Mapping[str, str]) -> tuple[pd.DataF
             # Visits 1 and 2 become 1.0 and 2.0 where a cell has none.
             if role == "sample" and pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
                 column = column.map(lambda value: value if pd.isna(value) else str(int(value)))
-            clean[columns[role]], changes = clean_labels(column, what=what)
+            clean[columns[role]], changes = clean_labels(column, what=what, unit=unit)
             notes += changes
     return obs.assign(**clean), notes
 

@@ -67,7 +67,9 @@ def plan_cohort(args: argparse.Namespace) -> dict:
         With everything that is wrong with the cohort and with the parameters for it.
     """
     source = args.cohort.resolve()
-    cohort, problems = examine(source, columns=columns_of(args), counts_layer=args.counts_layer)
+    cohort, problems = examine(
+        source, columns=columns_of(args), counts_layer=args.counts_layer, age_ranges=args.age_ranges
+    )
     try:
         known = read_symbol_table(args.gene_symbols)
     except BadInput as error:
@@ -97,7 +99,7 @@ def plan_cohort(args: argparse.Namespace) -> dict:
     if problems:
         raise BadInput(f"{source}: " + " | ".join(problems))
     assert cohort.counts is not None and cohort.donors is not None and chosen is not None, "nothing is wrong with it"
-    notes = [*genes.notes, *notes_of(cohort, chosen), *notes]
+    notes = [*cohort.notes, *genes.notes, *notes_of(cohort, chosen), *notes]
     n_cells = table.sum(axis=1)
     of_samples = {"n_samples_of_donors": len(donors)} if SAMPLE_OF_DONOR in donors else {}
     with open_cohort(source) as file:

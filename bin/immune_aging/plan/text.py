@@ -1,11 +1,8 @@
 """The plan in words."""
 
-import pandas as pd
-
 from immune_aging.cohort.cohort_file import MAX_LISTED
-from immune_aging.cohort.examination import Cohort
+from immune_aging.cohort.examination import Cohort, unknown_ages
 from immune_aging.cohort.filtering import Chosen
-from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 
 
 def text_of(plan: dict) -> list[str]:
@@ -41,13 +38,7 @@ def text_of(plan: dict) -> list[str]:
 
 def notes_of(cohort: Cohort, chosen: Chosen) -> list[str]:
     """What a person should know of a cohort's donors and cells that is not wrong."""
-    notes = []
-    donors = pd.DataFrame({"age_years": [], "age_text": []}) if cohort.donors is None else cohort.donors
-    unknown = donors[donors["age_years"].isna()]
-    if len(unknown):
-        texts = ", ".join(repr(str(text)) for text in unknown["age_text"].fillna("no value").unique()[:3])
-        what = "samples" if SAMPLE_OF_DONOR in donors else "donors"
-        notes.append(f"{len(unknown)} of {len(donors)} {what} have no known age ({texts}) and are left out")
+    notes = [] if cohort.donors is None else unknown_ages(cohort.donors)
     unlabelled = int(chosen.cells.isin(["no donor", "no cell type"]).sum())
     if unlabelled:
         notes.append(f"{unlabelled} cells have no donor or no cell type and are left out")

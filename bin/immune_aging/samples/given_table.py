@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from immune_aging.cohort.ages import MIDPOINT
 from immune_aging.cohort.cohort_file import (
     column_names,
     find_counts,
@@ -18,10 +19,11 @@ from immune_aging.cohort.cohort_file import (
     read_blocks,
     read_table,
 )
-from immune_aging.cohort.donors import donor_table, match, one_per_donor, plain, repeated, sample_key
-from immune_aging.cohort.examination import key_problems
+from immune_aging.cohort.donor_doubts import missing_kept, one_under_several_names
+from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, match, one_per_donor, plain, repeated, sample_key
+from immune_aging.cohort.examination import age_doubts, key_problems
 from immune_aging.cohort.gene_symbols import GeneNames, SymbolTable, gene_names
-from immune_aging.cohort.hostile_names import clean_roles
+from immune_aging.cohort.tidy_labels import tidied
 from immune_aging.samples.pseudobulk_table import sample_table, totals
 from immune_aging.samples.sample_rules import reasons_to_leave_out
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING, unique_slugs
@@ -46,6 +48,10 @@ class GivenTable:
         Its samples and genes; names of donors, samples and cell types without hidden characters.
     columns
         Name of the obs column of each role: donor, cell_type, age, sex, and sample where donors have several.
+    age_ranges
+        What becomes of ages given as intervals: 'midpoint' or 'drop'.
+    notes
+        What was changed in the labels of its samples.
     """
 
     where: str
@@ -54,6 +60,8 @@ class GivenTable:
     obs: pd.DataFrame
     var: pd.DataFrame
     columns: dict[str, str]
+    age_ranges: str
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,8 @@ class GivenSamples:
         where donors have no samples of their own.
     genes
         How its genes are called.
+    notes
+        What a person should know of its donors and ages.
     """
 
     table: anndata.AnnData
@@ -80,6 +90,7 @@ class GivenSamples:
     donors: pd.DataFrame
     samples: pd.DataFrame | None
     genes: GeneNames
+    notes: tuple[str, ...]
 
 
 def columns_in(names: list[str], wanted: Mapping[str, str], *, where: str) -> dict[str, str]:
@@ -102,7 +113,9 @@ def columns_in(names: list[str], wanted: Mapping[str, str], *, where: str) -> di
     return columns
 
 
-def read_given_table(path: Path, *, columns: Mapping[str, str], counts_layer: str) -> GivenTable:
+def read_given_table(
+    path: Path, *, columns: Mapping[str, str], counts_layer: str, age_ranges: str = MIDPOINT
+) -> GivenTable:
     """Read a table of samples x genes.
 
     Parameters
@@ -111,6 +124,8 @@ def read_given_table(path: Path, *, columns: Mapping[str, str], counts_layer: st
         Name of the obs column of each role: donor, cell_type, age, sex, and sample where donors have several.
     counts_layer
         'auto', 'X', 'raw.X' or the name of a layer.
+    age_ranges
+        What becomes of ages given as intervals: 'midpoint' or 'drop'.
 
     Raises
     ------
@@ -121,32 +136,38 @@ def read_given_table(path: Path, *, columns: Mapping[str, str], counts_layer: st
     with open_cohort(path) as file:
         columns = columns_in(column_names(file, "obs"), columns, where=where)
         layer, counts = find_counts(file, where, counts_layer=counts_layer)
-        obs, _ = clean_roles(read_table(file, "obs"), columns)
+        obs, notes = tidied(read_table(file, "obs"), columns, unit="samples")
         var = read_table(file, counts.var_path)
         blocks = [prove_counts(block, where=f"{where}: {layer}") for _, _, block in read_blocks(file, counts)]
     # A file by genes comes in blocks of genes, any other in blocks of samples.
     stack = sparse.hstack if counts.layout == "csc" else sparse.vstack
-    return GivenTable(where, layer, stack(blocks, format="csr").astype(np.int64), obs, var, columns)
+    return GivenTable(
+        where, layer, stack(blocks, format="csr").astype(np.int64), obs, var, columns, age_ranges, tuple(notes)
+    )
 
 
-def donors_of(given: GivenTable) -> pd.DataFrame:
-    """One row per donor, or per sample of a donor, as `donor_table` makes it.
+def donors_of(given: GivenTable) -> tuple[pd.DataFrame, list[str]]:
+    """One row per donor, or per sample of a donor, as `donor_table` makes it; and notes on donors and ages.
 
     Raises
     ------
     BadInput
-        A donor has two ages or sexes, or a gene's name occurs twice.
+        A donor has two ages or sexes, no age can be read, or a gene's name occurs twice.
     """
-    columns = given.columns
+    columns, notes = given.columns, []
     donors, problems = donor_table(
-        given.obs, donor=columns["donor"], age=columns["age"], sex=columns["sex"], sample=columns.get("sample")
-    )
+        given.obs, donor=columns["donor"], age=columns["age"], sex=columns["sex"], sample=columns.get("sample"),
+        age_ranges=given.age_ranges,
+    )  # fmt: skip
     problems += key_problems(donors)
+    if not problems and len(donors) and donors["age_years"].notna().any():
+        problems, notes = age_doubts(donors, columns["age"], age_ranges=given.age_ranges, numbers=False)
+        notes = [*notes, *one_under_several_names(donors), *missing_kept(donors, OWN_COLUMNS)]
     if name := repeated(given.var.index.astype(str).to_numpy(dtype=object)):
         problems.append(f"var names: '{name}' occurs twice; make them unique with adata.var_names_make_unique()")
     if problems:
         raise BadInput(f"{given.where}: " + " | ".join(problems))
-    return donors
+    return donors, notes
 
 
 def usable_samples(given: GivenTable, donors: pd.DataFrame) -> tuple[pd.DataFrame, sparse.csr_matrix]:
@@ -251,7 +272,7 @@ def bring_into_form(
     BadInput
         Its samples cannot be used, or no cell type has enough of them.
     """
-    donors = donors_of(given)
+    donors, notes = donors_of(given)
     samples, sums = usable_samples(given, donors)
     samples = samples.assign(n_counts=totals(sums))
     reasons = reasons_to_leave_out(samples, min_cells=min_cells, min_depth_share=min_depth_share)
@@ -271,6 +292,7 @@ def bring_into_form(
         donor_rows(one_per_donor(donors), samples),
         sample_rows(donors, samples) if SAMPLE_OF_DONOR in donors else None,
         genes,
+        tuple(notes),
     )
 
 
@@ -286,5 +308,5 @@ def table_summary(given: GivenTable, found: GivenSamples) -> dict:
         "n_cell_types": len(found.types),
         "n_symbols": found.genes.n_symbols,
         "n_symbols_from_table": found.genes.n_from_table,
-        "notes": list(found.genes.notes),
+        "notes": [*given.notes, *found.notes, *found.genes.notes],
     }

@@ -1,0 +1,106 @@
+"""Ages are read in every form in which cohorts give them, and what cannot be read is no age."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from immune_aging.cohort import ages
+
+EXACT = {
+    "45": 45, "45.5": 45.5, "45,5": 45.5, "45y": 45, "45 yo": 45, "45 y.o.": 45, "45yrs": 45, "Age 45": 45, "aged 45": 45,
+    "45-year-old": 45, "45 year old human stage": 45, "45 years of age": 45, " 45 ": 45, "45 ans": 45, "45 Jahre": 45,
+    "P45Y": 45, "P45Y6M": 45.5, "P540M": 45, "P2W": 14 / 365.25, "18 months": 1.5, "18-month-old stage": 1.5, "18 mo": 1.5,
+    "52 weeks": 52 * 7 / 365.25, "30 days": 30 / 365.25, "2 years and 6 months": 2.5, "2y 6m": 2.5, "0": 0,
+}  # fmt: skip
+INTERVALS = {
+    "60-69": (60, 69), "60–69": (60, 69), "60 - 69 years": (60, 69), "60 to 69": (60, 69), "60-79 year-old stage": (60, 79),
+    "15-19 year-old stage": (15, 19), "2-5 year-old child stage": (2, 5), "(60, 70]": (60, 70), "[59.5, 65.0)": (59.5, 65),
+    "60_69": (60, 69), "1-6 months": (1 / 12, .5), "sixth decade stage": (50, 59), "Sixth decade human stage": (50, 59),
+    "6th decade": (50, 59), "50s": (50, 59), "in her 50s": (50, 59), "fifties": (50, 59),
+    "tenth decade stage": (90, 99), "between 60 and 69": (60, 69),
+}  # fmt: skip
+OPEN = {
+    ">89": 89, "> 89 years": 89, ">=90": 90, "≥90": 90, "90+": 90, "90 plus": 90, "90 and over": 90, "90 or older": 90,
+    "80 year-old and over stage": 80, "80 year-old and over human stage": 80, "over 89": 89, "older than 89 years": 89,
+    "<1": 1, "under-1-year-old human stage": 1, "younger than 18": 18, "18 or younger": 18, "centenarian stage": 100,
+}  # fmt: skip
+NO_AGES = [
+    "", "unknown", "adult stage", "newborn human stage", "infant stage", "HsapDv:0000139", "12-05-1960", "1960", "1940s",
+    "69-60", "17th week post-fertilization human stage", "20 pcw", "embryonic day 45", "old", "45 kg", "P", "-3", "4e1x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", EXACT)
+def test_an_exact_age_is_read(text):
+    age = ages.read_age(text)
+    assert age.years == pytest.approx(EXACT[text]) and not age.is_interval
+
+
+@pytest.mark.parametrize("text", INTERVALS)
+def test_an_interval_is_read_with_its_midpoint_and_its_width(text):
+    age = ages.read_age(text)
+    assert (age.low, age.high) == pytest.approx(INTERVALS[text])
+    assert age.years == pytest.approx(sum(INTERVALS[text]) / 2)
+    assert np.isnan(ages.age_in_years(text, age_ranges=ages.DROP))
+
+
+@pytest.mark.parametrize("text", OPEN)
+def test_an_open_interval_is_read_as_its_bound(text):
+    age = ages.read_age(text)
+    assert age.years == OPEN[text] and age.is_interval and age.form == "open"
+    assert np.isnan(ages.age_in_years(text, age_ranges=ages.DROP))
+
+
+@pytest.mark.parametrize("text", NO_AGES)
+def test_what_is_no_age_of_a_person_is_not_read(text):
+    assert ages.read_age(text) is None
+
+
+@pytest.mark.parametrize(("column", "years"), [("age", 30), ("age_months", 2.5), ("age_years_months", 30), ("ageInDays", 30 / 365.25)])  # fmt: skip
+def test_plain_numbers_have_the_unit_that_their_column_is_named_for(column, years):
+    per_year, _ = ages.unit_of_column(column)
+    assert ages.age_in_years(30, per_year=per_year) == pytest.approx(years)
+    assert ages.age_in_years("30 years", per_year=per_year) == 30, "a text with its unit is what it says"
+
+
+def test_notes_count_each_form_and_say_what_is_taken():
+    texts = ["45", "60-69", "60-69", "sixth decade stage", ">89", "P45Y", None]
+    notes = ages.age_notes(texts, column="age", age_ranges=ages.MIDPOINT)
+    assert len(notes) == 3
+    assert "1 donors have ISO 8601" in notes[0]
+    assert "3 donors have an interval of up to 9 years" in notes[1] and "'60-69' (2)" in notes[1]
+    assert "1 donors have an open interval" in notes[2] and "'>89' (1)" in notes[2]
+    dropped = ages.age_notes(texts, column="age", age_ranges=ages.DROP)
+    assert any("4 donors have an interval instead of an age and are left out" in note for note in dropped)
+    assert ages.age_notes(["45", "46-year-old stage"], column="age", age_ranges=ages.MIDPOINT) == []
+    assert "taken for months" in ages.age_notes(["540"], column="age_months", age_ranges=ages.MIDPOINT)[0]
+
+
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        ([str(i) for i in range(26)], "codes"),
+        ([f"{i}.0" for i in range(1, 27)], "codes"),
+        ([str(i % 3) for i in range(26)], "codes"),
+        ([str(i % 18) for i in range(200)], "perhaps"),
+        ([str(i) for i in range(2, 20)], ""),
+        (["0", "1", "2", "4", "5", "6", "7"], ""),
+        ([f"{i} years" for i in range(26)], ""),
+        ([str(30 + i) for i in range(26)], ""),
+        (["1"], ""),
+        ([], ""),
+    ],
+)
+def test_consecutive_numbers_from_nought_on_look_like_codes(texts, found):
+    assert ages.code_like(texts) == found
+
+
+def test_years_of_birth_are_recognised():
+    assert "years of birth" in ages.no_age_problem(["1950", "1961.0"], column="age")
+    assert "years of birth" not in ages.no_age_problem(["9000"], column="age")
+
+
+def test_a_categorical_column_of_ages_is_read():
+    column = pd.Series(pd.Categorical(["45", ">89", None]))
+    years = [ages.age_in_years(value) for value in column]
+    np.testing.assert_equal(years, [45, 89, np.nan])
