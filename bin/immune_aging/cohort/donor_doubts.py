@@ -8,6 +8,7 @@ import pandas as pd
 
 from immune_aging.cohort.hostile_names import visible
 from immune_aging.cohort.missing_text import means_missing
+from immune_aging.cohort.persons import notes_on_persons
 
 # Words in names of columns that part a donor's cells into samples: a name is split at everything that is no letter.
 SAMPLE_WORDS = frozenset(
@@ -134,12 +135,13 @@ def one_under_several_names(donors: pd.DataFrame) -> list[str]:
     donors
         One row per donor: donor_id, age_years, sex.
     """
+    by_stem = notes_on_persons(donors)
     donors = donors.drop_duplicates("donor_id")
     notes = []
     for key, what in (
         (_name_key, "differ only by case, blanks, separators or leading zeros"),
         (lambda name: _SAMPLE_ENDING.sub("", name), "look like samples of one person"),
-    ):
+    )[: 1 if by_stem else 2]:
         groups = donors.groupby(donors["donor_id"].map(key), sort=True)
         found = [rows for name, rows in groups if name and len(rows) > 1 and _may_be_one(rows)]
         if found:
@@ -147,9 +149,10 @@ def one_under_several_names(donors: pd.DataFrame) -> list[str]:
             more = f"; and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
             notes.append(
                 f"names of donors {what} ({listed}{more}) and are kept apart; if they are one person, give them one "
-                "name: samples of one person do not count as independent donors"
+                "name, and tell the samples apart with --sample_column: samples of one person do not count as "
+                "independent donors"
             )
-    return notes
+    return notes + by_stem
 
 
 def person_column(obs: pd.DataFrame, columns: Mapping[str, str]) -> list[str]:

@@ -22,7 +22,6 @@ from immune_aging.cohort.donor_doubts import donor_doubts, missing_kept, numbers
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, repeated
 from immune_aging.cohort.gene_symbols import GeneNames
 from immune_aging.cohort.hostile_names import LABELLED
-from immune_aging.cohort.persons import notes_on_persons
 from immune_aging.cohort.tidy_labels import tidied
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.command_line import BadInput
@@ -292,5 +291,5 @@ def check_summary(cohort: Cohort, cells: pd.DataFrame, genes: GeneNames) -> dict
         "n_cell_types": int(cells["cell_type"].nunique()),
         "n_symbols": genes.n_symbols,
         "n_symbols_from_table": genes.n_from_table,
-        "notes": [*cohort.notes, *unknown_ages(cohort.donors), *notes_on_persons(cohort.donors), *genes.notes],
+        "notes": [*cohort.notes, *unknown_ages(cohort.donors), *genes.notes],
     }

@@ -43,7 +43,7 @@ def persons_by_name(donors: pd.DataFrame) -> pd.Series | None:
     return None
 
 
-def notes_on_persons(donors: pd.DataFrame | None) -> list[str]:
+def notes_on_persons(donors: pd.DataFrame) -> list[str]:
     """A note that asks whether donors are samples of one person; none where they do not look like it.
 
     Parameters
@@ -51,7 +51,7 @@ def notes_on_persons(donors: pd.DataFrame | None) -> list[str]:
     donors
         One row per donor, or per sample of a donor: then the question is settled.
     """
-    if donors is None or SAMPLE_OF_DONOR in donors:
+    if SAMPLE_OF_DONOR in donors:
         return []
     persons = persons_by_name(donors)
     if persons is None:

@@ -11,7 +11,6 @@ from immune_aging.cohort.donors import sample_key
 from immune_aging.cohort.examination import Cohort, cell_table, examine
 from immune_aging.cohort.filtering import Chosen, choose_by_options, plan_shards
 from immune_aging.cohort.gene_symbols import NO_SYMBOLS, NO_TABLE, gene_names, read_symbol_table
-from immune_aging.cohort.persons import notes_on_persons
 from immune_aging.plan.problems import gene_set_findings, run_problems
 from immune_aging.plan.text import notes_of
 from immune_aging.samples.sample_rules import reasons_to_leave_out
@@ -100,7 +99,7 @@ def plan_cohort(args: argparse.Namespace) -> dict:
     if problems:
         raise BadInput(f"{source}: " + " | ".join(problems))
     assert cohort.counts is not None and cohort.donors is not None and chosen is not None, "nothing is wrong with it"
-    notes = [*cohort.notes, *genes.notes, *notes_of(cohort, chosen), *notes_on_persons(cohort.donors), *notes]
+    notes = [*cohort.notes, *genes.notes, *notes_of(cohort, chosen), *notes]
     n_cells = table.sum(axis=1)
     of_samples = {"n_samples_of_donors": len(donors)} if SAMPLE_OF_DONOR in donors else {}
     with open_cohort(source) as file:
@@ -132,7 +131,6 @@ def plan_table(args: argparse.Namespace) -> dict:
     n_donors = int(donors["donor_id"].nunique())
     problems, notes = run_problems(donors, args, n_all=len(donors), names_only=False)
     symbols = symbols_of(var)
-    notes = [*notes_on_persons(donors), *notes]
     notes = notes if (symbols != "").any() else [NO_SYMBOLS, *notes]
     if args.gene_sets:
         found, noted = gene_set_findings(args.gene_sets, symbols, **set_sizes(args))

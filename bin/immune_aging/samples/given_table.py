@@ -23,7 +23,6 @@ from immune_aging.cohort.donor_doubts import missing_kept, one_under_several_nam
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, match, one_per_donor, plain, repeated, sample_key
 from immune_aging.cohort.examination import age_doubts, key_problems
 from immune_aging.cohort.gene_symbols import GeneNames, SymbolTable, gene_names
-from immune_aging.cohort.persons import notes_on_persons
 from immune_aging.cohort.tidy_labels import tidied
 from immune_aging.samples.pseudobulk_table import sample_table, totals
 from immune_aging.samples.sample_rules import reasons_to_leave_out
@@ -300,7 +299,6 @@ def bring_into_form(
 def table_summary(given: GivenTable, found: GivenSamples) -> dict:
     """What check.json says of a given table: where its sums are, how much of everything is used, and notes."""
     of_samples = {} if found.samples is None else {"n_samples_of_donors": len(found.samples)}
-    of_persons = notes_on_persons(found.donors) if found.samples is None else []
     return {
         "counts_layer": given.layer,
         "n_samples": found.table.n_obs,
@@ -310,5 +308,5 @@ def table_summary(given: GivenTable, found: GivenSamples) -> dict:
         "n_cell_types": len(found.types),
         "n_symbols": found.genes.n_symbols,
         "n_symbols_from_table": found.genes.n_from_table,
-        "notes": [*given.notes, *found.notes, *of_persons, *found.genes.notes],
+        "notes": [*given.notes, *found.notes, *found.genes.notes],
     }
