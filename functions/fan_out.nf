@@ -23,11 +23,18 @@ def partsOf(given) {
     return given.stop_after ? parts.take(parts.indexOf(given.stop_after) + 1) : parts
 }
 
+// The penalties of each prediction model, and the parameter that lists them: [ ridge: [parameter: 'ridge_alphas', alphas: ['0.1', ...]], ... ]
+def penaltiesOf(given) {
+    def own = [ridge: 'ridge_alphas', elastic_net: 'elastic_net_alphas', linear_svr: 'svr_alphas']
+    return listOf(given.prediction_models).unique().collectEntries { model ->
+        [model, [parameter: own[model], alphas: numbersOf(given[own[model]], 0)]]
+    }
+}
+
 // Each prediction model with each penalty of its own list and with the nested choice: [ [model: 'ridge', alpha: '0.1'], ... ]
 def predictionFits(given) {
-    def own = [ridge: given.ridge_alphas, elastic_net: given.elastic_net_alphas, linear_svr: given.svr_alphas]
-    return listOf(given.prediction_models).unique().collectMany { model ->
-        (numbersOf(own[model], 0) + (given.nested_alphas ? ['nested'] : [])).collect { alpha -> [model: model, alpha: alpha] }
+    return penaltiesOf(given).collectMany { model, entry ->
+        (entry.alphas + (given.nested_alphas ? ['nested'] : [])).collect { alpha -> [model: model, alpha: alpha] }
     }
 }
 

@@ -1,7 +1,7 @@
 // The parameters: help and checks, both driven by nextflow_schema.json. Nothing here starts a task.
 
-include { listOf; variantsOf } from './fan_out'
-include { refuse             } from './publishing'
+include { listOf; partsOf; penaltiesOf; variantsOf } from './fan_out'
+include { refuse                              } from './publishing'
 
 // All parameters of the schema, name -> description of it, with the title of its group.
 def readSchema(schema_file) {
@@ -105,6 +105,16 @@ def variantProblems(given, schema) {
     return problems
 }
 
+// Models of age that would have no fit at all: a parameters file can set a list of penalties to null.
+def penaltyProblems(given) {
+    if (given.nested_alphas.toString() == 'true' || !('statistics' in partsOf(given))) {
+        return []
+    }
+    return penaltiesOf(given).findAll { _model, entry -> !entry.alphas }.collect { model, entry ->
+        "--${entry.parameter}: has no penalty and --nested_alphas is false, so ${model} is not fitted at all; give penalties, or leave ${model} out of --prediction_models"
+    }
+}
+
 // A path without links, . and .., of a file that may not be there yet.
 def realPath(path) {
     def whole = file(path, glob: false).toAbsolutePath().normalize()
@@ -161,6 +171,7 @@ def problemsOf(given, schema) {
         problems << "--test_term ${given.test_term}: is not in --design '${given.design}'; name one of its terms"
     }
     problems += variantProblems(given, schema)
+    problems += penaltyProblems(given)
     def sources = ['input', 'pseudobulk', 'simulate'].findAll { name -> given[name] }
     if (sources.size() != 1) {
         def found = sources ? "${sources.collect { name -> "--${name}" }.join(' and ')} are given" : 'nothing to analyse is given'

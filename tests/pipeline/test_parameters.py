@@ -39,6 +39,14 @@ BAD = [
     ({"acceleration_columns": "sex,a'b"}, "--acceleration_columns a'b: must match"),
     ({"published_clocks": "nowhere"}, "--published_clocks nowhere: there is no such file"),
     ({"ridge_alphas": []}, "--ridge_alphas : the list is empty"),
+    (
+        {"ridge_alphas": None, "nested_alphas": False},
+        "--ridge_alphas: has no penalty and --nested_alphas is false, so ridge is not fitted at all; give penalties",
+    ),
+    (
+        {"prediction_models": "ridge,linear_svr", "svr_alphas": None, "nested_alphas": False},
+        "--svr_alphas: has no penalty and --nested_alphas is false, so linear_svr is not fitted at all",
+    ),
     ({"leiden_resolutions": "1,x"}, "--leiden_resolutions x: must be a number"),
     (
         {"simulate": None, "input": "http://x.org/y.h5ad"},
