@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from immune_aging.prediction import age_models
 from immune_aging.prediction.age_models import combined_model, fit_age_model
 from immune_aging.prediction.penalty_choice import (
     NESTED_ALPHAS,
@@ -160,6 +161,22 @@ def test_trust_needs_a_gain_of_many_standard_errors_and_none_where_nothing_diffe
     assert trust_in(np.zeros((10, 1)))[0] == 0
 
 
+def test_a_penalty_without_a_share_is_not_fitted_and_changes_nothing(monkeypatch):
+    """Ages that expression says nothing of: the nested fit is that of the fixed penalty, and costs one fit."""
+    features, ages = cohort(40, 0.0, 1)
+    counts, fitted = np.full(features.shape, 50), []
+
+    def recorded(*data, alpha, **options):
+        fitted.append(alpha)
+        return fit_age_model(*data, alpha=alpha, **options)
+
+    monkeypatch.setattr(age_models, "fit_age_model", recorded)
+    model = age_models.fit_nested(counts, features, ages, np.arange(40) % 5, model="ridge")
+    assert fitted == [REFERENCE_ALPHA] and model.alpha == pytest.approx(REFERENCE_ALPHA)
+    fixed = fit_age_model(counts, features, ages, model="ridge", alpha=REFERENCE_ALPHA)
+    assert np.allclose(model.predict(features), fixed.predict(features), rtol=0, atol=1e-12)
+
+
 def test_one_model_predicts_what_the_blend_does():
     rng = np.random.default_rng(4)
     features, ages = cohort(100, 0.9, 4)
@@ -167,7 +184,7 @@ def test_one_model_predicts_what_the_blend_does():
     fits = [fit_age_model(counts, features, ages, model="ridge", alpha=alpha) for alpha in ALPHAS]
     blend = blend_of((features - features.mean(0)) / features.std(0), ages)
     assert blend.trust[0] > 0
-    model = combined_model(fits, blend, ALPHAS)
+    model = combined_model(dict(enumerate(fits)), blend, ALPHAS)
     new = rng.normal(size=(7, features.shape[1]))
     separate = np.array([fit.predict(new) for fit in fits])[:, :, None]
     assert np.allclose(model.predict(new), blend.of(separate)[:, 0])

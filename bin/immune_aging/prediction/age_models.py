@@ -4,13 +4,19 @@ Everything that is learned (which genes, their rates, means and SDs, the penalty
 only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from immune_aging.prediction.age_features import usable_features
-from immune_aging.prediction.penalty_choice import NESTED_ALPHAS, PenaltyBlend, blended, inner_means_of
+from immune_aging.prediction.penalty_choice import (
+    NESTED_ALPHAS,
+    REFERENCE_ALPHA,
+    PenaltyBlend,
+    blended,
+    inner_means_of,
+)
 from immune_aging.prediction.penalty_paths import elastic_net_path, fit_linear_svr, fit_ridge, predict_inner, scale
 from immune_aging.task.skipped import CannotFit
 
@@ -98,17 +104,20 @@ def fit_nested(
     alphas, column = NESTED_ALPHAS[model], ages[:, None]
     left_out = predict_inner(samples, column, folds, model=model, alphas=alphas)
     blend = blended(left_out, inner_means_of(column, folds, model=model), column, model=model)
-    fits = [fit_age_model(counts, features, ages, model=model, alpha=alpha) for alpha in alphas]
+    # A penalty without a share changes no prediction, and a fit of the elastic net or of support vectors is dear.
+    chosen = np.flatnonzero(blend.share[:, 0])
+    chosen = chosen if len(chosen) else np.array([alphas.index(REFERENCE_ALPHA)])
+    fits = {int(i): fit_age_model(counts, features, ages, model=model, alpha=alphas[i]) for i in chosen}
     return combined_model(fits, blend, alphas)
 
 
-def combined_model(fits: Sequence[AgeModel], blend: PenaltyBlend, alphas: Sequence[float]) -> AgeModel:
+def combined_model(fits: Mapping[int, AgeModel], blend: PenaltyBlend, alphas: Sequence[float]) -> AgeModel:
     """One linear model that predicts what the blend of several would: the model file needs no new format.
 
     Parameters
     ----------
     fits
-        Of the same donors and features, one per penalty in the order of the blend.
+        Of the same donors and features, by the penalty's position in the blend; at least those that have a share.
     blend
         Of one column of ages.
 
@@ -117,6 +126,13 @@ def combined_model(fits: Sequence[AgeModel], blend: PenaltyBlend, alphas: Sequen
     The model; its `alpha` is the weighted geometric mean of the penalties.
     """
     share, mean = blend.share[:, 0], float(blend.age_mean[0])
-    coefficients = np.einsum("a,af->f", share, np.array([fit.coefficients for fit in fits]))
-    intercept = mean + float(share @ (np.array([fit.intercept for fit in fits]) - mean))
-    return replace(fits[0], coefficients=coefficients, intercept=intercept, alpha=blend.typical_alpha(alphas))
+    some = next(iter(fits.values()))
+    coefficients, intercepts = np.zeros((len(alphas), len(some.coefficients))), np.full(len(alphas), mean)
+    for i, fit in fits.items():
+        coefficients[i], intercepts[i] = fit.coefficients, fit.intercept
+    return replace(
+        some,
+        coefficients=np.einsum("a,af->f", share, coefficients),
+        intercept=mean + float(share @ (intercepts - mean)),
+        alpha=blend.typical_alpha(alphas),
+    )
