@@ -13,6 +13,7 @@ include { CELLS       } from './subworkflows/local/cells'
 include { EMBEDDING   } from './subworkflows/local/embedding'
 include { FIGURES     } from './subworkflows/local/figures'
 include { CELL_TYPES  } from './subworkflows/local/cell_types'
+include { CLOCKS      } from './subworkflows/local/clocks'
 include { VARIANTS    } from './subworkflows/local/variants'
 include { SUMMARY     } from './subworkflows/local/summary'
 include { EXPORT      } from './subworkflows/local/export'
@@ -66,6 +67,11 @@ workflow {
     if ('statistics' in parts) {
         CELL_TYPES(samples.counts, samples.table, after(graph, samples.cell_types), samples.samples)
         done << CELL_TYPES.out
+    }
+    if (params.published_clocks && 'statistics' in parts) {
+        (shards, donors, table) = 'qc' in parts ? [CELLS.out.shards, COHORT.out.donors, none] : [none, none, samples.table]
+        CLOCKS(shards, donors, table, input.check)
+        done << CLOCKS.out
     }
     if (params.sensitivity && 'statistics' in parts) {
         (shards, types, thresholds, donors) = 'qc' in parts ? [CELLS.out.shards, COHORT.out.cell_types, CELLS.out.thresholds, COHORT.out.donors] : [none] * 4

@@ -16,7 +16,7 @@ from immune_aging.plan.costs import costs
 from immune_aging.plan.run_plan import plan_cohort, plan_table
 from immune_aging.plan.text import text_of
 from immune_aging.task.checkpoints import read_json, write_json, write_versions
-from immune_aging.task.command_line import available_cores, list_of, run
+from immune_aging.task.command_line import BadInput, available_cores, list_of, run
 
 
 def main(argv: list[str]) -> None:
@@ -24,6 +24,7 @@ def main(argv: list[str]) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--cohort", type=Path, help="h5ad of cells")
     source.add_argument("--samples", type=Path, help="pseudobulk.h5ad of CHECK_PSEUDOBULK")
+    parser.add_argument("--check", type=Path, help="check.json of CHECK_PSEUDOBULK, with --samples")
     add_column_options(parser)
     add_rule_options(parser)
     parser.add_argument("--gene-symbols", type=Path, help="TSV of gene id and symbol, for genes that have none")
@@ -46,6 +47,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--output", type=Path, required=True, help="plan.json")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
+    if args.samples and not args.check:
+        raise BadInput("--check: is missing; give the check.json of CHECK_PSEUDOBULK with --samples")
 
     plan = plan_cohort(args) if args.cohort else plan_table(args)
     if args.to_reckon:

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The age of each donor by published clocks of cell types: linear in log expression.
 
-In: the shards with their quality control and the donors, or a table of samples; the clocks. Out: `clock_ages.tsv` and
-`clock_metrics.tsv`.
+In: the shards with their quality control and the donors, or a table of samples; what their file says of itself; the
+clocks. Out: `clock_ages.tsv`, `clock_metrics.tsv`, and `clocks.json`, which says what each clock was trained on and
+whether that was this cohort.
 
 Clocks differ in what they take for a donor's expression.
 
@@ -32,14 +33,20 @@ from immune_aging.prediction.clocks import (
     age_table,
     clock_notes,
     metric_table,
-    predict_shard,
-    predict_table,
-    read_trained_on,
+    predict_clocks,
     read_types_of_clocks,
+)
+from immune_aging.prediction.training_cohorts import (
+    read_cohort_rules,
+    read_trained_on,
+    recognise,
+    training_notes,
+    training_of,
 )
 from immune_aging.task.checkpoints import (
     check_same_cells,
     read_h5ad,
+    read_json,
     read_parquet,
     write_json,
     write_tsv,
@@ -61,7 +68,10 @@ def of_shards(
         seen |= set(cells.loc[cells["kept"], "cell_type"])
         symbols = shard.var["symbol"] if "symbol" in shard.var else pd.Series("", index=shard.var_names)
         weights, facts = weight_matrix(clocks, shard.var_names, symbols)
-        parts.append(predict_shard(sparse.csr_matrix(shard.X), cells, clocks, weights, types_of))
+        used = cells["kept"].to_numpy()
+        parts.append(
+            predict_clocks(sparse.csr_matrix(shard.X), cells.assign(n_cells=1), used, clocks, weights, types_of)
+        )
     return pd.concat(parts), seen, facts
 
 
@@ -73,10 +83,17 @@ def of_table(
     samples = table.obs.assign(n_cells=table.obs.get("n_cells", np.nan))
     samples = samples.astype({"donor_id": str, "cell_type": str})
     weights, facts = weight_matrix(clocks, table.var_names, table.var["symbol"])
-    predicted = predict_table(sparse.csr_matrix(table.X), samples, clocks, weights, types_of)
+    taken = [number for number, clock in enumerate(clocks.values()) if clock.of_sums]
+    predicted = predict_clocks(
+        sparse.csr_matrix(table.X),
+        samples,
+        np.ones(len(samples), dtype=bool),
+        {name: clock for name, clock in clocks.items() if clock.of_sums},
+        weights[:, taken],
+        types_of,
+    )
     donors = one_per_donor(samples.drop_duplicates(sample_key(samples)).reset_index(drop=True))
-    donors = donors[["donor_id", "age_years"]].drop_duplicates()
-    return predicted, donors, set(samples["cell_type"]), facts
+    return predicted, donors.drop_duplicates("donor_id"), set(samples["cell_type"]), facts
 
 
 def main(argv: list[str]) -> None:
@@ -85,9 +102,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--cells", type=Path, nargs="+", default=[], help="their quality control, in the same order")
     parser.add_argument("--donors", type=Path, help="donors.parquet")
     parser.add_argument("--table", type=Path, help="pseudobulk table of all samples (h5ad), in place of these three")
+    parser.add_argument("--check", type=Path, required=True, help="check.json: what the cohort's file says of itself")
     parser.add_argument("--clocks", type=Path, required=True, help="a wheel of clocks, or a folder of wheels and CSV")
     parser.add_argument("--cell-types", type=Path, required=True, help="which clock is for which cell type (tsv)")
     parser.add_argument("--trained-on", type=Path, required=True, help="which clock was trained on which cohorts (tsv)")
+    parser.add_argument("--cohorts", type=Path, required=True, help="how these cohorts are recognised (tsv)")
     parser.add_argument("--min-cells", type=int, required=True, help="fewer cells of a donor are left out")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
@@ -104,15 +123,21 @@ def main(argv: list[str]) -> None:
         predicted, donors, seen, facts = of_table(args.table, clocks, types_of)
     else:
         predicted, seen, facts = of_shards(args.shards, args.cells, clocks, types_of)
-        donors = one_per_donor(read_parquet(args.donors))[["donor_id", "age_years"]]
-    rows = age_table(predicted, donors)
+        donors = one_per_donor(read_parquet(args.donors))
+    rows = age_table(predicted, donors[["donor_id", "age_years"]])
     few = rows["n_cells"] < args.min_cells
     metrics = metric_table(rows, few, types_of=types_of, seen=seen, facts=facts)
-    trained_on = read_trained_on(args.trained_on)
-    notes = clock_notes(clocks, set(rows["clock"]), facts, sums_alone=bool(args.table), trained_on=trained_on)
+    # Which cohort this is can be known by what its file says of itself, or by how its donors are called.
+    this = recognise(read_cohort_rules(args.cohorts), donors, read_json(args.check).get("source", {}))
+    told = {name: clock for name, clock in clocks.items() if name in set(rows["clock"])}
+    training = training_of(told, read_trained_on(args.trained_on), this)
+    notes = clock_notes(clocks, set(told), facts, sums_alone=bool(args.table), training=training_notes(training))
     write_tsv(rows.loc[~few, list(AGES)], args.output / "clock_ages.tsv")
     write_tsv(metrics, args.output / "clock_metrics.tsv")
-    write_json({"clocks": len(clocks), "notes": notes}, args.output / "clocks.json")
+    write_json(
+        {"clocks": len(clocks), "training": {name: vars(one) for name, one in training.items()}, "notes": notes},
+        args.output / "clocks.json",
+    )
     write_versions("published_clocks", ["anndata", "numpy", "pandas", "scipy"], args.versions)
 
 

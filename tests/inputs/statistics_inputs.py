@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
 from immune_aging.statistics.gene_fits import GeneFits, write_gene_fits
 from immune_aging.statistics.gene_sets import write_gmt
-from immune_aging.task.checkpoints import write_h5ad, write_parquet, write_tsv
+from immune_aging.task.checkpoints import write_h5ad, write_json, write_parquet, write_tsv
 
 # A name that would do harm in a shell, break a path or a table: names are data.
 CELL_TYPE = "CD4+ T 'cell'; $(touch harm) \"x\"/y"
@@ -267,6 +267,7 @@ def main(argv: list[str]) -> None:
     write_h5ad(shard, folder / "clock_cells.h5ad")
     write_parquet(cells, folder / "clock_cells.parquet")
     write_parquet(cells[["donor_id", "age_years"]].drop_duplicates(), folder / "clock_donors.parquet")
+    write_json({"source": {"title": "A cohort"}}, folder / "clock_check.json")
     write_clocks(folder / "clocks", shard)
     write_grn_wheel(folder / "clocks/grn.whl", fit_scaled_ridge(20), shard.var["symbol"][:20])
     adata, _ = simulate_samples()

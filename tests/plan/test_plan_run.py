@@ -153,8 +153,10 @@ def test_a_table_is_planned_with_the_samples_that_have_enough_cells_and_counts(
     )  # fmt: skip
     table = anndata.AnnData(np.ones((12, 3), dtype=np.int64), obs=obs, var=pd.DataFrame(index=["G1", "G2", "G3"]))
     table.write_h5ad(tmp_path / "pseudobulk.h5ad")
+    symbols = "the symbols of 2 of 3 genes come from table.tsv (--gene_symbols)"
+    (tmp_path / "check.json").write_text(json.dumps({"notes": [symbols]}))
     args = argparse.Namespace(
-        cohort=None, samples=tmp_path / "pseudobulk.h5ad", parts=["statistics"], min_cells_per_sample=10, age_column="age",
+        check=tmp_path / "check.json", cohort=None, samples=tmp_path / "pseudobulk.h5ad", parts=["statistics"], min_cells_per_sample=10, age_column="age",
         min_depth_share=min_depth_share, min_samples_per_type=min_samples, designs=["~ sex + age"], test_term="age",
         contrast="", pool_column="auto", acceleration_columns=[], gene_sets=None, gene_set_min_size=10,
         gene_set_max_size=1000, mad_group="", doublet_rate_column="", batch_column="donor_id",
@@ -163,3 +165,4 @@ def test_a_table_is_planned_with_the_samples_that_have_enough_cells_and_counts(
     kept_of_t = 6 if min_depth_share == 0 else 4
     assert plan["cell_types"] == ["B", "T"][:types]
     assert plan["n_samples"] == 6 + (kept_of_t if types == 2 else 0)
+    assert plan["notes"][0] == symbols, "what a check alone prints, too"

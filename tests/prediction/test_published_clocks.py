@@ -11,13 +11,22 @@ from scipy import sparse
 from engine import ROOT
 from immune_aging.prediction.clock_files import Clock, read_clocks, weight_matrix
 from immune_aging.prediction.clocks import AGES, METRICS, predict_donors
-from immune_aging.task.checkpoints import read_json, read_tsv, write_h5ad, write_parquet
+from immune_aging.prediction.training_cohorts import (
+    read_cohort_rules,
+    read_trained_on,
+    recognise,
+    training_notes,
+    training_of,
+)
+from immune_aging.task.checkpoints import read_json, read_tsv, write_h5ad, write_json, write_parquet
 from immune_aging.task.command_line import BadInput
 from inputs.statistics_inputs import CD4_T_CELL, clock_cells, fit_scaled_ridge, write_clocks, write_grn_wheel
 from published_clocks import main
 
+COHORTS = ROOT / "assets/clocks/cohorts.tsv"
 
-def run_step(folder, shards, *options, clocks=None, name="out"):
+
+def run_step(folder, shards, *options, clocks=None, name="out", source=None):
     """Run the script on shards (counts, cells); ages, metrics by clock, notes."""
     files = []
     for number, (adata, cells) in enumerate(shards):
@@ -28,13 +37,15 @@ def run_step(folder, shards, *options, clocks=None, name="out"):
     files += ["--shards", *(str(folder / f"shard{i}.h5ad") for i in range(len(shards)))]
     files += ["--cells", *(str(folder / f"cells{i}.parquet") for i in range(len(shards)))]
     files += ["--donors", str(folder / "donors.parquet"), "--clocks", str(clocks or folder / "clocks")]
-    return run_clocks(folder, files, *options, name=name)
+    return run_clocks(folder, files, *options, name=name, source=source)
 
 
-def run_clocks(folder, files, *options, name):
-    """Run the script on these files; ages, metrics by clock, notes."""
+def run_clocks(folder, files, *options, name, source=None):
+    """Run the script on these files, of a cohort whose file says `source` of itself; ages, metrics by clock, notes."""
     known = ["--cell-types", str(ROOT / "assets/clocks/cell_types.tsv")]
-    known += ["--trained-on", str(ROOT / "assets/clocks/trained_on.tsv")]
+    known += ["--trained-on", str(ROOT / "assets/clocks/trained_on.tsv"), "--cohorts", str(COHORTS)]
+    write_json({"source": source or {}}, folder / "check.json")
+    known += ["--check", str(folder / "check.json")]
     main(
         [
             *files,
@@ -162,6 +173,7 @@ def test_a_wheel_is_read_like_a_folder_and_genes_by_symbol(tmp_path):
     assert list(folder) == list(wheel)
     for name in folder:
         pd.testing.assert_series_equal(folder[name].weights, wheel[name].weights)
+        assert (folder[name].family, wheel[name].family) == ("", "scImmuAging")
     by_id, facts = weight_matrix(folder, adata.var_names, adata.var["symbol"])
     renamed = pd.Index([f"other{i}" for i in range(adata.n_vars)])
     symbols = pd.Series(adata.var_names, index=renamed)
@@ -246,8 +258,68 @@ def test_a_grn_clock_predicts_what_its_own_model_does(tmp_path):
     row = metrics.loc["GRNimmuneClock_CD4T"]
     assert (row["n_genes"], row["n_genes_missing"], row["cell_types"]) == (17, 2, CD4_T_CELL)
     assert facts["notes"] == [
-        "clock GRNimmuneClock_CD4T: was trained on OneK1K and ABF300; of donors of these cohorts it knows the ages"
+        "clock GRNimmuneClock_CD4T: trained on OneK1K and ABF300; whether these donors were among them cannot be told "
+        "from the file"
     ]
+    assert facts["training"]["GRNimmuneClock_CD4T"]["cohorts"] == ["OneK1K", "ABF300"]
+    assert facts["training"]["GRNimmuneClock_CD4T"]["recognised"] == {}
+
+
+@pytest.mark.parametrize(
+    ("rename", "source", "sign"),
+    [
+        (lambda i: f"{i + 690}_{i + 691}", {}, "donor_id is like '690_691' in 6 of 6 donors"),
+        (None, {"citation": "Publication: https://doi.org/10.1126/science.abf3041"}, "its file says '10.1126/science.abf3041' (citation)"),
+        (None, {"license": "package MIT; underlying data OneK1K (Yazar 2022)"}, "its file says 'OneK1K' (license)"),
+    ],
+)  # fmt: skip
+def test_a_cohort_that_a_clock_was_trained_on_is_recognised(tmp_path, rename, source, sign):
+    adata, cells, _, _ = grn_cohort(tmp_path)
+    if rename:
+        cells["donor_id"] = cells["donor_id"].map(lambda name: rename(int(name[1:])))
+    _, _, facts = run_step(tmp_path, [(adata, cells)], source=source)
+    training = facts["training"]["GRNimmuneClock_CD4T"]
+    assert training["recognised"] == {"OneK1K": sign}
+    assert f"This cohort looks like OneK1K ({sign}): the clock has seen these ages" in training["text"]
+    assert facts["notes"] == [f"clock GRNimmuneClock_CD4T: t{training['text'][1:-1]}"]
+    table = sums_of(adata, cells)
+    write_h5ad(table, tmp_path / "table.h5ad")
+    files = ["--table", str(tmp_path / "table.h5ad"), "--clocks", str(tmp_path / "clocks")]
+    _, _, of_table = run_clocks(tmp_path, files, name="of_table", source=source)
+    assert of_table["training"] == facts["training"]
+
+
+def test_a_cohort_is_known_by_nearly_all_of_its_donors_and_never_by_a_few():
+    rules = read_cohort_rules(COHORTS)
+    named = [f"{i}_{i}" for i in range(1, 19)]
+    assert recognise(rules, pd.DataFrame({"donor_id": [*named, "x", "y"]}), {}) == {
+        "OneK1K": "donor_id is like '1_1' in 18 of 20 donors"
+    }
+    for donors in ([*named, "x", "y", "z"], ["S1", "S2"], ["pool_1", "pool_2"], ["1_2_3"], []):
+        assert recognise(rules, pd.DataFrame({"donor_id": donors}, dtype=object), {"title": "PBMC of Onek1kish"}) == {}
+    census = pd.DataFrame({"donor_id": ["a", "b"], "dataset_id": "3faad104-2ab8-4434-816d-474d8d2641db"})
+    assert list(recognise(rules, census, {})) == ["OneK1K"]
+
+
+def test_what_only_follows_from_what_authors_say_is_said_to_be_probable(tmp_path):
+    trained_on = read_trained_on(ROOT / "assets/clocks/trained_on.tsv")
+    weights = pd.Series([1.0], index=["g"])
+    clocks = {name: Clock(1.0, weights, family=family) for name, family in (("NK", "scImmuAging"), ("MINE", ""))}
+    training = training_of(clocks, trained_on, {})
+    assert training["NK"].text.startswith("Very probably trained on OneK1K; whether these donors")
+    assert training["MINE"].cohorts == () and training["MINE"].text.startswith("What it was trained on is not known")
+    assert [note.split(":")[0] for note in training_notes(training)] == ["clock NK"]
+    rules = set(read_cohort_rules(COHORTS)["cohort"])
+    assert rules <= set(trained_on["cohort"]), "a cohort that no clock was trained on need not be recognised"
+
+
+def test_a_broken_table_of_cohorts_is_bad_input(tmp_path):
+    (tmp_path / "cohorts.tsv").write_text("cohort\twhere\tpattern\nX\tsource\t(\n")
+    with pytest.raises(BadInput, match=r"'\(' is no regular expression"):
+        read_cohort_rules(tmp_path / "cohorts.tsv")
+    (tmp_path / "trained_on.tsv").write_text("clocks\tcohort\tknown\nX\tOneK1K\tguessed\n")
+    with pytest.raises(BadInput, match="known is 'guessed'; write stated or inferred"):
+        read_trained_on(tmp_path / "trained_on.tsv")
 
 
 def sums_of(adata, cells):

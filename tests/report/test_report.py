@@ -14,7 +14,7 @@ from PIL import Image
 
 from immune_aging import results
 from immune_aging.figures.style import new_figure, save_figure
-from immune_aging.report import immune_age
+from immune_aging.report import clocks, immune_age
 from immune_aging.report.cell_types import best_prediction, failed_steps, surest_sets
 from immune_aging.report.comparison import comparison_part, composition_part
 from immune_aging.report.formats import floored, number, shown
@@ -595,6 +595,39 @@ def test_the_immune_age_lists_the_largest_weights_that_are_any(tmp_path):
     assert [row["weight"] for row in said["weights"]] == pytest.approx(np.linspace(0.2, 0.01, 14)[:12], abs=1e-6)
     assert [row["column"] for row in said["tests"]] == ["sex", SCRIPT_NAME]
     assert immune_age.immune_age(Results({})) == {"reason": ""}
+
+
+def write_published_clocks(folder, *, recognised):
+    """What PUBLISHED_CLOCKS publishes, in small: a clock of these donors' training cohort or not, and one without a cell type."""
+    metrics = pd.DataFrame(
+        {
+            "clock": ["GRNimmuneClock_CD4T", "MONO"], "cell_types": ["b;t", np.nan], "n_donors": [20, 0], "mae": [3.25, np.nan],
+            "baseline_mae": [12.5, np.nan], "r": [0.91, np.nan], "spearman": [0.9, np.nan], "weight_missing": [0.125, 1.0],
+        }
+    )  # fmt: skip
+    write_tsv(metrics, folder / "clock_metrics.tsv")
+    training = {"cohorts": ["OneK1K"], "recognised": recognised, "text": f"Trained on OneK1K. {SCRIPT_NAME}."}
+    notes = [
+        "clock MONO: no cell type of this cohort is its own",
+        f"clock GRNimmuneClock_CD4T: trained on OneK1K. {SCRIPT_NAME}",
+    ]
+    write_json({"clocks": 2, "training": {"GRNimmuneClock_CD4T": training}, "notes": notes}, folder / "clocks.json")
+
+
+@pytest.mark.parametrize("recognised", [{}, {"OneK1K": "its file says so"}])
+def test_published_clocks_stand_beside_what_they_were_trained_on(inputs, tmp_path, recognised):
+    write_published_clocks(tmp_path / "tree/published_clocks", recognised=recognised)
+    text = " ".join(" ".join(Page(write(inputs, tmp_path, [*trees_of(inputs), tmp_path / "tree"])).words).split())
+    said = f"Trained on OneK1K. {SCRIPT_NAME}."
+    assert f"GRNimmuneClock_CD4T b; t 20 3.25 12.5 0.91 0.9 0.12 {said}" in text
+    assert "clock MONO: no cell type of this cohort is its own" in text
+    top = text[text.index("Before reading") : text.index("Genes that go up or down")]
+    assert (f"published clock GRNimmuneClock_CD4T: trained on OneK1K. {SCRIPT_NAME}" in top) == bool(recognised)
+
+
+def test_without_published_clocks_the_report_does_not_speak_of_them(inputs, tmp_path):
+    assert "Published clocks" not in write(inputs, tmp_path)
+    assert clocks.published_clocks(Results({})) == {"rows": [], "notes": []} and clocks.seen_ages(Results({})) == []
 
 
 def test_the_command_holds_every_changed_parameter_quoted_for_a_shell(inputs, tmp_path):

@@ -185,8 +185,14 @@ def test_ensembl_ids_alone_get_their_symbols_from_a_table_and_the_check_counts_t
         assert var["symbol"].tolist() == ["CD3E", "LYZ", "", ""] and var.index.tolist() == table.var_names.tolist()
     assert read_json(folder / "p/cohort/check.json") == {
         "counts_layer": "X", "n_samples": 24, "n_genes": 4, "n_donors": 12, "n_cell_types": 2, "n_symbols": 2,
-        "n_symbols_from_table": 2, "notes": ["the symbols of 2 of 4 genes come from symbols.tsv (--gene_symbols)"],
+        "n_symbols_from_table": 2, "source": {}, "notes": ["the symbols of 2 of 4 genes come from symbols.tsv (--gene_symbols)"],
     }  # fmt: skip
+
+
+def test_what_the_file_says_of_itself_is_handed_on_cut_to_a_length(tmp_path):
+    table = table_of()
+    table.uns = {"title": "OneK1K", "note": "x" * 2000, "n": 3, "list": ["a", "b"], "group": {"title": "y"}}
+    assert read_json(run(table, tmp_path) / "p/cohort/check.json")["source"] == {"note": "x" * 1000, "title": "OneK1K"}
 
 
 def test_genes_that_the_table_does_not_know_are_said(tmp_path):

@@ -26,6 +26,7 @@ SAMPLE_VALUES = 200_000
 SAMPLE_PLACES = 10
 BLOCK_VALUES = 6_000_000
 MAX_LISTED = 30  # names in a message
+LONGEST_TEXT = 1000  # characters of what a file says of itself; CELLxGENE's citations have some 300
 ANEW = "copy or download the file again"
 LARGEST_CHUNK = BLOCK_VALUES // 16  # a larger one is left to HDF5, which keeps it for the next block that begins in it
 # Columns in which files name their genes; the first that holds a symbol counts.
@@ -173,6 +174,19 @@ def read_table(file: h5py.File, path: str) -> pd.DataFrame:
             f"{file.filename}: {path}: cannot be read ({type(error).__name__}: {str(error).splitlines()[0][:120]}); "
             f"{ANEW}, or write it anew with anndata"
         ) from error
+
+
+def source_texts(file: h5py.File) -> dict[str, str]:
+    """What a file says of itself: the single texts of its uns by name, such as CELLxGENE's title and citation, sorted.
+
+    Texts longer than `LONGEST_TEXT` characters are cut; other values, lists and groups are left out.
+    """
+    texts = {}
+    for name in sorted(file["uns"]) if isinstance(file.get("uns"), h5py.Group) else []:
+        node = file["uns"][name]
+        if isinstance(node, h5py.Dataset) and node.shape == () and h5py.check_string_dtype(node.dtype):
+            texts[name] = node[()].decode("utf-8", "replace")[:LONGEST_TEXT]
+    return texts
 
 
 def index_name(group: h5py.Group) -> str:

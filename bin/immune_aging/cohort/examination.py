@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,14 @@ import pandas as pd
 
 from immune_aging.cohort.ages import MIDPOINT, age_notes, code_like, no_age_problem
 from immune_aging.cohort.cohort_file import (
+    ENSEMBL_ID,
     Counts,
     column_names,
     find_counts,
     nearest,
     open_cohort,
     read_table,
+    source_texts,
     symbols_of,
 )
 from immune_aging.cohort.donor_doubts import donor_doubts, missing_kept, numbers_for_names, several_facts_remedy
@@ -27,8 +29,6 @@ from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.command_line import BadInput
 
 ROLES = ("donor", "cell_type", "age", "sex")
-# Human genes are ENSG; every other species has letters in between, like ENSMUSG of the mouse.
-_ENSEMBL_ID = re.compile(r"ENS([A-Z]*)G\d+(\.\d+)?")
 _MOUSE_MITOCHONDRIAL = re.compile(r"mt-[A-Z][a-z]?\w*")
 
 MAX_TEXTS = 10  # ages that cannot be read, in a note
@@ -57,6 +57,8 @@ class Cohort:
         One row per donor, or per sample of a donor where these are told apart; None where a column for that is missing.
     notes
         What was changed in names of donors, samples and cell types.
+    source
+        What the file says of itself (`source_texts`).
     """
 
     obs: pd.DataFrame
@@ -65,14 +67,16 @@ class Cohort:
     counts: Counts | None
     donors: pd.DataFrame | None
     notes: tuple[str, ...] = ()
+    source: dict[str, str] = field(default_factory=dict)
 
 
 def other_species(gene_ids: np.ndarray, symbols: np.ndarray) -> str:
     """A gene that shows that the cohort is of another species than human; '' if most genes do not."""
     ids = pd.Series(gene_ids, dtype=object)
-    prefixes = ids.str.extract(_ENSEMBL_ID, expand=True)[0].dropna()
-    foreign = prefixes[prefixes != ""]
-    if len(foreign) > len(prefixes) / 2:
+    found = ids.str.extract(f"({ENSEMBL_ID})", expand=False).dropna()
+    # Human genes are ENSG; every other species has letters in between, like ENSMUSG of the mouse.
+    foreign = found[~found.str.match(r"ENSG\d")]
+    if len(foreign) > len(found) / 2:
         return str(ids[foreign.index[0]])
     mitochondrial = [name for name in symbols if _MOUSE_MITOCHONDRIAL.fullmatch(name)]
     return mitochondrial[0] if mitochondrial and not any(name.startswith("MT-") for name in symbols) else ""
@@ -220,6 +224,7 @@ def examine(
             if columns[role] not in names
         ]
         layer, counts, var = None, None, read_table(file, "var")
+        source_says = source_texts(file)
         obs, notes = tidied(read_table(file, "obs"), columns)
         if not len(obs) or not len(var):
             problems.append(f"it holds {len(obs)} cells and {len(var)} genes; give a cohort with both")
@@ -242,7 +247,7 @@ def examine(
         elif len(donors):
             found, noted = label_doubts(obs, donors, columns, age_ranges=age_ranges)
             problems, notes = problems + found, notes + noted
-    cohort = Cohort(obs, var, layer, counts, donors, tuple(notes))
+    cohort = Cohort(obs, var, layer, counts, donors, tuple(notes), source_says)
     return cohort, problems + labels + (name_problems(cohort) if len(obs) and len(var) else [])
 
 
@@ -270,7 +275,7 @@ def gene_table(genes: GeneNames) -> pd.DataFrame:
 
 
 def check_summary(cohort: Cohort, cells: pd.DataFrame, genes: GeneNames) -> dict:
-    """What check.json says: where the counts are, how much of everything there is, and notes.
+    """What check.json says: where the counts are, how much of everything there is, what the file says, and notes.
 
     Parameters
     ----------
@@ -291,5 +296,6 @@ def check_summary(cohort: Cohort, cells: pd.DataFrame, genes: GeneNames) -> dict
         "n_cell_types": int(cells["cell_type"].nunique()),
         "n_symbols": genes.n_symbols,
         "n_symbols_from_table": genes.n_from_table,
+        "source": cohort.source,
         "notes": [*cohort.notes, *unknown_ages(cohort.donors), *genes.notes],
     }

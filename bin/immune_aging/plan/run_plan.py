@@ -10,11 +10,11 @@ from immune_aging.cohort.columns import columns_of
 from immune_aging.cohort.donors import sample_key
 from immune_aging.cohort.examination import Cohort, cell_table, examine
 from immune_aging.cohort.filtering import Chosen, choose_by_options, plan_shards
-from immune_aging.cohort.gene_symbols import NO_SYMBOLS, NO_TABLE, gene_names, read_symbol_table
+from immune_aging.cohort.gene_symbols import NO_TABLE, gene_names, read_symbol_table
 from immune_aging.plan.problems import gene_set_findings, run_problems
 from immune_aging.plan.text import notes_of
 from immune_aging.samples.sample_rules import reasons_to_leave_out
-from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, read_json
 from immune_aging.task.command_line import BadInput
 
 
@@ -131,7 +131,7 @@ def plan_table(args: argparse.Namespace) -> dict:
     n_donors = int(donors["donor_id"].nunique())
     problems, notes = run_problems(donors, args, n_all=len(donors), names_only=False)
     symbols = symbols_of(var)
-    notes = notes if (symbols != "").any() else [NO_SYMBOLS, *notes]
+    notes = [*read_json(args.check)["notes"], *notes]
     if args.gene_sets:
         found, noted = gene_set_findings(args.gene_sets, symbols, **set_sizes(args))
         problems, notes = problems + found, notes + noted

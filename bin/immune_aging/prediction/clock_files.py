@@ -18,7 +18,8 @@ from immune_aging.task.checkpoints import (
 from immune_aging.task.command_line import BadInput
 
 INTERCEPTS = ("Intercept", "(Intercept)")
-TABLES = "scImmuAging"  # the folder in which a wheel of omniage keeps its tables
+TABLES = "scImmuAging"  # these clocks, and the folder in which a wheel of omniage keeps their tables
+GRN = "GRNimmuneClock"
 MODELS = "grnimmuneclock/models"  # and GRNimmuneClock its models, each in a folder named for its cell type
 LARGEST_MEMBER = 100 * 2**20  # bytes of a file in a wheel; the largest clock has 0.1 MB
 
@@ -28,23 +29,24 @@ class Clock:
     """Age = intercept + sum of weight x log expression; `weights` by gene (Ensembl id or symbol).
 
     The expression is the mean over cells of log(1 + counts per 10,000), or, with `of_sums`, log(1 + counts per million)
-    of the sums over cells.
+    of the sums over cells. `family` names the clocks that were published together; '' for a table of the user's.
     """
 
     intercept: float
     weights: pd.Series
     of_sums: bool = False
+    family: str = ""
 
 
-def make_clock(intercept: float, weights: pd.Series, source: str, *, of_sums: bool = False) -> Clock:
+def make_clock(intercept: float, weights: pd.Series, source: str, *, of_sums: bool = False, family: str = "") -> Clock:
     """A clock, if each of its genes stands in it once."""
     if weights.index.has_duplicates or weights.empty:
         twice = weights.index[weights.index.duplicated()]
         raise BadInput(f"{source}: {'gene ' + twice[0] + ' stands there twice' if len(twice) else 'no gene'}")
-    return Clock(intercept, weights, of_sums)
+    return Clock(intercept, weights, of_sums, family)
 
 
-def parse_clock(text: bytes, source: str) -> Clock:
+def parse_clock(text: bytes, source: str, *, family: str = "") -> Clock:
     """A clock from a table (CSV) with the columns gene and coef, one row of which is the intercept."""
     try:
         table = pd.read_csv(io.BytesIO(text), dtype={"gene": str})
@@ -58,7 +60,7 @@ def parse_clock(text: bytes, source: str) -> Clock:
             f"{source}: {intercept.sum()} rows named Intercept, or a coef that is no number; give one and all"
         )
     weights = table[~intercept].set_index("gene")["coef"]
-    return make_clock(float(table.loc[intercept, "coef"].iloc[0]), weights, source)
+    return make_clock(float(table.loc[intercept, "coef"].iloc[0]), weights, source, family=family)
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -89,7 +91,7 @@ def read_grn_clock(archive: zipfile.ZipFile, folder: str) -> Clock:
     intercept, weights = read_scaled_ridge(read_member(archive, model), f"{archive.filename}:{model}")
     if len(genes) != len(weights):
         raise BadInput(f"{source}: names {len(genes)} genes but has {len(weights)} coefficients; download it again")
-    return make_clock(intercept, pd.Series(weights, index=genes), source, of_sums=True)
+    return make_clock(intercept, pd.Series(weights, index=genes), source, of_sums=True, family=GRN)
 
 
 def read_wheel(path: Path) -> dict[str, Clock]:
@@ -101,9 +103,9 @@ def read_wheel(path: Path) -> dict[str, Clock]:
         for name in sorted(archive.namelist()):
             folder = Path(name).parent
             if folder.name == TABLES and name.endswith(".csv"):
-                clocks[Path(name).stem] = parse_clock(read_member(archive, name), f"{path}:{name}")
+                clocks[Path(name).stem] = parse_clock(read_member(archive, name), f"{path}:{name}", family=TABLES)
             elif folder.parent == Path(MODELS) and Path(name).name == "metadata.json":
-                clocks[f"GRNimmuneClock_{folder.name}"] = read_grn_clock(archive, str(folder))
+                clocks[f"{GRN}_{folder.name}"] = read_grn_clock(archive, str(folder))
     return clocks
 
 

@@ -1,6 +1,6 @@
 """Published clocks applied to the cells of each donor."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -52,14 +52,14 @@ def cells_of(owner: np.ndarray) -> sparse.csr_matrix:
 
 
 def predict_donors(counts: sparse.csr_matrix, donors: pd.Series, clock: Clock, weights: np.ndarray) -> pd.DataFrame:
-    """Age of each donor by one clock, from the cells of its types: donor_id, predicted, n_cells.
+    """Age of each donor by one clock, from the cells or samples of its types: donor_id, predicted; sorted by donor.
 
     Parameters
     ----------
     counts
-        Cells x all genes of the cohort.
+        Cells or samples x all genes of the cohort.
     donors
-        Donor of each cell.
+        Donor of each of these rows.
     weights
         The clock's weight of each gene.
     """
@@ -68,7 +68,7 @@ def predict_donors(counts: sparse.csr_matrix, donors: pd.Series, clock: Clock, w
     expression = (log_of_sums if clock.of_sums else mean_log_expression)(counts, genes, owner)
     # Not a product of BLAS, whose order of sums in a row may depend on the number of rows: donors of the shard.
     predicted = clock.intercept + (expression * weights[genes]).sum(axis=1)
-    return pd.DataFrame({"donor_id": names, "predicted": predicted, "n_cells": np.bincount(owner)})
+    return pd.DataFrame({"donor_id": names, "predicted": predicted})
 
 
 def read_types_of_clocks(path: str | Path, clocks: Mapping[str, Clock]) -> dict[str, set[str]]:
@@ -78,67 +78,39 @@ def read_types_of_clocks(path: str | Path, clocks: Mapping[str, Clock]) -> dict[
     return {name: set(types.loc[types["clock"] == name, "cell_type"]) for name in clocks}
 
 
-def predict_shard(
+def predict_clocks(
     counts: sparse.csr_matrix,
-    cells: pd.DataFrame,
+    rows: pd.DataFrame,
+    used: np.ndarray,
     clocks: Mapping[str, Clock],
     weights: np.ndarray,
     types_of: Mapping[str, set[str]],
 ) -> pd.DataFrame:
-    """Age of the donors of one shard by every clock: clock, donor_id, predicted, n_cells.
+    """Age of the donors of a shard, or of a table of samples, by every clock: clock, donor_id, predicted, n_cells.
+
+    A donor whose cells have no counts has no age: it would be the clock's intercept.
 
     Parameters
     ----------
     counts
-        Cells x all genes of the cohort.
-    cells
-        donor_id, cell_type, kept of each cell.
+        Cells or samples x all genes of the cohort; samples only for clocks that take sums.
+    rows
+        donor_id, cell_type, n_cells (1 for a cell, NaN where a sample's is not known) of each row of `counts`.
+    used
+        Which of these rows may be used.
     weights
         Genes x clocks.
     types_of
         Cell types of each clock.
     """
-    parts = []
-    counted = np.asarray(counts.sum(axis=1)).ravel() > 0  # a donor without any would get the clock's intercept as age
-    for column, (name, clock) in enumerate(clocks.items()):
-        rows = counted & (cells["kept"] & cells["cell_type"].isin(types_of[name])).to_numpy()
-        own = predict_donors(counts[rows], cells.loc[rows, "donor_id"], clock, weights[:, column])
-        parts.append(own.assign(clock=name))
-    return pd.concat(parts)
-
-
-def predict_table(
-    counts: sparse.csr_matrix,
-    samples: pd.DataFrame,
-    clocks: Mapping[str, Clock],
-    weights: np.ndarray,
-    types_of: Mapping[str, set[str]],
-) -> pd.DataFrame:
-    """As `predict_shard`, from sums over cells: by the clocks that take these; a donor without counts has no age.
-
-    Parameters
-    ----------
-    counts
-        Samples x all genes, raw sums.
-    samples
-        donor_id, cell_type, n_cells (NaN where it is not known) of each sample.
-    """
-    counted = np.asarray(counts.sum(axis=1)).ravel() > 0
     parts = [pd.DataFrame({name: [] for name in ("clock", "donor_id", "predicted", "n_cells")})]
+    usable = used & (np.asarray(counts.sum(axis=1)).ravel() > 0)
     for column, (name, clock) in enumerate(clocks.items()):
-        rows = counted & samples["cell_type"].isin(types_of[name]).to_numpy()
-        if clock.of_sums and rows.any():
-            own = predict_donors(counts[rows], samples.loc[rows, "donor_id"], clock, weights[:, column])
-            n_cells = samples[rows].groupby("donor_id")["n_cells"].sum(min_count=1)
-            parts.append(own.assign(clock=name, n_cells=own["donor_id"].map(n_cells)))
+        own = usable & rows["cell_type"].isin(types_of[name]).to_numpy()
+        predicted = predict_donors(counts[own], rows.loc[own, "donor_id"], clock, weights[:, column])
+        n_cells = rows[own].groupby(rows.loc[own, "donor_id"].astype(str))["n_cells"].sum(min_count=1)
+        parts.append(predicted.assign(clock=name, n_cells=predicted["donor_id"].map(n_cells)))
     return pd.concat(parts[1:] or parts)
-
-
-def read_trained_on(path: str | Path) -> dict[str, str]:
-    """The cohorts that a clock was trained on, by its name, from a table of the columns clock and cohorts."""
-    table = read_tsv(path, dtype=str)
-    require_columns(table, ["clock", "cohorts"], path)
-    return dict(zip(table["clock"], table["cohorts"], strict=True))
 
 
 def age_table(predicted: pd.DataFrame, ages: pd.DataFrame) -> pd.DataFrame:
@@ -194,7 +166,7 @@ def clock_notes(
     facts: Mapping[str, dict],
     *,
     sums_alone: bool,
-    trained_on: Mapping[str, str],
+    training: Sequence[str] = (),
 ) -> list[str]:
     """What a reader must know of clocks that say nothing of this cohort, or that may know its donors.
 
@@ -206,8 +178,8 @@ def clock_notes(
         What is missing of each clock.
     sums_alone
         Whether the cohort is a table of sums, which clocks of single cells cannot take.
-    trained_on
-        As of `read_trained_on`.
+    training
+        Notes on what clocks were trained on.
     """
     of_cells = {name for name, clock in clocks.items() if sums_alone and not clock.of_sums}
     notes = [
@@ -215,11 +187,7 @@ def clock_notes(
     ]
     without = sorted(set(clocks) - told - of_cells)
     notes += [f"clock {name}: no cell type of this cohort is its own; name it in cell_types.tsv" for name in without]
-    notes += [
-        f"clock {name}: was trained on {trained_on[name]}; of donors of these cohorts it knows the ages"
-        for name in sorted(told & set(trained_on))
-    ]
-    return notes + [
+    return [*notes, *training] + [
         f"clock {name}: the cohort has none of its genes, so all its ages are its intercept; does it have symbols?"
         for name in clocks
         if name not in of_cells and facts[name]["n_genes_missing"] == facts[name]["n_genes"]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from immune_aging.report.cell_types import cell_type_sections
+from immune_aging.report.clocks import published_clocks, seen_ages
 from immune_aging.report.cohort import cohort_facts
 from immune_aging.report.comparison import comparison_part, composition_part
 from immune_aging.report.formats import shown
@@ -90,7 +91,7 @@ def content_of(
         "comparison": comparison_part(results, pictures),
         "funnel": stages,
         "breaks": breaks(stages),
-        "notes": cohort_notes(results, values.get("report_genes")),
+        "notes": [*cohort_notes(results, values.get("report_genes")), *seen_ages(results)],
         "command": reproduce(parameters),
         "qc": results.summary("qc/qc.json"),
         **qc_content(results),
@@ -98,6 +99,7 @@ def content_of(
         "drawn_sensitivity": in_folder(pictures, "sensitivity/figures"),
         "drawn": {section: in_folder(pictures, folder, first) for section, (folder, first) in FIGURES.items()},
         "immune_age": immune_age(results),
+        "published_clocks": published_clocks(results),
         "clusters": cluster_figures(results.resolutions, pictures),
         "methods": sentences,
         "references": references,

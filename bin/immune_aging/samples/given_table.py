@@ -18,6 +18,7 @@ from immune_aging.cohort.cohort_file import (
     prove_counts,
     read_blocks,
     read_table,
+    source_texts,
 )
 from immune_aging.cohort.donor_doubts import missing_kept, one_under_several_names
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, match, one_per_donor, plain, repeated, sample_key
@@ -52,6 +53,8 @@ class GivenTable:
         What becomes of ages given as intervals: 'midpoint' or 'drop'.
     notes
         What was changed in the labels of its samples.
+    source
+        What the file says of itself (`source_texts`).
     """
 
     where: str
@@ -62,6 +65,7 @@ class GivenTable:
     columns: dict[str, str]
     age_ranges: str
     notes: tuple[str, ...]
+    source: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -137,12 +141,20 @@ def read_given_table(
         columns = columns_in(column_names(file, "obs"), columns, where=where)
         layer, counts = find_counts(file, where, counts_layer=counts_layer)
         obs, notes = tidied(read_table(file, "obs"), columns, unit="samples")
-        var = read_table(file, counts.var_path)
+        var, source = read_table(file, counts.var_path), source_texts(file)
         blocks = [prove_counts(block, where=f"{where}: {layer}") for _, _, block in read_blocks(file, counts)]
     # A file by genes comes in blocks of genes, any other in blocks of samples.
     stack = sparse.hstack if counts.layout == "csc" else sparse.vstack
     return GivenTable(
-        where, layer, stack(blocks, format="csr").astype(np.int64), obs, var, columns, age_ranges, tuple(notes)
+        where,
+        layer,
+        stack(blocks, format="csr").astype(np.int64),
+        obs,
+        var,
+        columns,
+        age_ranges,
+        tuple(notes),
+        source,
     )
 
 
@@ -297,7 +309,7 @@ def bring_into_form(
 
 
 def table_summary(given: GivenTable, found: GivenSamples) -> dict:
-    """What check.json says of a given table: where its sums are, how much of everything is used, and notes."""
+    """What check.json says of a given table: where its sums are, how much is used, what the file says, and notes."""
     of_samples = {} if found.samples is None else {"n_samples_of_donors": len(found.samples)}
     return {
         "counts_layer": given.layer,
@@ -308,5 +320,6 @@ def table_summary(given: GivenTable, found: GivenSamples) -> dict:
         "n_cell_types": len(found.types),
         "n_symbols": found.genes.n_symbols,
         "n_symbols_from_table": found.genes.n_from_table,
+        "source": given.source,
         "notes": [*given.notes, *found.notes, *found.genes.notes],
     }

@@ -15,6 +15,7 @@ process CHECK_PSEUDOBULK {
     tuple val(meta), path('*_step-pseudobulk_counts.h5ad', arity: '1..*'), path('*_all_step-pseudobulk_files.tsv'), emit: counts
     tuple val(meta), path('published/cohort/cell_types.tsv'), emit: cell_types
     tuple val(meta), path('published/cohort/donors.tsv'), emit: donors
+    tuple val(meta), path('published/cohort/check.json'), emit: check
     tuple val(meta), path('published/pseudobulk/samples.tsv'), emit: samples
     tuple val(meta), path('published/pseudobulk/pseudobulk.h5ad'), emit: table
     tuple val(meta), path('published/**'), emit: published

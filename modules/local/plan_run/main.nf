@@ -10,9 +10,9 @@ process PLAN_RUN {
     container "${task.ext.container_image}"
 
     input:
-    // kind: cohort or samples; designs: of the run and its variants; gene_symbols (of a cohort alone), gene_sets and
-    // to_reckon may be none
-    tuple val(meta), val(kind), path(cohort, stageAs: 'cohort.h5ad'), path(gene_symbols, stageAs: 'gene_symbols/*'), val(parts), val(designs), path(gene_sets, stageAs: 'gene_sets/*'), path(to_reckon)
+    // kind: cohort or samples; designs: of the run and its variants; gene_symbols (of a cohort alone), check (of samples
+    // alone), gene_sets and to_reckon may be none
+    tuple val(meta), val(kind), path(cohort, stageAs: 'cohort.h5ad'), path(gene_symbols, stageAs: 'gene_symbols/*'), path(check), val(parts), val(designs), path(gene_sets, stageAs: 'gene_sets/*'), path(to_reckon)
 
     output:
     tuple val(meta), path('plan.json'), emit: plan
@@ -23,7 +23,7 @@ process PLAN_RUN {
     # code: ${task.ext.code}
     # environment: ${task.ext.environment}
     exec 'plan_run.py' \\
-        --${kind} cohort.h5ad \\
+        --${kind} cohort.h5ad ${check ? "--check ${check}" : ''} \\
         --counts-layer ${quote(params.counts_layer)} \\
         --donor-column ${quote(params.donor_column)} \\
         --sample-column ${quote(params.sample_column ?: '')} \\

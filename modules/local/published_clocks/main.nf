@@ -6,7 +6,7 @@ process PUBLISHED_CLOCKS {
 
     input:
     // meta.folder: whether the clocks are those of a folder or one wheel; shards, cells and donors, or a table of samples
-    tuple val(meta), path(shards), path(cells), path(donors), path(table), path(clocks, stageAs: 'clocks/*'), path(known, stageAs: 'known/*')
+    tuple val(meta), path(shards), path(cells), path(donors), path(table), path(check), path(clocks, stageAs: 'clocks/*'), path(known, stageAs: 'known/*')
 
     output:
     tuple val(meta), path('published/published_clocks/clock_ages.tsv'), emit: ages
@@ -21,9 +21,11 @@ process PUBLISHED_CLOCKS {
     # environment: ${task.ext.environment}
     exec 'published_clocks.py' \\
         ${counts} \\
+        --check '${check}' \\
         --clocks '${meta.folder ? 'clocks' : clocks}' \\
         --cell-types known/cell_types.tsv \\
         --trained-on known/trained_on.tsv \\
+        --cohorts known/cohorts.tsv \\
         --min-cells ${params.min_cells_per_sample} \\
         --output published/published_clocks
     """

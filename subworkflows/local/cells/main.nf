@@ -1,15 +1,12 @@
-// Quality control of each shard, the sums of its good cells by donor and cell type, and the ages that published clocks
-// read from them.
+// Quality control of each shard, and the sums of its good cells by donor and cell type.
 
 include { QC_THRESHOLDS    } from '../../../modules/local/qc_thresholds'
 include { QC_CELLS         } from '../../../modules/local/qc_cells'
 include { MERGE_QC         } from '../../../modules/local/merge_qc'
 include { PSEUDOBULK       } from '../../../modules/local/pseudobulk'
 include { MERGE_PSEUDOBULK } from '../../../modules/local/merge_pseudobulk'
-include { PUBLISHED_CLOCKS } from '../../../modules/local/published_clocks'
 include { inOrder          } from '../../../functions/channels'
 include { partsOf          } from '../../../functions/fan_out'
-include { byContent; clockFiles } from '../../../functions/inputs'
 
 workflow CELLS {
     take:
@@ -63,20 +60,6 @@ workflow CELLS {
         table     = MERGE_PSEUDOBULK.out.table
         published = published.mix(MERGE_PSEUDOBULK.out.published)
         versions  = versions.mix(PSEUDOBULK.out.versions, MERGE_PSEUDOBULK.out.versions)
-    }
-
-    if (params.published_clocks && 'statistics' in partsOf(params)) {
-        clocks = file(params.published_clocks, glob: false)
-        PUBLISHED_CLOCKS(
-            inOrder(shards)
-                .combine(inOrder(QC_CELLS.out.cells))
-                .combine(donors)
-                .map { counts_files, cells, meta, donors_file -> [meta + [folder: clocks.isDirectory()], counts_files, cells, donors_file, []] }
-                .combine(byContent(channel.fromList(clockFiles(clocks))).map { found -> [found] })
-                .combine(byContent(channel.fromPath("${projectDir}/assets/clocks/*.tsv")).map { found -> [found] })
-        )
-        published = published.mix(PUBLISHED_CLOCKS.out.published)
-        versions  = versions.mix(PUBLISHED_CLOCKS.out.versions)
     }
 
     emit:

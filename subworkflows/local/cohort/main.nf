@@ -51,7 +51,7 @@ workflow COHORT {
     PLAN_RUN(
         cohort
             .combine(symbols)
-            .map { meta, file, table -> [meta, 'cohort', file, table, partsOf(params), designsOf(params)] }
+            .map { meta, file, table -> [meta, 'cohort', file, table, [], partsOf(params), designsOf(params)] }
             .combine(byContent(channel.fromList(gmtFile(params.gene_sets))).map { gene_sets -> [gene_sets] })
             .combine(to_reckon)
     )

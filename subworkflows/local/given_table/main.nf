@@ -2,9 +2,8 @@
 
 include { CHECK_PSEUDOBULK             } from '../../../modules/local/check_pseudobulk'
 include { PLAN_RUN                     } from '../../../modules/local/plan_run'
-include { PUBLISHED_CLOCKS             } from '../../../modules/local/published_clocks'
 include { designsOf; partsOf; toReckon } from '../../../functions/fan_out'
-include { byContent; clockFiles; gmtFile; symbolTable } from '../../../functions/inputs'
+include { byContent; gmtFile; symbolTable } from '../../../functions/inputs'
 
 workflow GIVEN_TABLE {
     take:
@@ -16,33 +15,20 @@ workflow GIVEN_TABLE {
     to_reckon = params.check_only ? channel.of(toReckon(params)).collectFile(name: 'to_reckon.json') : channel.of([[]])
     PLAN_RUN(
         CHECK_PSEUDOBULK.out.table
-            .map { meta, table -> [meta, 'samples', table, [], partsOf(params), designsOf(params)] }
+            .join(CHECK_PSEUDOBULK.out.check)
+            .map { meta, table, check -> [meta, 'samples', table, [], check, partsOf(params), designsOf(params)] }
             .combine(byContent(channel.fromList(gmtFile(params.gene_sets))).map { gene_sets -> [gene_sets] })
             .combine(to_reckon)
     )
 
-    published = CHECK_PSEUDOBULK.out.published
-    versions  = CHECK_PSEUDOBULK.out.versions.mix(PLAN_RUN.out.versions)
-    if (params.published_clocks && 'statistics' in partsOf(params) && !params.check_only) {
-        clocks = file(params.published_clocks, glob: false)
-        PUBLISHED_CLOCKS(
-            CHECK_PSEUDOBULK.out.table
-                .join(PLAN_RUN.out.plan) // it says what is wrong with the parameters
-                .map { meta, table, _plan -> [meta + [folder: clocks.isDirectory()], [], [], [], table] }
-                .combine(byContent(channel.fromList(clockFiles(clocks))).map { found -> [found] })
-                .combine(byContent(channel.fromPath("${projectDir}/assets/clocks/*.tsv")).map { found -> [found] })
-        )
-        published = published.mix(PUBLISHED_CLOCKS.out.published)
-        versions  = versions.mix(PUBLISHED_CLOCKS.out.versions)
-    }
-
     emit:
     plan       = PLAN_RUN.out.plan                  // [ [id: 'all'], plan.json ]
+    check      = CHECK_PSEUDOBULK.out.check         // [ [id: 'all'], check.json ]
     counts     = CHECK_PSEUDOBULK.out.counts        // [ [id: 'all'], [ counts.h5ad of each cell type ], files.tsv: whose is which ]
+    samples    = CHECK_PSEUDOBULK.out.samples       // [ [id: 'all'], samples.tsv ]
     // Not before the plan is there: it says what is wrong with the parameters.
     cell_types = CHECK_PSEUDOBULK.out.cell_types.join(PLAN_RUN.out.plan).map { meta, table, _plan -> [meta, table] }  // [ [id: 'all'], cell_types.tsv ]
-    samples    = CHECK_PSEUDOBULK.out.samples       // [ [id: 'all'], samples.tsv ]
-    table      = CHECK_PSEUDOBULK.out.table         // [ [id: 'all'], pseudobulk.h5ad ]
-    published                                       // [ meta, [ published files ] ]
-    versions                                        // versions.json files
+    table      = CHECK_PSEUDOBULK.out.table.join(PLAN_RUN.out.plan).map { meta, table, _plan -> [meta, table] }       // [ [id: 'all'], pseudobulk.h5ad ]
+    published  = CHECK_PSEUDOBULK.out.published     // [ meta, [ published files ] ]
+    versions   = CHECK_PSEUDOBULK.out.versions.mix(PLAN_RUN.out.versions)   // versions.json files
 }
