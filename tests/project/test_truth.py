@@ -14,7 +14,9 @@ from immune_aging.task.checkpoints import write_parquet, write_tsv
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 import score_run  # noqa: E402
+import truth_fits  # noqa: E402
 import truth_qc  # noqa: E402
+import truth_tables  # noqa: E402
 
 
 def load_command():
@@ -182,3 +184,48 @@ def test_cohorts_with_the_same_barcodes_are_told_apart():
 def test_results_without_their_truth_are_refused(arguments):
     with pytest.raises(SystemExit, match="2"):
         truth_command.main(arguments)
+
+
+def fits_of(seconds, lfc_off, *, n=1000):
+    """What an engine's fit is said to give: `lfc_off` of the genes are .001 away."""
+    lfc = np.where(np.arange(n) < lfc_off, 0.001, 0.0)
+    same = np.full(n, 0.5)
+    return seconds, {"lfc": lfc, "p": same, "padj": same, "genewise": same, "dispersion": same, "prior": np.array(1.0)}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ours_off", "itself_off", "met"),
+    [
+        (10.0, 0, 0, [True, True, True]),
+        (10.0, 5, 0, [True, False, True]),
+        (10.0, 5, 9, [True, True, True]),
+        (10.0, 12, 9, [True, False, True]),
+        (40.0, 0, 9, [False, True, True]),
+    ],
+)
+def test_compiled_fits_are_scored_by_a_ratio_and_beside_pydeseq2s_agreement_with_itself(
+    monkeypatch, tmp_path, seconds, ours_off, itself_off, met
+):
+    answers = {
+        "compiled": fits_of(seconds, ours_off), "pydeseq2": fits_of(100.0, 0), "reversed": fits_of(100.0, itself_off),
+        "shuffled": fits_of(100.0, 0 if itself_off == 0 else itself_off - 1),
+    }  # fmt: skip
+    monkeypatch.setattr(truth_fits, "fit_of", lambda table, engine: answers[engine])
+    alike = lambda table, ours, theirs: truth_fits.agreement(ours, theirs) | {  # noqa: E731
+        "least_gain_coefficients": 0.0, "least_gain_dispersions": -1e-9,
+    }  # fmt: skip
+    monkeypatch.setattr(truth_fits, "compare", alike)
+    found = list(truth_fits.verdicts_of(tmp_path / "t.npz", "60 samples x 3 coefficients"))
+    assert [bool(verdict.met) for verdict in found] == met
+    assert found[0].figure == f"{seconds:.1f} / 100.0 s = {seconds / 100:.2f}"
+    assert f"PyDESeq2 with itself: reversed {1 - itself_off / 1000:.2%}, 100.00%" in found[1].figure
+
+
+def test_a_truth_table_has_ids_and_symbols_that_gencode_knows_or_neither():
+    table = truth_tables.simulated_table()
+    known = truth_tables.read_symbol_table(truth_tables.SYMBOLS).symbols
+    agree = [known.get(gene) == symbol for gene, symbol in table.var["symbol"].items()]
+    assert 0.9 < np.mean(agree) < 1 and table.var_names.is_unique
+    strange = table.var_names[~np.array(agree)]
+    assert not set(strange) & set(known) and strange.str.startswith("ENSG9").all()
+    assert truth_tables.equal_files({"a": b"1", "b": b"2"}, {"a": b"1", "b": b"3"}, ["a", "b"]) == ["a"]
