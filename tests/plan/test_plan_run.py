@@ -96,7 +96,7 @@ def test_the_text_counts_minutes_and_cores(minutes, cores, said):
 def options_for(path, **changes):
     """The arguments of the plan of a small cohort."""
     args = argparse.Namespace(
-        cohort=path, donor_column="donor_id", cell_type_column="cell_type", age_column="development_stage", sex_column="sex",
+        cohort=path, donor_column="donor_id", sample_column="", cell_type_column="cell_type", age_column="development_stage", sex_column="sex", age_ranges="midpoint",
         counts_layer="auto", donor_percentile=0, min_cells_per_type=10, min_donor_fraction=0.9, cells_per_shard=100,
         parts=["qc"], mad_group="", doublet_rate_column="", batch_column="donor_id", min_cells_per_sample=10,
         min_samples_per_type=5, designs=["~ sex + age"], test_term="age", contrast="", pool_column="auto",
