@@ -3,8 +3,8 @@
 
 In: the cohort's h5ad, and a table of gene symbols for genes that it does not name. Out: `cells.parquet` (row, cell_id,
 donor_id, cell_type; one row per cell of the file), `donors.parquet` (donor_id, age_years, sex, and every obs column
-that is constant within donors), `genes.parquet` (position, gene_id, symbol) and `check.json` (where the counts are,
-what is missing). All problems found are reported at once.
+that is constant within donors), `genes.parquet` (position, gene_id, symbol, left_out) and `check.json` (where
+the counts are, what is missing). All problems found are reported at once.
 """
 
 import argparse
@@ -33,10 +33,16 @@ def main(argv: list[str]) -> None:
 
     source, columns, known = args.cohort.resolve(), columns_of(args), read_symbol_table(args.gene_symbols)
     with unchanged(source, args.sha256):
-        cohort, problems = examine(source, columns=columns, counts_layer=args.counts_layer, age_ranges=args.age_ranges)
+        cohort, problems = examine(
+            source,
+            columns=columns,
+            counts_layer=args.counts_layer,
+            age_ranges=args.age_ranges,
+            round_counts=args.round_counts,
+        )
     if problems:
         raise BadInput(f"{source}: " + " | ".join(problems))
-    cells, genes = cell_table(cohort, columns), gene_names(cohort.var, known)
+    cells, genes = cell_table(cohort, columns), gene_names(cohort.var, known, cohort.beside)
     write_parquet(cells, args.output_cells)
     write_parquet(cohort.donors, args.output_donors)
     write_parquet(gene_table(genes), args.output_genes)

@@ -33,7 +33,11 @@ def main(argv: list[str]) -> None:
 
     known = read_symbol_table(args.gene_symbols)
     given = read_given_table(
-        args.table, columns=columns_of(args), counts_layer=args.counts_layer, age_ranges=args.age_ranges
+        args.table,
+        columns=columns_of(args),
+        counts_layer=args.counts_layer,
+        age_ranges=args.age_ranges,
+        round_counts=args.round_counts,
     )
     floors = {"min_cells": args.min_cells_per_sample, "min_depth_share": args.min_depth_share}
     found = bring_into_form(given, **floors, min_samples=args.min_samples_per_type, known=known)

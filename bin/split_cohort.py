@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
         sha256=args.sha256, layer=check["counts_layer"], prefix=args.prefix,
     )  # fmt: skip
     write_file_table(split.shards, Path(f"{args.prefix}_all_step-split_files.tsv"))
-    write_json(split_summary(split, n_cells=len(cells)), args.output_summary)
+    write_json(split_summary(split, genes=genes, n_cells=len(cells)), args.output_summary)
     write_versions("split_cohort", ["h5py", "isal", "scipy"], args.versions)
 
 

@@ -8,7 +8,7 @@ from scipy import sparse
 import check_cohort
 import filter_cohort
 import split_cohort
-from immune_aging.cohort import cohort_file, splitting
+from immune_aging.cohort import cohort_file, count_evidence, splitting
 from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet, read_tsv
 from immune_aging.task.command_line import BadInput
 from inputs.step_options import default_options
@@ -138,8 +138,9 @@ def test_large_counts_need_and_get_32_bits(tmp_path):
 
 def test_a_fraction_that_the_check_did_not_sample_is_found_while_reading(tmp_path, monkeypatch):
     cohort = small_cohort()
-    cohort.X.data[-7] = 1.5
-    monkeypatch.setattr(cohort_file, "SAMPLE_VALUES", 50)
+    cohort.X.data[-100] = 1.5  # not in a cell at the end
+    monkeypatch.setattr(count_evidence, "CELLS", 5)
+    monkeypatch.setattr(count_evidence, "PLACES", 5)
     with pytest.raises(BadInput, match=r"cohort: X holds fractions \(1.5\)"):
         split(write_cohort(cohort, tmp_path / "c.h5ad"), tmp_path / "s")
     assert not list((tmp_path / "s").glob("*.h5ad"))

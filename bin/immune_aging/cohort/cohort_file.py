@@ -22,8 +22,8 @@ from scipy import sparse
 from immune_aging.task.checkpoints import sha256_of
 from immune_aging.task.command_line import BadInput
 
-SAMPLE_VALUES = 200_000
-SAMPLE_PLACES = 10
+SAMPLE_VALUES = 200_000  # of a larger one
+WHOLE_VALUES = 8_000_000  # a matrix by genes of no more is read whole to look at cells
 BLOCK_VALUES = 6_000_000
 MAX_LISTED = 30  # names in a message
 LONGEST_TEXT = 1000  # characters of what a file says of itself; CELLxGENE's citations have some 300
@@ -38,13 +38,17 @@ CHUNK_CACHE = 64 << 20  # bytes a dataset: a chunk that two blocks share is deco
 
 @dataclass(frozen=True)
 class Counts:
-    """Where the counts are: HDF5 path, layout ('csr', 'csc' or 'dense'), cells x genes, and the genes' table."""
+    """Where the counts are: HDF5 path, layout ('csr', 'csc' or 'dense'), cells x genes, the genes' table.
+
+    `rounded`: they are fractions, which become whole numbers when they are read.
+    """
 
     path: str
     layout: str
     n_cells: int
     n_genes: int
     var_path: str
+    rounded: bool = False
 
 
 # What else people give, by how the file begins.
@@ -264,17 +268,108 @@ def damage(file: h5py.File, counts: Counts) -> str:
     lines = counts.n_cells if counts.layout == "csr" else counts.n_genes
     if node["indptr"].shape != (lines + 1,):
         return f"is damaged: indptr has {node['indptr'].size} values instead of {lines + 1}"
-    sizes = {node["data"].size, node["indices"].size, int(node["indptr"][-1])}
+    stored = _read(node["indptr"], slice(None))
+    indptr = unwrapped(stored, node["data"].size)
+    falls = np.flatnonzero(np.diff(indptr) < 0)
+    if len(falls) and stored.dtype.itemsize <= 4:
+        return (
+            f"is damaged: indptr falls from {stored[falls[0]]} to {stored[falls[0] + 1]}, perhaps because 32-bit "
+            "numbers were too small for it: write the matrix again with a 64-bit indptr"
+        )
+    sizes = {node["data"].size, node["indices"].size, int(indptr[-1])}
     return "" if len(sizes) == 1 else f"is damaged: data, indices and indptr tell of {sorted(sizes)} values"
 
 
-def sample_values(file: h5py.File, counts: Counts) -> np.ndarray:
-    """Values from `SAMPLE_PLACES` places spread over the matrix, at most `SAMPLE_VALUES` in all, flat."""
-    values = values_of(file, counts)
-    per_row = counts.n_genes if counts.layout == "dense" else 1
-    take = max(1, SAMPLE_VALUES // SAMPLE_PLACES // max(per_row, 1))
-    starts = np.unique(np.linspace(0, max(values.shape[0] - take, 0), SAMPLE_PLACES).astype(int))
-    return np.concatenate([np.ravel(_read(values, slice(start, start + take))) for start in starts])
+def numbers(values: np.ndarray) -> np.ndarray:
+    """Values in a type that scipy computes with: 16-bit floats as 32-bit ones, the machine's order of bytes."""
+    if values.dtype == np.float16:
+        return values.astype(np.float32)
+    return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
+
+
+def unwrapped(indptr: np.ndarray, n_values: int) -> np.ndarray:
+    """Where lines begin, as 64-bit integers: in a matrix of more values than 32 bits count they begin anew.
+
+    What was written so can be read if it ends at the number of values (ncborcherding/utility#23, scverse/anndata#1470).
+    """
+    indptr = indptr.astype(np.int64)
+    steps = np.diff(indptr)
+    if (steps < 0).any():
+        grown = np.append(indptr[:1], indptr[0] + np.cumsum(steps % 2**32))
+        if grown[-1] == n_values:
+            return grown
+    return indptr
+
+
+def _indptr(node: h5py.Group) -> np.ndarray:
+    """Where each line of a sparse matrix begins among its values; `BadInput` where that cannot be."""
+    indptr = unwrapped(_read(node["indptr"], slice(None)), node["data"].size)
+    if (np.diff(indptr) < 0).any():
+        raise BadInput(f"{node.file.filename}: {node['indptr'].name}: is damaged: it does not grow; {ANEW}")
+    return indptr
+
+
+def _lines(node: h5py.Group, indptr: np.ndarray, lines: slice, *, width: int) -> tuple[np.ndarray, ...]:
+    """Values, indices and beginnings of some lines of a sparse matrix; `BadInput` where an index cannot be."""
+    stored = slice(indptr[lines.start], indptr[lines.stop])
+    indices = _read(node["indices"], stored)
+    # scipy's conversions trust what a file says, and crash.
+    if len(indices) and not 0 <= indices.min() <= indices.max() < width:
+        raise BadInput(f"{node.file.filename}: {node['indices'].name}: is damaged: values beyond 0-{width - 1}; {ANEW}")
+    indices = indices.astype(np.int32 if width <= np.iinfo(np.int32).max else np.int64, copy=False)
+    return numbers(_read(node["data"], stored)), indices, indptr[lines.start : lines.stop + 1] - indptr[lines.start]
+
+
+def _runs(rows: np.ndarray) -> list[slice]:
+    """Rising numbers as slices of consecutive ones."""
+    ends = np.flatnonzero(np.diff(rows) != 1)
+    return [
+        slice(int(rows[first]), int(rows[last]) + 1)
+        for first, last in zip([0, *(ends + 1)], [*ends, len(rows) - 1], strict=True)
+    ]
+
+
+def read_cells(file: h5py.File, counts: Counts, *, cells: int, places: int) -> sparse.csr_matrix:
+    """Whole cells from places spread over a matrix, the same ones in every matrix of a file: cells x genes.
+
+    Of a matrix by genes that is too large to be read whole, the cells of which some genes tell most, with these genes'
+    values alone.
+    """
+    take = max(1, cells // places)
+    starts = np.unique(np.linspace(0, max(counts.n_cells - take, 0), places).astype(int))
+    rows = np.unique(np.concatenate([np.arange(start, min(start + take, counts.n_cells)) for start in starts]))
+    node = file[counts.path]
+    if counts.layout == "dense":
+        return sparse.csr_matrix(numbers(np.concatenate([_read(node, run) for run in _runs(rows)])))
+    indptr = _indptr(node)
+    if counts.layout == "csr":
+        parts = [
+            sparse.csr_matrix(
+                _lines(node, indptr, run, width=counts.n_genes), shape=(run.stop - run.start, counts.n_genes)
+            )
+            for run in _runs(rows)
+        ]
+        return sparse.vstack(parts, format="csr")
+    if indptr[-1] <= WHOLE_VALUES:
+        genes = [slice(0, counts.n_genes)]
+    else:
+        begins = np.unique(np.linspace(0, counts.n_genes - 1, places).astype(int))
+        ends = np.searchsorted(indptr, indptr[begins] + SAMPLE_VALUES // places, side="right")
+        ends = np.minimum(np.maximum(ends - 1, begins + 1), np.append(begins[1:], counts.n_genes))
+        genes = [slice(int(first), int(last)) for first, last in zip(begins, ends, strict=True)]
+    blocks = []
+    for lines in genes:
+        values, cell, begin = _lines(node, indptr, lines, width=counts.n_cells)
+        gene = np.repeat(np.arange(lines.start, lines.stop), np.diff(begin)).astype(np.int32)
+        blocks.append((values, cell, gene))
+    values, cell, gene = (np.concatenate(part) for part in zip(*blocks, strict=True))
+    if len(genes) > 1:
+        told = np.bincount(cell, minlength=counts.n_cells)
+        rows = np.sort(np.argsort(-told, kind="stable")[:cells])
+    place = np.full(counts.n_cells, -1, dtype=np.int64)
+    place[rows] = np.arange(len(rows))
+    here = place[cell] >= 0
+    return sparse.coo_matrix((values[here], (place[cell[here]], gene[here])), shape=(len(rows), counts.n_genes)).tocsr()
 
 
 def not_counts(values: np.ndarray) -> str:
@@ -290,11 +385,15 @@ def not_counts(values: np.ndarray) -> str:
     return ""
 
 
-def prove_counts(block: sparse.csr_matrix, *, where: str) -> sparse.csr_matrix:
+def prove_counts(block: sparse.csr_matrix, *, where: str, rounded: bool = False) -> sparse.csr_matrix:
     """The block as unsigned integers, genes sorted, entries given twice added up, no stored zeros.
 
-    `BadInput` unless each value is a count.
+    `BadInput` unless each value is a count; with `rounded` a fraction is rounded to one.
     """
+    if rounded and block.data.dtype.kind == "f":
+        block = sparse.csr_matrix((block.data, block.indices, block.indptr), shape=block.shape, copy=True)
+        block.sum_duplicates()
+        block.data = np.rint(block.data)
     if reason := not_counts(block.data):
         raise BadInput(f"{where} {reason}; give raw counts with --counts_layer")
     if block.nnz and block.data.max() > np.iinfo(np.uint32).max:
@@ -307,40 +406,6 @@ def prove_counts(block: sparse.csr_matrix, *, where: str) -> sparse.csr_matrix:
         counts.sum_duplicates()
         counts.eliminate_zeros()
     return counts
-
-
-def find_counts(file: h5py.File, path: str | Path, *, counts_layer: str) -> tuple[str, Counts]:
-    """Which matrix holds raw counts.
-
-    Parameters
-    ----------
-    counts_layer
-        'auto', 'X', 'raw.X' or the name of a layer.
-
-    Returns
-    -------
-    The matrix's name, and where it is. A sample of its values proved to be counts; all are proved as they are read.
-    """
-    choices = candidates(file)
-    if counts_layer != "auto":
-        if counts_layer not in choices:
-            raise BadInput(
-                f"{path}: --counts_layer {counts_layer}: there is no such matrix; "
-                f"{nearest(counts_layer, list(choices))}"
-            )
-        choices = {counts_layer: choices[counts_layer]}
-    why = []
-    for name, counts in choices.items():
-        reason = damage(file, counts)
-        if not reason:
-            values = sample_values(file, counts)
-            reason = not_counts(values) or ("holds nothing but zeros" if not values.any() else "")
-        if not reason:
-            return name, counts
-        why.append(f"{name} {reason}")
-    raise BadInput(
-        f"{path}: no raw counts found ({'; '.join(why) or 'no matrix at all'}); give raw counts in X, raw.X or a layer"
-    )
 
 
 def symbols_of(table: pd.DataFrame) -> np.ndarray:
@@ -410,22 +475,15 @@ def read_blocks(
         step = max(1, block_values // max(counts.n_genes, 1))
         for start in range(0, counts.n_cells, step):
             rows = slice(start, min(start + step, counts.n_cells))
-            yield rows, slice(0, counts.n_genes), sparse.csr_matrix(_read(node, rows))
+            yield rows, slice(0, counts.n_genes), sparse.csr_matrix(numbers(_read(node, rows)))
         return
     width = counts.n_genes if counts.layout == "csr" else counts.n_cells
-    indptr = _read(node["indptr"], slice(None)).astype(np.int64)
-    if (np.diff(indptr) < 0).any():
-        raise BadInput(f"{file.filename}: {node['indptr'].name}: is damaged: it does not grow; {ANEW}")
+    indptr = _indptr(node)
     start, end = 0, len(indptr) - 1
     while start < end:
         stop = max(start + 1, int(np.searchsorted(indptr, indptr[start] + block_values, side="right")) - 1)
-        stored = slice(indptr[start], indptr[stop])
-        indices = _read(node["indices"], stored)
-        # scipy's conversions trust what a file says, and crash.
-        if len(indices) and not 0 <= indices.min() <= indices.max() < width:
-            raise BadInput(f"{file.filename}: {node['indices'].name}: is damaged: values beyond 0-{width - 1}; {ANEW}")
-        arrays = _read(node["data"], stored), indices, indptr[start : stop + 1] - indptr[start]
         major = slice(start, stop)
+        arrays = _lines(node, indptr, major, width=width)
         if counts.layout == "csr":
             yield major, slice(0, counts.n_genes), sparse.csr_matrix(arrays, shape=(stop - start, counts.n_genes))
         else:

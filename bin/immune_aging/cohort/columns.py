@@ -9,6 +9,7 @@ from immune_aging.cohort.examination import ROLES
 def add_column_options(parser: argparse.ArgumentParser) -> None:
     """The options that say where in a cohort's file the counts and the donors are."""
     parser.add_argument("--counts-layer", required=True)
+    parser.add_argument("--round-counts", action="store_true", help="round counts that are fractions")
     parser.add_argument("--donor-column", required=True)
     parser.add_argument("--sample-column", default="", help="tells a donor's samples apart; '' where each has one")
     parser.add_argument("--cell-type-column", required=True)

@@ -13,13 +13,13 @@ from immune_aging.cohort.cohort_file import (
     ENSEMBL_ID,
     Counts,
     column_names,
-    find_counts,
     nearest,
     open_cohort,
     read_table,
     source_texts,
     symbols_of,
 )
+from immune_aging.cohort.count_evidence import find_counts
 from immune_aging.cohort.donor_doubts import donor_doubts, missing_kept, numbers_for_names, several_facts_remedy
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, repeated
 from immune_aging.cohort.gene_symbols import GeneNames
@@ -55,6 +55,8 @@ class Cohort:
         The name of that matrix and where it is; None where none holds counts.
     donors
         One row per donor, or per sample of a donor where these are told apart; None where a column for that is missing.
+    beside
+        The table of genes of X, where the counts are elsewhere and have a table of their own.
     notes
         What was changed in names of donors, samples and cell types.
     source
@@ -66,6 +68,7 @@ class Cohort:
     layer: str | None
     counts: Counts | None
     donors: pd.DataFrame | None
+    beside: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
     source: dict[str, str] = field(default_factory=dict)
 
@@ -194,7 +197,12 @@ def label_doubts(
 
 
 def examine(
-    source: Path, *, columns: Mapping[str, str], counts_layer: str, age_ranges: str = MIDPOINT
+    source: Path,
+    *,
+    columns: Mapping[str, str],
+    counts_layer: str,
+    age_ranges: str = MIDPOINT,
+    round_counts: bool = False,
 ) -> tuple[Cohort, list[str]]:
     """Read a cohort's metadata and a sample of its counts.
 
@@ -206,6 +214,8 @@ def examine(
         'auto', 'X', 'raw.X' or the name of a layer.
     age_ranges
         What becomes of ages given as intervals: 'midpoint' or 'drop'.
+    round_counts
+        Counts that are fractions may be rounded.
 
     Returns
     -------
@@ -223,15 +233,18 @@ def examine(
             for role in columns
             if columns[role] not in names
         ]
-        layer, counts, var = None, None, read_table(file, "var")
+        layer, counts, var, beside = None, None, read_table(file, "var"), None
         source_says = source_texts(file)
         obs, notes = tidied(read_table(file, "obs"), columns)
         if not len(obs) or not len(var):
             problems.append(f"it holds {len(obs)} cells and {len(var)} genes; give a cohort with both")
         else:
             try:
-                layer, counts = find_counts(file, source, counts_layer=counts_layer)
-                var = read_table(file, counts.var_path)
+                found = find_counts(file, source, counts_layer=counts_layer, round_counts=round_counts)
+                layer, counts = found.layer, found.counts
+                notes += found.notes
+                if counts.var_path != "var":
+                    beside, var = var, read_table(file, counts.var_path)
             except BadInput as error:
                 problems.append(str(error).removeprefix(f"{source}: "))
     labels, donors = label_problems(obs, columns), None
@@ -247,7 +260,7 @@ def examine(
         elif len(donors):
             found, noted = label_doubts(obs, donors, columns, age_ranges=age_ranges)
             problems, notes = problems + found, notes + noted
-    cohort = Cohort(obs, var, layer, counts, donors, tuple(notes), source_says)
+    cohort = Cohort(obs, var, layer, counts, donors, beside, tuple(notes), source_says)
     return cohort, problems + labels + (name_problems(cohort) if len(obs) and len(var) else [])
 
 
@@ -270,8 +283,13 @@ def cell_table(cohort: Cohort, columns: Mapping[str, str]) -> pd.DataFrame:
 
 
 def gene_table(genes: GeneNames) -> pd.DataFrame:
-    """One row per gene of the matrix with the counts: position, gene_id, symbol ('' where unknown)."""
-    return pd.DataFrame({"position": np.arange(len(genes.ids)), "gene_id": genes.ids, "symbol": genes.symbols})
+    """One row per feature of the matrix with the counts: position, gene_id, symbol and left_out.
+
+    A symbol is '' where unknown; left_out is '' for genes, and says what anything else is.
+    """
+    return pd.DataFrame(
+        {"position": np.arange(len(genes.ids)), "gene_id": genes.ids, "symbol": genes.symbols, "left_out": genes.kinds}
+    )
 
 
 def check_summary(cohort: Cohort, cells: pd.DataFrame, genes: GeneNames) -> dict:

@@ -18,6 +18,7 @@ from scipy import sparse
 
 from immune_aging.cohort.cohort_file import Counts, open_cohort, read_table, unchanged
 from immune_aging.cohort.donors import match
+from immune_aging.cohort.splitting import are_genes
 from immune_aging.cohort.spool import spool_counts
 from immune_aging.task.checkpoints import atomic_path, check_same_cells, read_h5ad, read_parquet
 from immune_aging.task.command_line import BadInput, Progress
@@ -84,7 +85,7 @@ def of_input(path: Path, cell_ids: np.ndarray, var_path: str) -> tuple[pd.DataFr
         obsm = {}
         for name in file.get("obsm", {}):
             values = read_elem(file[f"obsm/{name}"])
-            obsm[name] = values[rows] if isinstance(values, np.ndarray) else values.iloc[rows].set_axis(cell_ids)
+            obsm[name] = values.iloc[rows].set_axis(cell_ids) if isinstance(values, pd.DataFrame) else values[rows]
         uns = read_elem(file["uns"]) if "uns" in file else {}
     return obs.iloc[rows].set_axis(pd.Index(cell_ids, name=obs.index.name)), var, obsm, uns
 
@@ -163,14 +164,19 @@ def blocks_of_shards(
         raise BadInput(f"shards: {start} cells, but qc/cells.parquet has {len(cells)}; run both on the same cohort")
 
 
-def blocks_of_dropped(cohort: Path, counts: Counts, dropped: pd.DataFrame) -> Iterator[sparse.csr_matrix]:
-    """The counts of cells (`row` in the cohort's file), in their order, cells x all genes of the input."""
+def blocks_of_dropped(
+    cohort: Path, counts: Counts, dropped: pd.DataFrame, genes: np.ndarray
+) -> Iterator[sparse.csr_matrix]:
+    """The counts of cells (`row` in the cohort's file), in their order, cells x all genes of the input.
+
+    `genes` says which of the input's features are genes.
+    """
     place = np.arange(len(dropped))
     cells = pd.DataFrame({"row": dropped["row"], "shard": place // SPOOLED_CELLS, "position": place % SPOOLED_CELLS})
     with tempfile.TemporaryDirectory(prefix="spool-", dir=".") as folder:
         with open_cohort(cohort) as file:
-            spools, _ = spool_counts(file, counts, cells, Path(folder), where="cohort")
-        columns = np.arange(counts.n_genes, dtype=np.int32)
+            spools, _ = spool_counts(file, counts, cells, Path(folder), genes=genes, where="cohort")
+        columns = np.where(genes, np.cumsum(genes) - 1, -1).astype(np.int32)
         for spool, n_cells in zip(spools, cells["shard"].value_counts(sort=False), strict=True):
             yield from spool.take_blocks(n_cells, columns)
 
@@ -201,7 +207,7 @@ class Source:
     counts
         Where in it the counts are.
     genes
-        gene_id, symbol of all its genes.
+        gene_id, symbol of all its features, and left_out, what one is that is no gene; genes alone are exported.
     cells
         Those of quality control, in the order of the shards: cell_id, donor_id, kept, and what was found out.
     dropped
@@ -227,10 +233,11 @@ class Source:
 
     def blocks(self, shards: list[Path]) -> Iterator[sparse.csr_matrix]:
         """Counts of the exported cells in their order: those in shards, then those that are in none."""
-        blocks = blocks_of_shards(shards, self.cells, self.genes, only_kept=self.only_kept)
+        genes = self.genes[are_genes(self.genes)]
+        blocks = blocks_of_shards(shards, self.cells, genes, only_kept=self.only_kept)
         if not len(self.dropped):
             return blocks
-        return itertools.chain(blocks, blocks_of_dropped(self.path, self.counts, self.dropped))
+        return itertools.chain(blocks, blocks_of_dropped(self.path, self.counts, self.dropped, are_genes(self.genes)))
 
 
 @dataclass(frozen=True)
@@ -239,7 +246,7 @@ class Annotation:
 
     obs: pd.DataFrame
     var: pd.DataFrame
-    obsm: dict[str, np.ndarray | pd.DataFrame]
+    obsm: dict[str, object]
     uns: dict
 
 
@@ -271,6 +278,7 @@ def annotation(source: Source, donors: pd.DataFrame, published: list[Path], made
         if path := find(published, relative):
             obsm[name] = aligned(read_parquet(path), written)
     var = with_own_columns(var.set_axis(var.index.astype(str)), source.genes[["symbol"]])
+    var = var[are_genes(source.genes)]
     if FILTERED in var:  # X is what was counted, so nothing of it was filtered
         var = var.assign(**{FILTERED: False})
     uns = uns | ({DISTRIBUTION: "count"} if DISTRIBUTION in uns else {}) | {"immune_aging": made_by}
@@ -299,7 +307,7 @@ def write_export(
             if part in file:
                 del file[part]
         stream_counts(
-            file, source.blocks(shards), n_cells=len(beside.obs), n_genes=len(source.genes), target_sum=target_sum
+            file, source.blocks(shards), n_cells=len(beside.obs), n_genes=len(beside.var), target_sum=target_sum
         )
         write_elem(file, "var", beside.var)
         for name, values in sorted(beside.obsm.items()):

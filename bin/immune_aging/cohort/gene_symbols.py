@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from immune_aging.cohort.cohort_file import ENSEMBL_ID, symbols_of
+from immune_aging.cohort.cohort_file import ENSEMBL_ID
+from immune_aging.cohort.features import feature_kinds, feature_notes
 from immune_aging.cohort.hostile_names import clean_genes
+from immune_aging.cohort.symbol_doubts import symbol_doubts, symbols_found
 from immune_aging.task.command_line import BadInput
 
 WITHOUT_SYMBOLS = "steps that need them leave out what they cannot do"
@@ -43,12 +45,15 @@ class GeneNames:
         How many of the symbols come from the table of symbols and not from the file.
     notes
         What a person should know of it.
+    kinds
+        What each feature is that is no human gene; '' for genes.
     """
 
     ids: np.ndarray
     symbols: np.ndarray
     n_from_table: int
     notes: tuple[str, ...]
+    kinds: np.ndarray
 
     @property
     def n_symbols(self) -> int:
@@ -116,7 +121,7 @@ def read_symbol_table(path: Path | None) -> SymbolTable:
     return SymbolTable(path.name, parse_symbol_table(text, source))
 
 
-def gene_names(var: pd.DataFrame, table: SymbolTable) -> GeneNames:
+def gene_names(var: pd.DataFrame, table: SymbolTable, beside: pd.DataFrame | None = None) -> GeneNames:
     """Ids and symbols of a file's genes; those that the file does not name are named by a table.
 
     What the file says stands. A symbol that it gives to another gene is not given a second time: HGNC has moved some
@@ -126,20 +131,25 @@ def gene_names(var: pd.DataFrame, table: SymbolTable) -> GeneNames:
     ----------
     var
         The file's table of genes, one row per gene; its index holds their ids.
+    beside
+        The table of genes of the file's other matrix, if it has one: it may know symbols that `var` lacks.
     """
-    raw_ids = var.index.astype(str)
-    ids, own = clean_genes(raw_ids, symbols_of(var))
+    raw_ids, official = var.index.astype(str), frozenset(table.symbols.values())
+    in_file, notes = symbols_found(var, official, beside)
+    kinds = feature_kinds(var, in_file)
+    ids, own = clean_genes(raw_ids, in_file)
     given = set(own)
     known = (table.symbols.get(without_version(gene), "") for gene in raw_ids)
     found = np.array(["" if name or new in given else new for name, new in zip(own, known, strict=True)], dtype=object)
     symbols = np.where(found != "", found, own)
     n_from_table = int((found != "").sum())
-    notes = []
+    genes = kinds == ""
+    notes += [*feature_notes(kinds, ids), *symbol_doubts(symbols[genes], official)]
     if n_from_table:
         notes.append(f"the symbols of {n_from_table} of {len(ids)} genes come from {table.name} (--gene_symbols)")
     elif not (own != "").any():
         notes.append(_why_no_symbols(ids, table))
-    return GeneNames(ids, symbols, n_from_table, tuple(notes))
+    return GeneNames(ids, symbols, n_from_table, tuple(notes), kinds)
 
 
 def _why_no_symbols(ids: np.ndarray, table: SymbolTable) -> str:

@@ -40,6 +40,11 @@ def shard_path(prefix: str, shard: int) -> Path:
     return Path(f"{prefix}_{shard_id(shard)}_step-split_counts.h5ad")
 
 
+def are_genes(genes: pd.DataFrame) -> np.ndarray:
+    """Which features of the input are genes."""
+    return (genes["left_out"] == "").to_numpy() if "left_out" in genes else np.ones(len(genes), dtype=bool)
+
+
 def split_counts(
     source: Path, counts: Counts, cells: pd.DataFrame, genes: pd.DataFrame, *, sha256: str, layer: str, prefix: str
 ) -> Split:
@@ -50,7 +55,7 @@ def split_counts(
     cells
         Kept cells as `canonical_order` gives them.
     genes
-        gene_id, symbol of all genes of the input.
+        gene_id, symbol of all features of the input, and left_out, what one is that is no gene.
     sha256
         Of the cohort; '' where any content will do.
     layer
@@ -66,7 +71,9 @@ def split_counts(
     shards = {}
     with tempfile.TemporaryDirectory(prefix="spool-", dir=".") as folder:
         with unchanged(source, sha256), open_cohort(source) as file:
-            spools, totals = spool_counts(file, counts, cells, Path(folder), where=f"cohort: {layer}")
+            spools, totals = spool_counts(
+                file, counts, cells, Path(folder), genes=are_genes(genes), where=f"cohort: {layer}"
+            )
         expressed = totals > 0
         if not expressed.any():
             raise BadInput(f"cohort: {layer} holds no count in any kept cell; give raw counts with --counts_layer")
@@ -75,17 +82,23 @@ def split_counts(
             here = cells[cells["shard"] == shard]
             path = shards[shard_id(shard)] = shard_path(prefix, shard)
             blocks = spool.take_blocks(len(here), columns)
-            write_shard(path, blocks, here[["cell_id", *sample_key(here), "cell_type"]], genes[expressed])
+            write_shard(
+                path,
+                blocks,
+                here[["cell_id", *sample_key(here), "cell_type"]],
+                genes.loc[expressed, ["gene_id", "symbol"]],
+            )
     return Split(shards, totals)
 
 
-def split_summary(split: Split, *, n_cells: int) -> dict:
+def split_summary(split: Split, *, genes: pd.DataFrame, n_cells: int) -> dict:
     """Genes of the input that are kept and lost, cells, counts and shards."""
-    n_expressed = int((split.totals > 0).sum())
+    n_expressed, n_genes = int((split.totals > 0).sum()), int(are_genes(genes).sum())
+    no_genes = {"no genes": len(genes) - n_genes} if n_genes < len(genes) else {}
     return {
         "genes": {
             "input": len(split.totals),
-            "lost": {"expressed in no kept cell": len(split.totals) - n_expressed},
+            "lost": {"expressed in no kept cell": n_genes - n_expressed} | no_genes,
             "kept": n_expressed,
         },
         "cells": n_cells,

@@ -79,10 +79,24 @@ class Spool:
             start = stop
 
 
+def of_genes(block: sparse.csr_matrix, genes: np.ndarray | None, columns: slice) -> sparse.csr_matrix:
+    """The block without the values of features that are no genes; `columns` are those of the matrix that it covers."""
+    if genes is None or genes[columns].all():
+        return block
+    kept = genes[columns][block.indices]
+    ends = np.append(0, np.cumsum(kept))[block.indptr]
+    return sparse.csr_matrix((block.data[kept], block.indices[kept], ends), shape=block.shape)
+
+
 def spool_counts(
-    file: h5py.File, counts: Counts, cells: pd.DataFrame, folder: Path, *, where: str
+    file: h5py.File, counts: Counts, cells: pd.DataFrame, folder: Path, *, genes: np.ndarray | None = None, where: str
 ) -> tuple[list[Spool], np.ndarray]:
     """Read the matrix once and sort its rows into one spool a shard.
+
+    Parameters
+    ----------
+    genes
+        Which of the features are genes; the values of the others are not looked at. None for all.
 
     Returns
     -------
@@ -97,17 +111,17 @@ def spool_counts(
     by_genes = counts.layout == "csc"
     total, unit = (counts.n_genes, "genes") if by_genes else (counts.n_cells, "cells")
     progress = Progress(total, unit=unit, label="reading counts")
-    for rows, genes, block in read_blocks(file, counts):
-        block = prove_counts(block, where=where)
+    for rows, columns, block in read_blocks(file, counts):
+        block = prove_counts(of_genes(block, genes, columns), where=where, rounded=counts.rounded)
         shards = shard_of[rows]
         order = np.argsort(shards, kind="stable")
         bounds = np.searchsorted(shards[order], np.arange(n_shards + 1))
         for shard in np.unique(shards[shards >= 0]):
             picked = order[bounds[shard] : bounds[shard + 1]]
             part = block[picked]
-            totals[genes] += np.bincount(part.indices, weights=part.data, minlength=part.shape[1]).astype(np.int64)
-            spools[shard].append(position_of[rows][picked], part, genes.start)
-        done = genes if by_genes else rows
+            totals[columns] += np.bincount(part.indices, weights=part.data, minlength=part.shape[1]).astype(np.int64)
+            spools[shard].append(position_of[rows][picked], part, columns.start)
+        done = columns if by_genes else rows
         progress.advance(done.stop - done.start)
     progress.close()
     return spools, totals

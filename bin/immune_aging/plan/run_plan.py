@@ -68,13 +68,17 @@ def plan_cohort(args: argparse.Namespace) -> dict:
     """
     source = args.cohort.resolve()
     cohort, problems = examine(
-        source, columns=columns_of(args), counts_layer=args.counts_layer, age_ranges=args.age_ranges
+        source,
+        columns=columns_of(args),
+        counts_layer=args.counts_layer,
+        age_ranges=args.age_ranges,
+        round_counts=args.round_counts,
     )
     try:
         known = read_symbol_table(args.gene_symbols)
     except BadInput as error:
         known, problems = NO_TABLE, [*problems, str(error)]
-    genes = gene_names(cohort.var, known)
+    genes = gene_names(cohort.var, known, cohort.beside)
     cells, chosen, found = choose_cells(cohort, args)
     problems += found
     notes: list[str] = []

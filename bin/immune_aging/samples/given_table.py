@@ -12,18 +12,21 @@ from scipy import sparse
 from immune_aging.cohort.ages import MIDPOINT
 from immune_aging.cohort.cohort_file import (
     column_names,
-    find_counts,
     nearest,
     open_cohort,
     prove_counts,
     read_blocks,
     read_table,
     source_texts,
+    symbols_of,
 )
+from immune_aging.cohort.count_evidence import find_counts
 from immune_aging.cohort.donor_doubts import missing_kept, one_under_several_names
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, match, one_per_donor, plain, repeated, sample_key
 from immune_aging.cohort.examination import age_doubts, key_problems
+from immune_aging.cohort.features import feature_kinds, feature_notes
 from immune_aging.cohort.gene_symbols import GeneNames, SymbolTable, gene_names
+from immune_aging.cohort.spool import of_genes
 from immune_aging.cohort.tidy_labels import tidied
 from immune_aging.samples.pseudobulk_table import sample_table, totals
 from immune_aging.samples.sample_rules import reasons_to_leave_out
@@ -118,7 +121,7 @@ def columns_in(names: list[str], wanted: Mapping[str, str], *, where: str) -> di
 
 
 def read_given_table(
-    path: Path, *, columns: Mapping[str, str], counts_layer: str, age_ranges: str = MIDPOINT
+    path: Path, *, columns: Mapping[str, str], counts_layer: str, age_ranges: str = MIDPOINT, round_counts: bool = False
 ) -> GivenTable:
     """Read a table of samples x genes.
 
@@ -130,6 +133,8 @@ def read_given_table(
         'auto', 'X', 'raw.X' or the name of a layer.
     age_ranges
         What becomes of ages given as intervals: 'midpoint' or 'drop'.
+    round_counts
+        Counts that are fractions may be rounded.
 
     Raises
     ------
@@ -139,23 +144,25 @@ def read_given_table(
     where = f"--pseudobulk {path.name}"
     with open_cohort(path) as file:
         columns = columns_in(column_names(file, "obs"), columns, where=where)
-        layer, counts = find_counts(file, where, counts_layer=counts_layer)
+        found = find_counts(file, where, counts_layer=counts_layer, round_counts=round_counts, of_cells=False)
+        layer, counts = found.layer, found.counts
         obs, notes = tidied(read_table(file, "obs"), columns, unit="samples")
         var, source = read_table(file, counts.var_path), source_texts(file)
-        blocks = [prove_counts(block, where=f"{where}: {layer}") for _, _, block in read_blocks(file, counts)]
+        genes = feature_kinds(var, symbols_of(var)) == ""
+        blocks = [
+            prove_counts(of_genes(block, genes, here), where=f"{where}: {layer}", rounded=counts.rounded)
+            for _, here, block in read_blocks(file, counts)
+        ]
     # A file by genes comes in blocks of genes, any other in blocks of samples.
     stack = sparse.hstack if counts.layout == "csc" else sparse.vstack
-    return GivenTable(
-        where,
-        layer,
-        stack(blocks, format="csr").astype(np.int64),
-        obs,
-        var,
-        columns,
-        age_ranges,
-        tuple(notes),
-        source,
-    )
+    sums = stack(blocks, format="csr").astype(np.int64)
+    notes += [
+        *found.notes,
+        *feature_notes(feature_kinds(var, symbols_of(var)), var.index.astype(str).to_numpy(dtype=object)),
+    ]
+    if not genes.all():
+        sums, var = sums[:, np.flatnonzero(genes)], var[genes]
+    return GivenTable(where, layer, sums, obs, var, columns, age_ranges, tuple(notes), source)
 
 
 def donors_of(given: GivenTable) -> tuple[pd.DataFrame, list[str]]:

@@ -33,6 +33,7 @@ process CHECK_COHORT {
         --cell-type-column ${quote(params.cell_type_column)} \\
         --age-column ${quote(params.age_column)} \\
         --sex-column ${quote(params.sex_column)} \\
+        --age-ranges ${params.age_ranges} ${params.round_counts ? '--round-counts' : ''} \\
         ${gene_symbols ? "--gene-symbols ${quote(gene_symbols)}" : ''} \\
         --output-cells 'dataset-${params.dataset}_${meta.id}_step-check_cells.parquet' \\
         --output-donors 'dataset-${params.dataset}_${meta.id}_step-check_donors.parquet' \\

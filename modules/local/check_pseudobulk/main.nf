@@ -33,6 +33,7 @@ process CHECK_PSEUDOBULK {
         --cell-type-column ${quote(params.cell_type_column)} \\
         --age-column ${quote(params.age_column)} \\
         --sex-column ${quote(params.sex_column)} \\
+        --age-ranges ${params.age_ranges} ${params.round_counts ? '--round-counts' : ''} \\
         ${gene_symbols ? "--gene-symbols ${quote(gene_symbols)}" : ''} \\
         --min-cells-per-sample ${params.min_cells_per_sample} \\
         --min-depth-share ${params.min_depth_share} \\

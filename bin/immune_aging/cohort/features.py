@@ -1,0 +1,111 @@
+"""Which rows of a cohort's table of features are genes of a human, and what the others are.
+
+Antibodies, hashtags, guides, spike-ins and genes of a virus or of a mouse in the same matrix would count as expression:
+58 antibodies were 61 % of all counts of a cohort (nf-core/scrnaseq#468, satijalab/seurat#2436, #9182).
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+# Columns in which files say what a feature is: 10x, muon, CELLxGENE, Seurat converters.
+TYPE_COLUMNS = ("feature_types", "feature_type", "featuretype", "feature_class", "modality", "feature_biotype", "assay")
+# In lower case. What is none of these is a gene: CELLxGENE's feature_type holds biotypes (lncRNA, protein_coding, ...).
+NO_GENES = {
+    "antibody capture": "antibodies", "antibodies": "antibodies", "antibody": "antibodies", "adt": "antibodies",
+    "protein": "antibodies", "proteins": "antibodies", "prot": "antibodies", "protein expression": "antibodies",
+    "abseq": "antibodies", "cite": "antibodies", "cite-seq": "antibodies", "surface protein": "antibodies",
+    "multiplexing capture": "hashtags", "hto": "hashtags", "hashtag": "hashtags", "hashtags": "hashtags",
+    "hashing": "hashtags", "cmo": "hashtags", "sample tag": "hashtags", "crispr guide capture": "guides",
+    "crispr": "guides", "guide": "guides", "guides": "guides", "grna": "guides", "sgrna": "guides",
+    "antigen capture": "antigens", "custom": "custom features", "peaks": "peaks", "peak": "peaks", "atac": "peaks",
+    "chromatin accessibility": "peaks", "spike-in": "spike-ins", "spike_in": "spike-ins", "spikein": "spike-ins",
+    "ercc": "spike-ins", "synthetic": "spike-ins", "vdj": "receptor chains", "vdj-t": "receptor chains",
+    "vdj-b": "receptor chains", "metabolite": "metabolites",
+}  # fmt: skip
+# Names that no human gene has.
+NAMES = (
+    (r"ERCC[-_.]\d{5}", "spike-ins"),
+    (r"SIRV\w*\d+", "spike-ins"),
+    (r".*[-_.]TotalSeq[-_.]?[ABCD]?\d*", "antibodies"),
+    (r"(ADT|AB|PROT|PROTEIN|ANTIBODY|CITE)[-_:.].+", "antibodies"),
+    (r".+[-_:.](ADT|PROT|PROTEIN|ANTIBODY)", "antibodies"),
+    (r"(HTO|HASHTAG|CMO)[-_:. ]?\d+\w*|(HTO|HASHTAG)[-_:.].+", "hashtags"),
+    (r".+[-_:.](HTO|HASHTAG)", "hashtags"),
+    (r"SAMPLETAG\d+.*", "hashtags"),
+    (r"(SG|G)RNA[-_:.].+", "guides"),
+    (r"CHR[\dXYM]+[:_-]\d+[-_]\d+", "peaks"),
+)
+_NAMES = tuple((re.compile(pattern, re.IGNORECASE), kind) for pattern, kind in NAMES)
+# Genomes by which Cell Ranger and others name genes of a mixture, with or without a separator.
+_HUMAN_GENOME = re.compile(r"(grch3[78]|hg19|hg38|homo[\s_]?sapiens|human|hs)\w*", re.IGNORECASE)
+_GENOME_PREFIX = re.compile(
+    r"(GRCh3[78]|hg19|hg38|mm9|mm10|mm39|GRCm3[89]|mRatBN7|rn[67]|Rnor|dm6|BDGP6|danRer\d+|GRCz\d+|macFas\d|Mmul_?\d+)"
+    r"(?:\.\d+)?[-_]+(?=.)"
+)
+_ENSEMBL = re.compile(r"ENS([A-Z]*)G\d+", re.IGNORECASE)
+MAX_LISTED = 3
+
+
+def genome_prefix(name: str) -> str:
+    """The genome that a name begins with, with its separator; '' for none.
+
+    >>> genome_prefix("GRCh38_CD3E"), genome_prefix("mm10___Cd3e"), genome_prefix("CD3E")
+    ('GRCh38_', 'mm10___', '')
+    """
+    match = _GENOME_PREFIX.match(name)
+    return match[0] if match else ""
+
+
+def _by_name(gene_id: str, symbol: str) -> str:
+    """What a feature is by its names; '' for a human gene."""
+    for name in (gene_id, symbol):
+        if (prefix := genome_prefix(name)) and not _HUMAN_GENOME.fullmatch(prefix.rstrip("-_")):
+            return "genes of another species"
+    if match := _ENSEMBL.match(gene_id.removeprefix(genome_prefix(gene_id))):
+        return "genes of another species" if match[1] else ""
+    for name in dict.fromkeys((gene_id, symbol)):
+        for pattern, kind in _NAMES:
+            if pattern.fullmatch(name):
+                return kind
+    return ""
+
+
+def feature_kinds(var: pd.DataFrame, symbols: np.ndarray) -> np.ndarray:
+    """What each feature is that is no human gene; '' for human genes.
+
+    Parameters
+    ----------
+    var
+        One row per feature; its index holds ids or symbols.
+    symbols
+        As far as they are known, '' elsewhere.
+
+    Returns
+    -------
+    Texts like 'antibodies'. Genes of another species are genes where most of the genes are: that cohort is refused as a
+    whole elsewhere.
+    """
+    ids = var.index.astype(str)
+    kinds = np.array([_by_name(gene, symbol) for gene, symbol in zip(ids, symbols, strict=True)], dtype=object)
+    for column in TYPE_COLUMNS:
+        if column in var:
+            texts = var[column].astype(str).str.strip().str.casefold()
+            said = texts.map(NO_GENES).fillna("").to_numpy(dtype=object)
+            kinds = np.where(said != "", said, kinds)
+    if "genome" in var:
+        genomes = var["genome"].astype(str)
+        foreign = ~genomes.map(lambda name: name in ("", "nan", "None") or bool(_HUMAN_GENOME.match(name)))
+        kinds = np.where((kinds == "") & foreign.to_numpy(), "genes of another species", kinds)
+    foreign = kinds == "genes of another species"
+    return np.where(foreign, "", kinds) if foreign.sum() > (kinds == "").sum() else kinds
+
+
+def feature_notes(kinds: np.ndarray, ids: np.ndarray) -> list[str]:
+    """A note on the features that are set apart, with the number of each kind and examples."""
+    apart = pd.Series(ids[kinds != ""], dtype=object).groupby(kinds[kinds != ""], sort=True)
+    if not len(apart):
+        return []
+    listed = ", ".join(f"{len(names)} {kind} ({', '.join(map(repr, names.head(MAX_LISTED)))})" for kind, names in apart)
+    return [f"{int((kinds != '').sum())} of {len(kinds)} features are no human genes and are left out: {listed}"]
