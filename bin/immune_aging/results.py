@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, require_columns
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, read_json, read_parquet, read_tsv, require_columns
 from immune_aging.task.command_line import BadInput
 
 # Names that look like numbers (cluster 0, donor 001, gene 1) stay names.
@@ -26,6 +26,7 @@ TEXT = dict.fromkeys(
         "id",
         "cell_type",
         "donor_id",
+        SAMPLE_OF_DONOR,
         "sample_id",
         "gene_id",
         "symbol",

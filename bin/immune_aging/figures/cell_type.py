@@ -76,11 +76,14 @@ def draw_genes_by_age(de: pd.DataFrame, expression: pd.DataFrame, cell_type: str
     """The genes of smallest p against age."""
     first = de[de["gene_id"].isin(expression.columns)].sort_values(["p_value", "gene_id"], kind="stable")
     first = first.head(N_AGE_PANELS)
+    n_donors = expression["donor_id"].nunique()
+    several = len(expression) > n_donors
+    n_dots = f"{len(expression):,} samples of {n_donors:,} donors" if several else f"{len(expression):,} donors"
     return Drawing(
         plot_genes_by_age(expression, first),
         "Genes against age",
         f"Log2 counts per million in {cell_type} of the {len(first)} genes with the smallest p by the donor's age; "
-        f"each dot is one of {len(expression):,} donors.",
+        f"each dot is one of {n_dots}.",
     )
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from immune_aging.figures.style import CUT, NEUTRAL, OKABE_ITO, Drawing, log_ticks, new_figure, no_data, shorten
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 
 
 def plot_sample_sizes(samples: pd.DataFrame, *, min_cells: int) -> Figure:
@@ -66,10 +67,11 @@ def plot_sample_sizes(samples: pd.DataFrame, *, min_cells: int) -> Figure:
 def draw(samples: pd.DataFrame, *, min_cells: int) -> Drawing:
     """The figure of samples.tsv, whose samples have at least `min_cells` cells where they are used."""
     kept = int(samples["kept"].sum())
+    whose = "one sample of a donor," if SAMPLE_OF_DONOR in samples else "one donor's"
     return Drawing(
         plot_sample_sizes(samples, min_cells=min_cells),
         "Pseudobulk sample sizes",
-        f"Cells summed into each of {len(samples):,} samples (one donor's cells of one type), by cell type with its "
+        f"Cells summed into each of {len(samples):,} samples ({whose} cells of one type), by cell type with its "
         f"median; {kept:,} samples of at least {min_cells} cells are used, {len(samples) - kept:,} (crosses) are not. "
         "In brackets: samples used of all.",
     )

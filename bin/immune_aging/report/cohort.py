@@ -8,10 +8,14 @@ def cohort_facts(results: Results) -> dict:
 
     Returns
     -------
-    n_donors, sexes (name and number) and age_low, age_median, age_high (years) of the kept donors, and n_types, each
-    where it is known; n_cells, None where quality control was not run; left_out, the most cells first.
+    n_donors, n_samples (where donors have several), sexes (name and number), age_low, age_median and age_high (years)
+    of the kept donors, and n_types, each where it is known; n_cells, None where quality control was not run; left_out,
+    the most cells first.
     """
     facts: dict = {"left_out": []}
+    samples = results.table("cohort/samples.tsv", ["kept"])
+    if samples is not None:
+        facts["n_samples"] = int(samples["kept"].sum())
     donors = results.table("cohort/donors.tsv", ["age_years", "sex", "kept", "n_cells"])
     if donors is not None:
         kept = donors[donors["kept"]]

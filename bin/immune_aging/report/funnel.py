@@ -126,6 +126,7 @@ def funnel(results: Results) -> dict[str, list[Stage]]:
     types = results.table("cohort/cell_types.tsv", ["id", "cell_type", "kept", "reason"])
     stages = [
         *_stage("donors", "Cohort filter", filtering.get("donors")),
+        *_stage("samples of donors", "Cohort filter", filtering.get("samples")),
         *_stage("cells", "Cohort filter", filtering.get("cells")),
         *_stage("cell types", "Cohort filter", filtering.get("cell_types")),
         *_stage("genes", "Expressed genes", results.summary("cohort/genes.json").get("genes")),
@@ -136,7 +137,16 @@ def funnel(results: Results) -> dict[str, list[Stage]]:
         *_tested_stages(results, types),
     ]
     by_unit: dict[str, list[Stage]] = {
-        unit: [] for unit in ("donors", "cells", "cell types", "genes", "samples (donor x cell type)", *TESTED)
+        unit: []
+        for unit in (
+            "donors",
+            "samples of donors",
+            "cells",
+            "cell types",
+            "genes",
+            "samples (donor x cell type)",
+            *TESTED,
+        )
     }
     for stage in stages:
         by_unit[stage.unit].append(stage)

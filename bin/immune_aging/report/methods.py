@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 from immune_aging.report.formats import shown
 
+# `loaded`, `by_sample` and `told_apart_by` say whether donors had several samples.
 # A part of the results, the sentence to write where it is there, and the works that it cites. Names in braces
 # are parameters; a sentence that needs one the run does not have is left out.
 SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -24,7 +25,7 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "qc/cells.parquet",
-        "Doublets were called in each donor with Scrublet (expected rate {expected_doublet_rate}); donors of "
+        "Doublets were called in each {loaded} with Scrublet (expected rate {expected_doublet_rate}); {loaded}s of "
         "fewer than 100 cells were not scored.",
         ("scrublet",),
     ),
@@ -62,9 +63,15 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "pseudobulk/samples.tsv",
-        "Raw counts were summed by donor and cell type; samples of at least {min_cells_per_sample} cells, and of at "
-        "least {min_depth_share:%} of the counts of their cell type's median sample, and cell types of at least "
+        "Raw counts were summed by donor{by_sample} and cell type; samples of at least {min_cells_per_sample} cells, "
+        "and of at least {min_depth_share:%} of the counts of their cell type's median sample, and cell types of at least "
         "{min_samples_per_type} such samples were used.",
+        (),
+    ),
+    (
+        "pseudobulk/samples.tsv",
+        "Donors had several samples, told apart by {told_apart_by}; in the rules about donors and in the prediction of "
+        "age those of a donor were added up, so that folds, bootstraps and permutations were of donors.",
         (),
     ),
     (
@@ -181,6 +188,11 @@ def methods(parameters: Mapping[str, object], available: Collection[str]) -> tup
         name: _Shown(shown(value).rsplit("/", 1)[-1] if name == "gene_sets" else shown(value))
         for name, value in parameters.items()
     }
+    several = bool(parameters.get("sample_column"))
+    words["by_sample"] = _Shown(", sample" if several else "")
+    words["loaded"] = _Shown("sample" if several else "donor")
+    if several:
+        words["told_apart_by"] = words["sample_column"]
     for part, sentence, works in SENTENCES:
         if part and not any(part in path for path in available):
             continue
