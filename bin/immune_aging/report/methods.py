@@ -64,8 +64,8 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "pseudobulk/samples.tsv",
         "Raw counts were summed by donor{by_sample} and cell type; samples of at least {min_cells_per_sample} cells, "
-        "and of at least {min_depth_share:%} of the counts of their cell type's median sample, and cell types of at least "
-        "{min_samples_per_type} such samples were used.",
+        "and of at least {min_depth_share:%} of the counts of their cell type's median sample, and cell types of at "
+        "least {min_samples_per_type} such samples were used.",
         (),
     ),
     (
