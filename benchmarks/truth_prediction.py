@@ -24,7 +24,7 @@ from verdict import Verdict
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bin"))
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 import predict_age
-from immune_aging.prediction import tables
+from immune_aging.prediction import tables, training
 from immune_aging.prediction.age_features import log_rates, mean_rates, sex_indicators
 from immune_aging.prediction.age_metrics import metric_values
 from immune_aging.prediction.age_models import fit_nested
@@ -34,6 +34,7 @@ from immune_aging.prediction.immune_age import acceleration_of, acceleration_tes
 from immune_aging.prediction.penalty_choice import INNER_FOLDS, REFERENCE_ALPHA
 from immune_aging.task.checkpoints import read_json, write_h5ad
 from inputs.step_options import default_options
+from sampled_persons import each_its_own_donor, samples_of_persons
 
 CELL_TYPES = [
     "CD14-positive monocyte",
@@ -218,6 +219,24 @@ def one_shallow(seed: int) -> dict[str, float]:
     }
 
 
+def one_of_persons(seed: int, *, icc: float) -> dict[str, float]:
+    """R of nested ridge on invented ages of 45 persons sampled twice, and p; and r with each sample its own donor."""
+    table = samples_of_persons(seed, n_donors=N_DONORS, icc=icc)
+    plan = training.Plan(
+        model="ridge", alpha=None, folds=5, repeats=1, min_donors=10, bootstrap=10, permutations=99, seed=seed
+    )
+    facts = {"id": "t", "cell_type": "T", "model": "ridge", "alpha": "nested"}
+    made = {
+        name: training.train(own, None, plan, facts=facts).tables["metrics"].set_index("metric")["value"]
+        for name, own in (("persons", table), ("samples", each_its_own_donor(table)))
+    }
+    return {
+        "over_guessing": made["persons"]["r"] - made["persons"]["r_null_mean"],
+        "p_value": made["persons"]["r_p_value"],
+        "r_of_samples": made["samples"]["r"],
+    }
+
+
 def one_acceleration(seed: int) -> dict[str, float]:
     """Donors whose cells are older or younger than they are (SD 6 years), smokers 6 years older on average."""
     rng = np.random.default_rng(seed)
@@ -364,6 +383,17 @@ def verdicts(quick: bool = False) -> Iterator[Verdict]:
     )
     change = spoilt(0)
     yield Verdict("donors of one's fold made nonsense change one's prediction by: 0", f"{change:g} years", change == 0)
+    for icc in (0.3, 0.5, 0.8):
+        persons = gathered(partial(one_of_persons, icc=icc), 6 if quick else 24)
+        error = persons["over_guessing"].std(ddof=1) / np.sqrt(len(persons))
+        chance = kstest(persons["p_value"], "uniform").pvalue
+        yield Verdict(
+            f"invented ages of persons sampled twice, intraclass correlation {icc:g}: r of guessing within 2 standard "
+            "errors, p uniform",
+            f"{persons['over_guessing'].mean():.3f} ± {error:.3f} above guessing, Kolmogorov-Smirnov p {chance:.2f}; "
+            f"r with each sample its own donor {persons['r_of_samples'].mean():.2f}",
+            bool(abs(persons["over_guessing"].mean()) <= 2 * error and chance > 0.01),
+        )
     accelerated = gathered(one_acceleration, 4 if quick else 20)
     print(accelerated.round(3).to_string(), file=sys.stderr)
     found = accelerated.mean()

@@ -12,6 +12,7 @@ import pytest
 from immune_aging.plan import costs as plan_costs
 from immune_aging.plan import run_plan, text
 from immune_aging.task.command_line import BadInput
+from sampled_cohorts import cohort_of_visits
 from small_cohorts import small_cohort, write_cohort
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,3 +167,39 @@ def test_a_table_is_planned_with_the_samples_that_have_enough_cells_and_counts(
     assert plan["cell_types"] == ["B", "T"][:types]
     assert plan["n_samples"] == 6 + (kept_of_t if types == 2 else 0)
     assert plan["notes"][0] == symbols, "what a check alone prints, too"
+
+
+def test_a_cohort_of_visits_is_planned_by_its_samples(tmp_path):
+    cohort = cohort_of_visits(donors=6, cells_per_type=40)
+    cohort.obs["visit"] = cohort.obs["visit"].cat.add_categories(["T2"])
+    cohort.obs.loc[(cohort.obs["donor_id"] == "D01") & (np.arange(cohort.n_obs) % 20 == 0), "visit"] = None
+    path = write_cohort(cohort, tmp_path / "cohort.h5ad")
+    plan = run_plan.plan_cohort(options_for(path, sample_column="visit", batch_column="run", min_samples_per_type=12))
+    assert (plan["n_donors"], plan["n_donors_kept"], plan["n_samples_of_donors"]) == (6, 6, 12)
+    assert plan["n_samples"] == 24 and "6 donors with 12 samples" in text.text_of(plan)[0]
+    assert any("cells of a donor have no sample and are left out" in note for note in plan["notes"])
+
+
+def test_what_varies_within_a_sample_cannot_stand_in_the_design(tmp_path):
+    """Blood and marrow, each stimulated or not: the stimulation alone does not tell a donor's samples apart."""
+    cohort = cohort_of_visits(donors=6, cells_per_type=40, years=0)
+    cohort.obs["tissue"] = np.where(np.arange(cohort.n_obs) % 2, "blood", "marrow")
+    path = write_cohort(cohort, tmp_path / "cohort.h5ad")
+    asked = {"parts": ["qc", "pseudobulk", "statistics"], "sample_column": "visit"}
+    with pytest.raises(BadInput, match="'tissue' of the design varies within donor 'D00'"):
+        run_plan.plan_cohort(options_for(path, **asked, designs=["~ tissue + age"]))
+    both = cohort.copy()
+    both.obs["sample"] = both.obs["visit"].astype(str) + " " + both.obs["tissue"]
+    path = write_cohort(both, tmp_path / "both.h5ad")
+    plan = run_plan.plan_cohort(
+        options_for(path, **asked | {"sample_column": "sample"}, min_cells_per_sample=3, designs=["~ tissue + age"])
+    )
+    assert plan["n_samples_of_donors"] == 24
+
+
+def test_a_column_that_differs_between_visits_is_no_column_of_donors(tmp_path):
+    path = write_cohort(cohort_of_visits(donors=6, cells_per_type=40), tmp_path / "cohort.h5ad")
+    asked = {"parts": ["qc", "pseudobulk", "statistics"], "sample_column": "visit", "min_cells_per_sample": 3}
+    with pytest.raises(BadInput, match="--acceleration_columns run: varies within donor 'D00'"):
+        run_plan.plan_cohort(options_for(path, **asked, acceleration_columns=["run"]))
+    assert run_plan.plan_cohort(options_for(path, **asked, designs=["~ run + age"]))["n_types"] == 2

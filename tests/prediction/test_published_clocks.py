@@ -18,7 +18,7 @@ from immune_aging.prediction.training_cohorts import (
     training_notes,
     training_of,
 )
-from immune_aging.task.checkpoints import read_json, read_tsv, write_h5ad, write_json, write_parquet
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, read_json, read_tsv, write_h5ad, write_json, write_parquet
 from immune_aging.task.command_line import BadInput
 from inputs.statistics_inputs import CD4_T_CELL, clock_cells, fit_scaled_ridge, write_clocks, write_grn_wheel
 from published_clocks import main
@@ -26,14 +26,14 @@ from published_clocks import main
 COHORTS = ROOT / "assets/clocks/cohorts.tsv"
 
 
-def run_step(folder, shards, *options, clocks=None, name="out", source=None):
+def run_step(folder, shards, *options, clocks=None, name="out", source=None, donors=None):
     """Run the script on shards (counts, cells); ages, metrics by clock, notes."""
     files = []
     for number, (adata, cells) in enumerate(shards):
         write_h5ad(adata, folder / f"shard{number}.h5ad")
         write_parquet(cells, folder / f"cells{number}.parquet")
-    donors = pd.concat([cells for _, cells in shards])[["donor_id", "age_years"]].drop_duplicates()
-    write_parquet(donors, folder / "donors.parquet")
+    known = pd.concat([cells for _, cells in shards])[["donor_id", "age_years"]].drop_duplicates()
+    write_parquet(known if donors is None else donors, folder / "donors.parquet")
     files += ["--shards", *(str(folder / f"shard{i}.h5ad") for i in range(len(shards)))]
     files += ["--cells", *(str(folder / f"cells{i}.parquet") for i in range(len(shards)))]
     files += ["--donors", str(folder / "donors.parquet"), "--clocks", str(clocks or folder / "clocks")]
@@ -151,6 +151,20 @@ def test_shards_change_nothing(tmp_path):
     parts = run_step(tmp_path, halves, name="halves")
     pd.testing.assert_frame_equal(whole[0], parts[0])
     pd.testing.assert_frame_equal(whole[1], parts[1])
+
+
+def test_a_donor_of_several_samples_is_told_once_at_their_mean_age(tmp_path):
+    adata, cells = clock_cells()
+    write_clocks(tmp_path / "clocks", adata)
+    whole, _, _ = run_step(tmp_path, [(adata, cells)])
+    first = cells[["donor_id", "age_years"]].drop_duplicates()
+    visits = [first.assign(**{SAMPLE_OF_DONOR: f"T{v}", "age_years": first["age_years"] + 4 * v}) for v in (0, 1)]
+    sampled = cells.assign(**{SAMPLE_OF_DONOR: np.where(np.arange(len(cells)) % 3, "T0", "T1")})
+    ages, metrics, _ = run_step(
+        tmp_path, [(adata, sampled)], name="sampled", donors=pd.concat(visits, ignore_index=True)
+    )
+    pd.testing.assert_frame_equal(ages, whole.assign(age_years=whole["age_years"] + 2))
+    assert metrics.loc["B", "n_donors"] == 6
 
 
 def test_donors_of_few_cells_are_left_out_and_counted(tmp_path):
