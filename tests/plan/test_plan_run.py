@@ -98,7 +98,7 @@ def options_for(path, **changes):
     """The arguments of the plan of a small cohort."""
     args = argparse.Namespace(
         cohort=path, donor_column="donor_id", sample_column="", cell_type_column="cell_type", age_column="development_stage", sex_column="sex", age_ranges="midpoint",
-        counts_layer="auto", donor_percentile=0, min_cells_per_type=10, min_donor_fraction=0.9, cells_per_shard=100,
+        counts_layer="auto", round_counts=False, donor_percentile=0, min_cells_per_type=10, min_donor_fraction=0.9, cells_per_shard=100,
         parts=["qc"], mad_group="", doublet_rate_column="", batch_column="donor_id", min_cells_per_sample=10,
         min_samples_per_type=5, designs=["~ sex + age"], test_term="age", contrast="", pool_column="auto",
         acceleration_columns=[], gene_symbols=None, gene_sets=None, gene_set_min_size=10, gene_set_max_size=1000,
@@ -189,7 +189,7 @@ def test_what_varies_within_a_sample_cannot_stand_in_the_design(tmp_path):
     with pytest.raises(BadInput, match="'tissue' of the design varies within donor 'D00'"):
         run_plan.plan_cohort(options_for(path, **asked, designs=["~ tissue + age"]))
     both = cohort.copy()
-    both.obs["sample"] = both.obs["visit"].astype(str) + " " + both.obs["tissue"]
+    both.obs["sample"] = both.obs["visit"].astype(str) + " " + both.obs["tissue"].astype(str)
     path = write_cohort(both, tmp_path / "both.h5ad")
     plan = run_plan.plan_cohort(
         options_for(path, **asked | {"sample_column": "sample"}, min_cells_per_sample=3, designs=["~ tissue + age"])
