@@ -19,6 +19,15 @@ import pandas as pd
 from isal import isal_zlib
 from scipy import sparse
 
+from immune_aging.cohort.table_encodings import (
+    as_text,
+    column_names,
+    compound_table,
+    holds_bytes,
+    index_name,
+    known_to_anndata,
+    table_by_columns,
+)
 from immune_aging.task.checkpoints import sha256_of
 from immune_aging.task.command_line import BadInput
 
@@ -66,6 +75,31 @@ OTHER_LAYOUTS = {
 }
 
 
+# What HDF5 says of a file that a program has open for writing, or left so.
+OPEN_ELSEWHERE = {
+    "unable to lock file": (
+        "another program has it open for writing, such as a notebook with backed='r+'; close it there, or set "
+        "HDF5_USE_FILE_LOCKING=FALSE if nothing is written to it any more"
+    ),
+    "already open for write": (
+        "another program has it open for writing, or ended without closing it; close it there, write the file again, "
+        "or repair it with 'h5clear -s'"
+    ),
+}
+
+
+def _opened(path: Path) -> h5py.File:
+    """The file for reading; without a lock where the file system knows none."""
+    try:
+        return h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if "unable to lock file" not in str(error):
+            raise
+        return h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE, locking=False)
+
+
 def open_cohort(path: str | Path) -> h5py.File:
     """Open an h5ad read-only; `BadInput` for anything that is none."""
     path = Path(path)
@@ -74,12 +108,15 @@ def open_cohort(path: str | Path) -> h5py.File:
         what, how = ("a zarr store", "anndata.read_zarr(...).write_h5ad(...)") if zarr else ("a folder", "write_h5ad")
         raise BadInput(f"{path}: is {what}, but an .h5ad file is needed; write one with {how}")
     try:
-        file = h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE)
+        file = _opened(path)
     except FileNotFoundError as error:
         raise BadInput(f"{path}: there is no such file; check the path") from error
     except PermissionError as error:
         raise BadInput(f"{path}: may not be read; change its permissions") from error
     except OSError as error:
+        for text, problem in OPEN_ELSEWHERE.items():
+            if text in str(error):
+                raise BadInput(f"{path}: {problem}") from error
         with path.open("rb") as raw:
             start = raw.read(16)
         for magic, (what, remedy) in OTHER_KINDS.items():
@@ -168,12 +205,24 @@ def unchanged(path: Path, sha256: str) -> Iterator[None]:
 
 
 def read_table(file: h5py.File, path: str) -> pd.DataFrame:
-    """Read obs, var or raw/var as a DataFrame; `BadInput` if that is damaged."""
+    """Read obs, var or raw/var as a DataFrame; `BadInput` if that is damaged.
+
+    Columns that nothing can read are left out; `attrs['unreadable']` says which, and why.
+    """
     from anndata.io import read_elem
 
+    node = file[path]
     try:
-        return read_elem(file[path])
-    except Exception as error:  # of a damaged table the readers raise whatever they stumble over
+        if isinstance(node, h5py.Dataset):
+            return compound_table(file, node)
+        try:
+            table = read_elem(node) if known_to_anndata(node) else pd.DataFrame()
+            if list(table.columns) == column_names(file, path) and not holds_bytes(table):
+                return table
+        except Exception:  # of what anndata does not know its readers raise whatever they stumble over
+            pass
+        return table_by_columns(file, path)
+    except Exception as error:
         raise BadInput(
             f"{file.filename}: {path}: cannot be read ({type(error).__name__}: {str(error).splitlines()[0][:120]}); "
             f"{ANEW}, or write it anew with anndata"
@@ -193,20 +242,6 @@ def source_texts(file: h5py.File) -> dict[str, str]:
     return texts
 
 
-def index_name(group: h5py.Group) -> str:
-    """Name of the dataset that holds a table's row names."""
-    name = group.attrs.get("_index", "_index")
-    return name.decode() if isinstance(name, bytes) else str(name)
-
-
-def column_names(file: h5py.File, path: str) -> list[str]:
-    """Names of the columns of obs or var, without the row names."""
-    group = file[path]
-    if isinstance(group, h5py.Dataset):
-        return list(group.dtype.names[1:])
-    return [name for name in group if name not in (index_name(group), "__categories")]
-
-
 def nearest(name: str, choices: Sequence[str]) -> str:
     """A hint that names the choice nearest to `name`, or lists what there is."""
     close = difflib.get_close_matches(name.lower(), [choice.lower() for choice in choices], n=1, cutoff=0.5)
@@ -220,22 +255,37 @@ def nearest(name: str, choices: Sequence[str]) -> str:
 def _layout(node: h5py.Group | h5py.Dataset) -> str | None:
     if isinstance(node, h5py.Dataset):
         return "dense" if node.ndim == 2 else None
-    encoding = node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", ""))
-    encoding = encoding.decode() if isinstance(encoding, bytes) else str(encoding)
+    encoding = as_text(node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", "")))
     for layout in ("csr", "csc"):
         if encoding.startswith(layout):
             return layout
     return None
 
 
+def _rows(file: h5py.File, path: str) -> int:
+    """How many rows obs or var has."""
+    table = file[path]
+    return table.size if isinstance(table, h5py.Dataset) else table[index_name(table)].size
+
+
 def _describe(file: h5py.File, path: str, var_path: str) -> Counts | None:
-    if path not in file:
+    if path not in file or var_path not in file:
         return None
     node = file[path]
     layout = _layout(node)
+    shape = node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
+    if (
+        isinstance(node, h5py.Group)
+        and {"data", "indices", "indptr"} <= set(node)
+        and (layout is None or shape is None)
+    ):
+        # Writers outside of anndata leave out what the length of indptr tells.
+        shape = (_rows(file, "obs"), _rows(file, var_path))
+        lines = node["indptr"].size - 1
+        layout = layout or ("csr" if lines == shape[0] else "csc" if lines == shape[1] else None)
     if layout is None:
         return None
-    shape = node.shape if layout == "dense" else node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
+    shape = node.shape if layout == "dense" else shape
     return Counts(path, layout, int(shape[0]), int(shape[1]), var_path)
 
 
@@ -244,7 +294,8 @@ def candidates(file: h5py.File) -> dict[str, Counts]:
 
     CELLxGENE keeps counts in raw.X where X is normalised, else in X.
     """
-    found = {"raw.X": _describe(file, "raw/X", "raw/var"), "X": _describe(file, "X", "var")}
+    raw = _describe(file, "raw/X", "raw/var") or _describe(file, "raw.X", "raw.var")  # the second before anndata 0.7
+    found = {"raw.X": raw, "X": _describe(file, "X", "var")}
     layers = sorted(file["layers"]) if "layers" in file else []
     for name in sorted(layers, key=lambda name: "count" not in name.lower() and "raw" not in name.lower()):
         found[name] = _describe(file, f"layers/{name}", "var")

@@ -30,7 +30,10 @@ def varies_within_donors(obs: pd.DataFrame, donors: pd.Series) -> pd.DataFrame:
 def plain(column: pd.Series) -> pd.Series:
     """A column as numbers or text that any Parquet reader knows, missing values kept."""
     if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
+        dtype = column.cat.categories.dtype
+        if dtype.kind in "iub" and column.isna().any():  # neither whole numbers nor booleans have room for a gap
+            dtype = np.dtype(object) if dtype.kind == "b" else np.dtype(float)
+        column = column.astype(dtype)
     if column.dtype == object:
         return column.map(lambda value: value if pd.isna(value) else str(value))
     return column

@@ -24,6 +24,7 @@ from immune_aging.cohort.donor_doubts import donor_doubts, missing_kept, numbers
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, repeated
 from immune_aging.cohort.gene_symbols import GeneNames
 from immune_aging.cohort.hostile_names import LABELLED
+from immune_aging.cohort.table_encodings import UNREADABLE
 from immune_aging.cohort.tidy_labels import tidied
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.command_line import BadInput
@@ -235,7 +236,17 @@ def examine(
         ]
         layer, counts, var, beside = None, None, read_table(file, "var"), None
         source_says = source_texts(file)
-        obs, notes = tidied(read_table(file, "obs"), columns)
+        table = read_table(file, "obs")
+        broken = table.attrs.get(UNREADABLE, {})
+        problems += [
+            f"obs: cannot be read ({why}) in column '{name}'; copy or download the file again, or write it anew "
+            "with anndata"
+            for name, why in broken.items()
+            if name in columns.values()
+        ]
+        obs, notes = tidied(table, columns)
+        if others := [f"'{name}' ({why})" for name, why in broken.items() if name not in columns.values()]:
+            notes.append(f"columns of cells that cannot be read are left out: {', '.join(others[:MAX_TEXTS])}")
         if not len(obs) or not len(var):
             problems.append(f"it holds {len(obs)} cells and {len(var)} genes; give a cohort with both")
         else:
@@ -248,8 +259,8 @@ def examine(
             except BadInput as error:
                 problems.append(str(error).removeprefix(f"{source}: "))
     labels, donors = label_problems(obs, columns), None
-    if len(obs) and columns["donor"] in names and columns.get("sample", columns["donor"]) in names and not labels:
-        lacking = {columns[role]: np.nan for role in ("age", "sex") if columns[role] not in names}
+    if len(obs) and columns["donor"] in obs and columns.get("sample", columns["donor"]) in obs and not labels:
+        lacking = {columns[role]: np.nan for role in ("age", "sex") if columns[role] not in obs}
         donors, donor_problems = donor_table(
             obs.assign(**lacking), donor=columns["donor"], age=columns["age"], sex=columns["sex"],
             sample=columns.get("sample"), age_ranges=age_ranges,

@@ -50,7 +50,8 @@ def sample_table(
     order = samples.sort_values(["cell_type", *key], kind="stable").index
     extra = [column for column in donors.columns if column not in ("cell_type", "n_cells", "n_counts")]
     obs = samples.loc[order].merge(donors[extra], on=key, how="left", validate="many_to_one")
-    obs.index = pd.Index(sample_ids(obs, types), name="sample_id")
+    # A table whose rows are called like one of its columns cannot be written (scverse/anndata#1417).
+    obs.index = pd.Index(sample_ids(obs, types), name=None if "sample_id" in obs else "sample_id")
     return anndata.AnnData(X=counts[order.to_numpy()], obs=obs, var=var.copy())
 
 
