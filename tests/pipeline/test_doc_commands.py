@@ -69,6 +69,7 @@ def test_the_command_runs_to_its_end(command, folder):
     assert done.returncode == 0, done.stdout + done.stderr
     results = folder / (arguments[arguments.index("--outdir") + 1] if "--outdir" in arguments else "results")
     assert (results / "report.html").exists() != ("--check_only" in arguments)
+    assert (results / "cohort/simulated/cells.parquet").exists() == ("test" in arguments)
     shutil.rmtree(results)
 
 

@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet, re
 
 pytestmark = pytest.mark.long  # all look at one run, or resume it
 
+GENE_SETS = ROOT / "assets/gene_sets/h.all.v7.5.1.symbols.gmt"
 # Three cell types have samples of so many cells in enough donors.
 SMALL = {
     "dataset": "small", "min_cells_per_sample": 15, "cells_per_shard": 600, "n_top_genes": 400, "n_pcs": 15, "n_neighbors_components": 10, "min_donor_fraction": 0.8,
@@ -49,18 +52,8 @@ class Run:
     def __init__(self, folder: Path):
         self.folder, self.project = folder, copy_project(folder / "project")
         self.cohort = folder / "cohort.h5ad"
-        succeed(
-            folder,
-            "-profile",
-            "test",
-            *self.options(simulate="tiny", stop_after="qc"),
-            "--outdir",
-            "simulated",
-            project=self.project,
-        )
-        made = next((folder / "work").glob("*/*/dataset-small_step-simulate_cohort.h5ad"))
-        shutil.copy(made, self.cohort)
-        shutil.rmtree(folder / "work")
+        made = ["--preset", "tiny", "--gene-sets", GENE_SETS, "--output", self.cohort, "--truth", folder / "simulated"]
+        subprocess.run([sys.executable, ROOT / "bin/simulate_cohort.py", *made], check=True)
         self.resume()
         self.first, self.results = trace(folder), results(folder / "results")
         self.checkpoints = self.digests()
@@ -204,7 +197,7 @@ def test_pseudobulk_sums_are_those_of_the_kept_cells_in_the_input(run):
 
 def test_the_truth_is_found(run):
     """Doublets, dying cells and nuisance genes of the simulated cohort; planted sets are scored on the demo."""
-    truth = read_parquet(run.folder / "simulated/cohort/simulated/cells.parquet").set_index("cell_id")
+    truth = read_parquet(run.folder / "simulated/cells.parquet").set_index("cell_id")
     cells = read_parquet(run.folder / "results/qc/cells.parquet").set_index("cell_id")
     joined = cells.join(truth[["is_doublet", "is_low_quality", "is_rbc"]], rsuffix="_true", how="left")
     assert not joined.loc[joined["is_low_quality"] | joined["is_rbc"], "kept"].any()
@@ -251,37 +244,41 @@ def test_every_task_starts_with_the_settings_that_make_it_cheap_and_alike_everyw
 # --- resume ----------------------------------------------------------------------------------------------------
 
 
-def test_an_unchanged_run_executes_nothing(run):
-    assert run.resume() == set()
-
-
 def test_a_touched_but_equal_input_is_only_read_for_its_checksum(run):
+    """(That an unchanged run executes nothing, test_resume.py shows.)"""
     os.utime(run.cohort, (1_700_000_000, 1_700_000_000))
     assert run.resume() == {"FETCH_COHORT"}
 
 
 @pytest.fixture(scope="module")
 def added(run):
-    """What executes when values are added to three lists of parameters at once, which lead to different steps."""
+    """What executes when values are added to four lists of parameters at once, which lead to different steps."""
     (table, *_) = sorted((run.folder / "results/cell_types").glob("*/de.tsv"))
     genes = read_tsv(table)["symbol"][:2].tolist()
-    steps = run.resume(ridge_alphas=[1, 0.5], leiden_resolutions=[1, 2], report_genes=genes)
-    report = (run.folder / "results/report.html").read_text()
-    return {"steps": steps, "tasks": trace(run.folder), "genes": genes, "report": report}
+    # One variant asks for what the run did anyway, one keeps no cell.
+    variants = ["same: max_pct_hb=5", "design=~ age", "nothing: min_genes=5990"]
+    steps = run.resume(
+        "--outdir", "added", ridge_alphas=[1, 0.5], leiden_resolutions=[1, 2], report_genes=genes, sensitivity=variants
+    )
+    folder = run.folder / "added"
+    report = (folder / "report.html").read_text()
+    return {"steps": steps, "tasks": trace(run.folder, "added"), "genes": genes, "report": report, "folder": folder}
 
 
 def test_added_values_run_their_own_steps_and_no_others(added):
     of_alphas, of_resolutions = {"PREDICT_AGE", *AFTER_CELL_TYPES}, {"CLUSTER", "PLOT_EMBEDDING", *FIGURES_AND_REPORT}
     of_genes = {"GENE_EXPRESSION", "PLOT_EMBEDDING", "PLOT_CELL_TYPE", *FIGURES_AND_REPORT}
-    assert added["steps"] == of_alphas | of_resolutions | of_genes
+    varied = {"VARY_QC", "VARIED_PSEUDOBULK", "VARIED_SAMPLES", "VARIED_EXPRESSION", "SENSITIVITY"}
+    of_variants = {"PLAN_RUN", *varied, "DRAW_DAG", *FIGURES_AND_REPORT}
+    assert added["steps"] == of_alphas | of_resolutions | of_genes | of_variants
 
 
-def test_an_added_alpha_runs_only_its_own_tasks(run, added):
+def test_an_added_alpha_runs_only_its_own_tasks(added):
     predictions = added["tasks"][added["tasks"]["process"] == "PREDICT_AGE"]
     ran, kept = (predictions.loc[predictions["status"] == status, "tag"] for status in ("COMPLETED", "CACHED"))
     # The nested choice has penalties of its own, and the immune age is made of nothing else.
     assert set(ran.str.split().str[-1]) == {"0.5"} and set(kept.str.split().str[-1]) == {"1", "nested"}
-    for folder in (run.folder / "results/cell_types").iterdir():
+    for folder in (added["folder"] / "cell_types").iterdir():
         assert (folder / "prediction/model-ridge_alpha-0.5/metrics.tsv").exists()
 
 
@@ -294,23 +291,53 @@ def test_genes_asked_for_are_in_the_report(added):
     assert added["report"].count(added["genes"][1]) > 1
 
 
-def test_changed_parameters_re_run_what_depends_on_them_and_nothing_else(run):
-    """Two that lead to different steps, in one run."""
+def test_variants_repeat_only_what_they_change_beside_the_run(run, added):
+    """A variant that asks for what the run did anyway finds the same genes; the run itself is taken from the cache."""
+    folder = added["folder"]
+    table, genes = read_tsv(folder / "sensitivity/sensitivity.tsv"), read_parquet(folder / "sensitivity/genes.parquet")
+    kept = read_tsv(folder / "cohort/cell_types.tsv").query("kept")["id"]
+    found = table.groupby("variant")["id"].apply(set).to_dict()
+    assert found == {name: set(kept) for name in ("base", "same", "design_age", "nothing")}
+    by_variant = {name: part.drop(columns="variant").reset_index(drop=True) for name, part in genes.groupby("variant")}
+    pd.testing.assert_frame_equal(by_variant["base"], by_variant["same"])
+    assert not by_variant["base"]["p_value"].equals(by_variant["design_age"]["p_value"])
+    nothing = table[table["variant"] == "nothing"]
+    assert (nothing["status"] == "skipped").all() and nothing["reason"].str.startswith("0 samples").all()
+    tables = [name for name in run.results if name.startswith(("cell_types/", "pseudobulk/")) and name.endswith(".tsv")]
+    assert len(tables) > 10 and all((folder / name).read_bytes() == run.results[name] for name in tables)
+    others = {name for name in tree(folder) if name.startswith(("cell_types/", "pseudobulk/"))} - set(run.results)
+    assert all("/model-ridge_alpha-0.5/" in name or "/figures/" in name for name in others), "nothing of the variants"
+    assert (
+        not (folder / "sensitivity/cell_types").exists() and 'id="sensitivity"' in (folder / "report.html").read_text()
+    )
+
+
+@pytest.fixture(scope="module")
+def changed(run):
+    """What executes when two parameters are changed that lead to different steps."""
+    return run.resume(gsea_permutations=100, n_top_genes=300)
+
+
+def test_changed_parameters_re_run_what_depends_on_them_and_nothing_else(changed):
     gsea = {"GSEA", "PLOT_CELL_TYPE", *COMPARISON, *FIGURES_AND_REPORT}
     hvg = {"SELECT_GENES", "NORMALIZE", "PCA", "HARMONY", "NEIGHBORS", "UMAP", "CLUSTER", "PLOT_EMBEDDING"}
-    steps = run.resume(gsea_permutations=100, n_top_genes=300)
-    assert steps == gsea | hvg, "Scrublet and the other statistics do not run again"
+    assert changed == gsea | hvg, "Scrublet and the other statistics do not run again"
 
 
-def test_another_environment_re_runs_every_step(run):
+@pytest.fixture(scope="module")
+def until_qc(run):
+    """What executes as far as quality control, in another environment."""
     lock = run.project / "containers/requirements.lock"
     before = lock.read_text()
     lock.write_text(before + "\n# another environment\n")
     try:
-        steps = run.resume(stop_after="qc")
+        return run.resume("--outdir", "until_qc", stop_after="qc")
     finally:
         lock.write_text(before)
-    qc = {
+
+
+def test_another_environment_re_runs_every_step(until_qc):
+    assert until_qc == {
         "FETCH_COHORT",
         "PLAN_RUN",
         "CHECK_COHORT",
@@ -323,7 +350,6 @@ def test_another_environment_re_runs_every_step(run):
         "DRAW_DAG",
         "REPORT",
     }
-    assert steps == qc
 
 
 # --- parts of the run ------------------------------------------------------------------------------------------
@@ -346,30 +372,44 @@ def test_a_run_from_the_pseudobulk_table_gives_the_same_statistics(run):
     assert "report.html" in theirs and table.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    ("part", "has", "lacks"),
-    [
-        (
-            "qc",
-            ["qc/cells.parquet", "cohort/cell_types.tsv", "report.html"],
-            ["embedding", "clusters", "pseudobulk", "cell_types"],
-        ),
-        (
-            "embedding",
-            ["embedding/umap.parquet", "embedding/figures", "report.html"],
-            ["clusters", "pseudobulk", "cell_types"],
-        ),
-        ("clusters", ["clusters/resolution-1.0/clusters.parquet", "report.html"], ["pseudobulk", "cell_types"]),
-        (
-            "pseudobulk",
-            ["pseudobulk/pseudobulk.h5ad", "clusters", "report.html"],
-            ["cell_types", "prediction_summary.tsv"],
-        ),
-    ],
-)
-def test_stop_after_ends_there_with_what_is_done_published(run, part, has, lacks):
-    run.resume("--outdir", f"until_{part}", stop_after=part)
-    folder = run.folder / f"until_{part}"
+@pytest.fixture(scope="module")
+def until_embedding(run):
+    return run.resume("--outdir", "until_embedding", stop_after="embedding")
+
+
+@pytest.fixture(scope="module")
+def until_clusters(run):
+    """A run as far as the clusters that exports the cohort."""
+    return run.resume("--outdir", "until_clusters", export_h5ad=True, stop_after="clusters")
+
+
+@pytest.fixture(scope="module")
+def until_pseudobulk(run):
+    return run.resume("--outdir", "until_pseudobulk", stop_after="pseudobulk")
+
+
+# What is there, and what is not.
+UNTIL = {
+    "qc": (
+        ["qc/cells.parquet", "cohort/cell_types.tsv", "report.html"],
+        ["embedding", "clusters", "pseudobulk", "cell_types"],
+    ),
+    "embedding": (
+        ["embedding/umap.parquet", "embedding/figures", "report.html"],
+        ["clusters", "pseudobulk", "cell_types"],
+    ),
+    "clusters": (["clusters/resolution-1.0/clusters.parquet", "report.html"], ["pseudobulk", "cell_types"]),
+    "pseudobulk": (
+        ["pseudobulk/pseudobulk.h5ad", "clusters", "report.html"],
+        ["cell_types", "prediction_summary.tsv"],
+    ),
+}
+
+
+@pytest.mark.parametrize("part", UNTIL)
+def test_stop_after_ends_there_with_what_is_done_published(run, part, request):
+    request.getfixturevalue(f"until_{part}")
+    folder, (has, lacks) = run.folder / f"until_{part}", UNTIL[part]
     assert all((folder / name).exists() for name in has) and not any((folder / name).exists() for name in lacks)
 
 
@@ -410,9 +450,9 @@ def test_what_is_wrong_is_said_at_once_before_anything_long_runs(run):
     assert table.loc[table["process"] == "PLAN_RUN", "exit"].astype(int).tolist() == [2], "never tried again"
 
 
-def test_the_exported_cohort_gives_the_same_results_again(run):
-    run.resume("--outdir", "exported", export_h5ad=True, stop_after="clusters")
-    exported = anndata.read_h5ad(run.folder / "exported/small.h5ad")
+def test_the_exported_cohort_gives_the_same_results_again(run, until_clusters):
+    path = run.folder / "until_clusters/small.h5ad"
+    exported = anndata.read_h5ad(path)
     cells = read_parquet(run.folder / "results/qc/cells.parquet")
     whole = anndata.read_h5ad(run.cohort)
     assert exported.obs_names[: len(cells)].tolist() == cells["cell_id"].tolist() and exported.n_obs > len(cells)
@@ -424,35 +464,9 @@ def test_the_exported_cohort_gives_the_same_results_again(run):
     original = whole[exported.obs_names]
     assert (original.X != exported.X).nnz == 0
     assert set(original.obs) <= set(exported.obs)
-    run.resume("--outdir", "again", input=str(run.folder / "exported/small.h5ad"), stop_after="qc")
+    run.resume("--outdir", "again", input=str(path), stop_after="qc")
     again = read_parquet(run.folder / "again/qc/cells.parquet")
     pd.testing.assert_frame_equal(again, cells)
-
-
-def test_variants_repeat_only_what_they_change_beside_the_run(run):
-    """A variant that asks for what the run did anyway finds the same genes; the run itself is taken from the cache."""
-    steps = run.resume(
-        "--outdir", "swept", sensitivity=["same: max_pct_hb=5", "design=~ age", "nothing: min_genes=5990"]
-    )
-    varied = {"VARY_QC", "VARIED_PSEUDOBULK", "VARIED_SAMPLES", "VARIED_EXPRESSION", "SENSITIVITY"}
-    assert steps == {"PLAN_RUN", *varied, "DRAW_DAG", *FIGURES_AND_REPORT}
-    folder = run.folder / "swept"
-    table, genes = read_tsv(folder / "sensitivity/sensitivity.tsv"), read_parquet(folder / "sensitivity/genes.parquet")
-    kept = read_tsv(folder / "cohort/cell_types.tsv").query("kept")["id"]
-    found = table.groupby("variant")["id"].apply(set).to_dict()
-    assert found == {name: set(kept) for name in ("base", "same", "design_age", "nothing")}
-    by_variant = {name: part.drop(columns="variant").reset_index(drop=True) for name, part in genes.groupby("variant")}
-    pd.testing.assert_frame_equal(by_variant["base"], by_variant["same"])
-    assert not by_variant["base"]["p_value"].equals(by_variant["design_age"]["p_value"])
-    nothing = table[table["variant"] == "nothing"]
-    assert (nothing["status"] == "skipped").all() and nothing["reason"].str.startswith("0 samples").all()
-    tables = {
-        name for name in tree(folder) if name.startswith(("cell_types/", "pseudobulk/")) and name.endswith(".tsv")
-    }
-    assert {name: (folder / name).read_bytes() for name in tables} == {name: run.results[name] for name in tables}
-    assert (
-        not (folder / "sensitivity/cell_types").exists() and 'id="sensitivity"' in (folder / "report.html").read_text()
-    )
 
 
 # --- faults ---------------------------------------------------------------------------------------------------
@@ -468,9 +482,11 @@ def test_bad_input_ends_with_one_line_and_is_not_tried_again(tmp_path):
     assert trace(tmp_path)["process"].tolist().count("PLAN_RUN") == 1
 
 
-def test_no_process_changes_its_inputs(run):
-    """Every checkpoint of the first run is what it was, after all the runs above that read it again."""
-    run.resume(gsea_permutations=50, leiden_resolutions=[3], ridge_alphas=[3])
+def test_no_process_changes_its_inputs(run, added, changed, until_clusters):
+    """Every checkpoint of the first run is what it was, after all the runs above that read it again.
+
+    Most of them read shards, graph, tables of samples and tests once more.
+    """
     assert len(run.checkpoints) > 120
     now = run.digests()
     assert {path: now.get(path) for path in run.checkpoints} == run.checkpoints
@@ -484,9 +500,3 @@ def test_the_project_is_not_changed_by_its_runs(run):
 
 def test_the_parameters_of_the_real_cohort_are_valid():
     assert parameters(ROOT / "conf/onek1k_40donors.json")["age_column"] == "age"
-
-
-def test_stub_runs_wire_every_step(tmp_path):
-    succeed(tmp_path, "-stub", "-profile", "test", "--stop_after", "qc")
-    assert {"SIMULATE_COHORT", "QC_CELLS", "REPORT"} <= set(trace(tmp_path)["process"])
-    assert isinstance(trace(tmp_path), pd.DataFrame)

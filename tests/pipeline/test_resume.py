@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import copy_project, executed, nextflow, results, succeed
+from engine import copy_project, executed, nextflow, results, succeed, trace
 from fault_runs import PARAMETERS
 from small_cohorts import small_cohort, write_cohort
 
@@ -145,10 +145,11 @@ def test_an_edit_of_an_early_step_re_runs_all_that_follows_and_nothing_before_it
 
 
 def test_gene_sets_that_a_cohort_is_simulated_from_count_by_content(tmp_path):
-    """A stub run, in which no step computes anything."""
+    """Stub runs, in which no step computes anything, but all are wired."""
     project = copy_project(tmp_path / "project")
     arguments = ("-stub", "-resume", "-profile", "test", "--stop_after", "qc")
     succeed(tmp_path, *arguments, project=project)
+    assert {"SIMULATE_COHORT", "QC_CELLS", "REPORT"} <= set(trace(tmp_path)["process"])
     os.utime(project / GENE_SETS, (1_700_000_000, 1_700_000_000))
     succeed(tmp_path, *arguments, project=project)
     assert executed(tmp_path) == set()
