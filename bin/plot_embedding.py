@@ -42,17 +42,18 @@ def main(argv: list[str]) -> None:
     figures = args.output / "embedding/figures"
     cells = kept_cells(read_parquet(args.cells), args.cells)
     donors = read_parquet(args.donors)
-    pca = read_embedding(args.pca, cells["cell_id"], args.cells)
+    pca, harmony, umap = (
+        read_embedding(path, cells["cell_id"], args.cells) if path else None
+        for path in (args.pca, args.harmony, args.umap)
+    )
     save_drawing(draw_pca(pca, cells["cell_type"]), figures / "pca_cell_type")
-    if args.harmony:
-        harmony = read_embedding(args.harmony, cells["cell_id"], args.cells)
+    if harmony is not None:
         batch = batches_of(cells, donors, args.batch_column, cells_path=args.cells, donors_path=args.donors)
         batches = pd.Series(batch, name=args.batch_column.removesuffix("_id").replace("_", " "))
         drawing, mixing = draw_mixing(pca, harmony, batches, cells["cell_type"])
         save_drawing(drawing, figures / "mixing")
         write_tsv(mixing, args.output / "embedding/mixing.tsv")
-    if args.umap:
-        umap = read_embedding(args.umap, cells["cell_id"], args.cells)
+    if umap is not None:
         points = umap[["UMAP1", "UMAP2"]].to_numpy(dtype=float)
         cells = with_donors(cells, donors, args.donors)
         expression = expression_of(cells["cell_id"], [read_parquet(path) for path in args.genes])

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import plot_embedding
 from immune_aging import results
 from immune_aging.embedding.embedded_cells import clusters_of
 from immune_aging.embedding.map_sample import COLUMNS, N_CELLS
@@ -44,54 +45,70 @@ def without(name, words):
     return words[:place] + words[place + 2 :]
 
 
-def test_the_script_draws_every_view_and_every_resolution(inputs, tmp_path):
-    trees = [str(inputs / f"cluster-{resolution}/published") for resolution in ("1.0", "0.5")]
-    cells = read_parquet(inputs / "merge_qc/published/qc/cells.parquet")
-    kept = cells.loc[cells["kept"], ["cell_id"]].assign(CD3E=1.5)
-    # By shard, in an order of their own.
-    for name, rows in (("b", kept.iloc[:100]), ("a", kept.iloc[100:])):
-        write_parquet(rows, tmp_path / f"{name}.parquet")
-    shards = [str(tmp_path / f"{name}.parquet") for name in "ab"]
-    main([*options(inputs, tmp_path), "--clusters", *trees, "--genes", *shards])
-    mixing = read_tsv(tmp_path / "embedding/mixing.tsv").set_index(["label", "embedding"])
+class Drawn:
+    """Everything that the script draws, once, of a cohort with three genes: two of them named like the sample's columns."""
+
+    def __init__(self, inputs, folder):
+        self.folder, cells = folder, read_parquet(inputs / "merge_qc/published/qc/cells.parquet")
+        kept = cells.loc[cells["kept"], ["cell_id"]]
+        self.genes = kept.assign(CD3E=1.5, cell_type=1.5, UMAP1=np.arange(len(kept)) / 7)
+        # By shard, in an order of their own.
+        for name, rows in (("b", self.genes.iloc[:100]), ("a", self.genes.iloc[100:])):
+            write_parquet(rows, folder / f"{name}.parquet")
+        self.more = ["--clusters", *(str(inputs / f"cluster-{resolution}/published") for resolution in ("1.0", "0.5"))]
+        self.more += ["--genes", *(str(folder / f"{name}.parquet") for name in "ab")]
+        main([*options(inputs, folder), *self.more])
+
+
+@pytest.fixture(scope="module")
+def drawn(inputs, tmp_path_factory):
+    return Drawn(inputs, tmp_path_factory.mktemp("drawn"))
+
+
+def test_the_script_draws_every_view_and_every_resolution(inputs, drawn):
+    folder = drawn.folder
+    mixing = read_tsv(folder / "embedding/mixing.tsv").set_index(["label", "embedding"])
     # The same components before and after: the same index.
     assert len(mixing) == 4 and mixing.loc[("donor", "before Harmony"), "n_labels"] == 28
     for label in ("donor", "cell type"):
         assert mixing.loc[(label, "before Harmony"), "median"] == mixing.loc[(label, "after Harmony"), "median"]
-    with Image.open(tmp_path / "embedding/figures/mixing.png") as image:
+    with Image.open(folder / "embedding/figures/mixing.png") as image:
         assert f"donor {mixing.loc[('donor', 'after Harmony'), 'median']:.2f} before" in image.text["Description"]
-    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")}
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
     views = {f"umap_{view}" for view in ("cell_type", "donor", "sex", "age", "counts", "doublet_score")} | {
         "pca_cell_type",
         "mixing",
-        "umap_gene_cd3e",
+        *(f"umap_gene_{name}" for name in ("cd3e", "cell_type", "umap1")),
     }
     assert names == {f"embedding/figures/{view}.png" for view in views} | {
         f"clusters/resolution-{resolution}/figures/umap_cluster.png" for resolution in ("0.5", "1.0")
     }
     n_kept = int(read_parquet(inputs / "merge_qc/published/qc/cells.parquet")["kept"].sum())
-    with Image.open(tmp_path / "clusters/resolution-0.5/figures/umap_cluster.png") as image:
+    with Image.open(folder / "clusters/resolution-0.5/figures/umap_cluster.png") as image:
         assert (
             f"UMAP of {n_kept:,} cells" in image.text["Description"]
             and "5 Leiden clusters" in image.text["Description"]
         )
-    with Image.open(tmp_path / "embedding/figures/umap_donor.png") as image:
+    with Image.open(folder / "embedding/figures/umap_donor.png") as image:
         assert "coloured by donor (28)" in image.text["Description"]
 
 
-def test_the_sample_holds_what_the_tables_say_of_its_cells_and_is_the_same_each_time(inputs, tmp_path):
-    cells = read_parquet(inputs / "merge_qc/published/qc/cells.parquet").query("kept")
-    # Genes named like the table's other columns.
-    genes = cells[["cell_id"]].assign(cell_type=1.5, UMAP1=np.arange(len(cells)) / 7)
+def test_the_sample_holds_what_the_tables_say_of_its_cells_and_is_the_same_each_time(
+    inputs, drawn, tmp_path, monkeypatch
+):
+    cells, genes = read_parquet(inputs / "merge_qc/published/qc/cells.parquet").query("kept"), drawn.genes
+    # Once more, from the genes in another order, without Harmony and without writing any figure.
     write_parquet(genes.iloc[::-1], tmp_path / "genes.parquet")
-    trees = [str(inputs / f"cluster-{resolution}/published") for resolution in ("1.0", "0.5")]
-    more = ["--clusters", *trees, "--genes", str(tmp_path / "genes.parquet")]
-    for name in ("once", "again"):
-        main([*without("harmony", options(inputs, tmp_path / name)), *more])
-    path = tmp_path / "once/embedding/umap_sample.tsv"
+    for name in ("save_drawing", "save_drawings"):
+        monkeypatch.setattr(plot_embedding, name, lambda *_: None)
+    again = [*drawn.more[: drawn.more.index("--genes") + 1], str(tmp_path / "genes.parquet")]
+    main([*without("harmony", options(inputs, tmp_path / "again")), *again])
+    path = drawn.folder / "embedding/umap_sample.tsv"
     assert path.read_bytes() == (tmp_path / "again/embedding/umap_sample.tsv").read_bytes()
     sample = read_tsv(path)
-    assert list(sample.columns) == [*COLUMNS, "cluster_0.5", "cluster_1.0", "gene_cell_type", "gene_UMAP1"]
+    assert list(sample.columns) == [
+        *COLUMNS, "cluster_0.5", "cluster_1.0", "gene_CD3E", "gene_cell_type", "gene_UMAP1",
+    ]  # fmt: skip
     umap = read_parquet(inputs / "umap/published/embedding/umap.parquet")
     assert len(sample) == N_CELLS < len(cells)
     truth = cells.merge(umap).merge(genes[["cell_id", "UMAP1"]].rename(columns={"UMAP1": "gene_UMAP1"}), on="cell_id")

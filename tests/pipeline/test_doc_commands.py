@@ -26,9 +26,9 @@ COMMANDS = sorted(
 ENGINE = [line for line in COMMANDS if line.startswith("./nextflow run main.nf ")]
 MAKE = [line for line in COMMANDS if line.startswith("make ")]
 SCRIPTS = [line for line in COMMANDS if line.startswith("sh containers/bootstrap.sh dev python ")]
-# What a reader's own configuration may hold, which the engine reads where it is started. Three cell types have samples
+# What a reader's own configuration may hold, which the engine reads where it is started. Two cell types have samples
 # of so many cells in enough donors.
-LESS_WORK = "params { min_cells_per_sample = 15; ridge_alphas = '1'; gsea_permutations = 100; umap_epochs = 20 }\n"
+LESS_WORK = "params { min_cells_per_sample = 17; ridge_alphas = '1'; gsea_permutations = 100; umap_epochs = 20 }\n"
 PYTHON = [text for _, language, text in BLOCKS if language == "python"]
 
 
