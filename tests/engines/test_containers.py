@@ -190,8 +190,24 @@ STARTS = {
 }
 
 
+# One step in place of all: the engine compiles one module instead of sixty, and the configuration is the project's.
+ONE_STEP = """\
+include { FILTER_COHORT } from './modules/local/filter_cohort'
+workflow {
+    FILTER_COHORT([[id: 'all'], file("${projectDir}/functions/shell.nf"), file("${projectDir}/functions/start.nf")])
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def one_step(tmp_path_factory):
+    project = copy_project(tmp_path_factory.mktemp("one_step") / "project")
+    (project / "main.nf").write_text(ONE_STEP)
+    return project
+
+
 @pytest.mark.parametrize("engine", STARTS)
-def test_a_profile_with_slurm_starts_tasks_in_the_image(tmp_path, cohort, engine, monkeypatch):
+def test_a_profile_with_slurm_starts_tasks_in_the_image(tmp_path, one_step, engine, monkeypatch):
     """What would be submitted; here the scheduler refuses every job, so that nothing of it is run."""
     stubs = tmp_path / "stubs"
     stubs.mkdir()
@@ -199,9 +215,9 @@ def test_a_profile_with_slurm_starts_tasks_in_the_image(tmp_path, cohort, engine
         (stubs / name).write_text("#!/bin/sh\necho 'no cluster here' >&2\nexit 1\n")
         (stubs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{stubs}:{os.environ['PATH']}")
-    nextflow(tmp_path, "-profile", f"{engine},slurm", "--check_only", "--input", str(cohort))
+    nextflow(tmp_path, "-profile", f"{engine},slurm", project=one_step)
     written = next((tmp_path / "work").glob("*/*/.command.run")).read_text()
-    expected = STARTS[engine].format(digest=containers.digest(), images=re.escape(str(ROOT / "build/images")))
+    expected = STARTS[engine].format(digest=containers.digest(), images=re.escape(str(one_step / "build/images")))
     assert re.search(rf"^\s+.*{expected}", written, re.MULTILINE), written
     assert "#SBATCH --mem 1024M" in written
     shares_tmp = engine in ("singularity", "apptainer", "charliecloud")
