@@ -46,13 +46,27 @@ def simulated_table(n_samples: int, n_genes: int, *, pools: bool, seed: int = 1)
     return drawn.counts[:, expressed_genes(drawn.counts, design)], design
 
 
-def fit(table: Path, engine: str, output: Path) -> None:
+def take_prior(dataset, answer: Path) -> None:
+    """Let a data set take the trend and the prior of dispersions of another fit, in place of its own."""
+    known = np.load(answer)
+
+    def fit_dispersion_prior() -> None:
+        dataset.var["fitted_dispersions"] = known["trend"]
+        dataset.uns["prior_disp_var"] = known["prior"][()]
+        dataset.uns["_squared_logres"] = known["squared_logres"][()]
+
+    dataset.fit_dispersion_prior = fit_dispersion_prior
+
+
+def fit(table: Path, engine: str, output: Path, *, prior: Path | None = None) -> None:
     """Fit one table as `count_tests.fit_pydeseq2` does, and save the result.
 
     Parameters
     ----------
     engine
         'compiled', 'pydeseq2', or an order of samples in which PyDESeq2 fits them ('reversed', 'shuffled').
+    prior
+        Output of a fit whose trend and prior of dispersions this one takes.
     """
     from pydeseq2.dds import DeseqDataSet
     from pydeseq2.ds import DeseqStats
@@ -82,6 +96,8 @@ def fit(table: Path, engine: str, output: Path) -> None:
         inference=inference,
         quiet=True,
     )
+    if prior:
+        take_prior(dataset, prior)
     dataset.deseq2()
     contrast = np.eye(matrix.shape[1])[2]
     test = DeseqStats(dataset, contrast=contrast, inference=inference, quiet=True)
@@ -96,6 +112,8 @@ def fit(table: Path, engine: str, output: Path) -> None:
         beta=dataset.varm["LFC"].to_numpy(),
         size_factors=dataset.obs["size_factors"],
         prior=float(dataset.uns["prior_disp_var"]),
+        squared_logres=float(dataset.uns["_squared_logres"]),
+        trend=dataset.var["fitted_dispersions"],
         mu_hat=dataset.layers["_mu_hat"] if engine == "compiled" else 0,
     )
 
@@ -206,12 +224,13 @@ def failures(found: dict, itself: dict | None) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fit", nargs=3, metavar=("TABLE", "ENGINE", "OUTPUT"), help="one engine, in this process")
+    parser.add_argument("--prior", type=Path, help="with --fit: take the dispersions' trend and prior of this output")
     parser.add_argument("--table", nargs="*", type=Path, default=[], help="npz with counts, design and method")
     parser.add_argument("--cohorts", default=",".join(map(str, range(len(COHORTS)))), help="which of the simulated")
     parser.add_argument("--itself", action="store_true", help="also PyDESeq2 against itself, samples in reverse order")
     args = parser.parse_args()
     if args.fit:
-        fit(Path(args.fit[0]), args.fit[1], Path(args.fit[2]))
+        fit(Path(args.fit[0]), args.fit[1], Path(args.fit[2]), prior=args.prior)
         return
     with tempfile.TemporaryDirectory() as folder:
         tables = list(args.table)

@@ -186,31 +186,31 @@ def test_results_without_their_truth_are_refused(arguments):
         truth_command.main(arguments)
 
 
-def fits_of(seconds, lfc_off, *, n=1000):
-    """What an engine's fit is said to give: `lfc_off` of the genes are .001 away."""
-    lfc = np.where(np.arange(n) < lfc_off, 0.001, 0.0)
+def fits_of(seconds, n_off, *, off=1e-5, n=1000):
+    """What an engine's fit is said to give: the effects of `n_off` genes are `off` away."""
+    lfc = np.where(np.arange(n) < n_off, off, 0.0)
     same = np.full(n, 0.5)
     return seconds, {"lfc": lfc, "p": same, "padj": same, "genewise": same, "dispersion": same, "prior": np.array(1.0)}
 
 
 @pytest.mark.parametrize(
-    ("seconds", "ours_off", "itself_off", "met"),
+    ("seconds", "given_prior", "from_counts", "off", "met"),
     [
-        (10.0, 0, 0, [True, True, True]),
-        (10.0, 5, 0, [True, False, True]),
-        (10.0, 5, 9, [True, True, True]),
-        (10.0, 12, 9, [True, False, True]),
-        (40.0, 0, 9, [False, True, True]),
+        (10.0, 0, 0, 1e-5, [True, True, True, True]),
+        (10.0, 1, 900, 1e-5, [True, True, True, True]),
+        (10.0, 2, 900, 1e-5, [True, False, True, True]),
+        (10.0, 0, 1, 2e-3, [True, True, False, True]),
+        (40.0, 0, 0, 1e-5, [False, True, True, True]),
     ],
 )
 def test_compiled_fits_are_scored_by_a_ratio_and_beside_pydeseq2s_agreement_with_itself(
-    monkeypatch, tmp_path, seconds, ours_off, itself_off, met
+    monkeypatch, tmp_path, seconds, given_prior, from_counts, off, met
 ):
     answers = {
-        "compiled": fits_of(seconds, ours_off), "pydeseq2": fits_of(100.0, 0), "reversed": fits_of(100.0, itself_off),
-        "shuffled": fits_of(100.0, 0 if itself_off == 0 else itself_off - 1),
+        ("compiled", ""): fits_of(seconds, from_counts, off=off), ("compiled", "pydeseq2"): fits_of(9.0, given_prior),
+        ("pydeseq2", ""): fits_of(100.0, 0), ("reversed", ""): fits_of(100.0, 500),
     }  # fmt: skip
-    monkeypatch.setattr(truth_fits, "fit_of", lambda table, engine: answers[engine])
+    monkeypatch.setattr(truth_fits, "fit_of", lambda table, engine, prior_of="": answers[engine, prior_of])
     alike = lambda table, ours, theirs: truth_fits.agreement(ours, theirs) | {  # noqa: E731
         "least_gain_coefficients": 0.0, "least_gain_dispersions": -1e-9,
     }  # fmt: skip
@@ -218,7 +218,7 @@ def test_compiled_fits_are_scored_by_a_ratio_and_beside_pydeseq2s_agreement_with
     found = list(truth_fits.verdicts_of(tmp_path / "t.npz", "60 samples x 3 coefficients"))
     assert [bool(verdict.met) for verdict in found] == met
     assert found[0].figure == f"{seconds:.1f} / 100.0 s = {seconds / 100:.2f}"
-    assert f"PyDESeq2 with itself: reversed {1 - itself_off / 1000:.2%}, 100.00%" in found[1].figure
+    assert "PyDESeq2 with itself, samples reversed, 50.00%, 100.00%" in found[2].figure
 
 
 def test_a_truth_table_has_ids_and_symbols_that_gencode_knows_or_neither():
