@@ -171,7 +171,8 @@ def person_column(obs: pd.DataFrame, columns: Mapping[str, str]) -> list[str]:
         if 1 < people < len(pairs) == n_donors:
             return [
                 f"column '{visible(str(name))}' groups the {n_donors} donors of '{columns['donor']}' into {people}; if "
-                f"these are the people, --donor_column {visible(str(name))} takes each of them once"
+                f"these are the people, --donor_column {visible(str(name))} takes each of them once; "
+                f"--sample_column {visible(columns['donor'])} then keeps the samples apart"
             ]
     return []
 

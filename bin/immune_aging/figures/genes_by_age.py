@@ -22,7 +22,8 @@ def expression_by_age(table: CellTypeSamples, de: pd.DataFrame, wanted: Sequence
 
     Returns
     -------
-    donor_id, age_years, sex, then one column per gene, named by its id; sorted by donor.
+    donor_id, age_years, sex, then one column per gene, named by its id; sorted by donor. A donor of several samples has
+    a row for each.
     """
     first = de[de["p_value"].notna()].sort_values(["p_value", "gene_id"], kind="stable")["gene_id"].head(N_EXPRESSION)
     asked = table.gene_ids[table.gene_ids.isin(wanted) | table.symbols.isin(wanted)]
@@ -35,7 +36,9 @@ def expression_by_age(table: CellTypeSamples, de: pd.DataFrame, wanted: Sequence
             "sex": sex_labels(table.samples["sex"]).to_numpy(),
         }
     )
-    return pd.concat([donors[list(DONOR_COLUMNS)], values], axis=1).sort_values("donor_id", ignore_index=True)
+    return pd.concat([donors[list(DONOR_COLUMNS)], values], axis=1).sort_values(
+        "donor_id", kind="stable", ignore_index=True
+    )
 
 
 def plot_genes_by_age(expression: pd.DataFrame, genes: pd.DataFrame) -> Figure:
