@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.donors import factorized
 from immune_aging.cohort.hostile_names import visible
 from immune_aging.cohort.missing_text import means_missing
 from immune_aging.cohort.persons import notes_on_persons
@@ -61,7 +62,7 @@ def _codes(column: pd.Series) -> tuple[np.ndarray, np.ndarray] | None:
     if pd.api.types.is_float_dtype(column.dtype):
         return None
     try:
-        codes, values = pd.factorize(column)
+        codes, values = factorized(column)
     except TypeError:  # values that cannot be compared
         return None
     return (codes, np.asarray(values, dtype=object)) if len(values) <= MAX_LEVELS else None

@@ -17,11 +17,18 @@ def sample_key(table: pd.DataFrame) -> list[str]:
     return ["donor_id", SAMPLE_OF_DONOR] if SAMPLE_OF_DONOR in table else ["donor_id"]
 
 
+def factorized(column: pd.Series) -> tuple[np.ndarray, pd.Index | np.ndarray]:
+    """A number for each value of a column, -1 where it is missing, and the values."""
+    if isinstance(column.dtype, pd.core.arrays.masked.BaseMaskedDtype):  # pandas would set what is masked
+        column = column.astype(object)
+    return pd.factorize(column)
+
+
 def varies_within_donors(obs: pd.DataFrame, donors: pd.Series) -> pd.DataFrame:
     """Which columns of `obs` have more than one value (missing is one) within each donor: donors x columns, sorted."""
     varies = {}
     for column in obs.columns:
-        codes = pd.Series(pd.factorize(obs[column])[0])  # -1 where missing
+        codes = pd.Series(factorized(obs[column])[0])
         spread = codes.groupby(donors.to_numpy()).agg(["min", "max"])
         varies[column] = spread["min"] != spread["max"]
     return pd.DataFrame(varies)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.donors import factorized
 from immune_aging.cohort.hostile_names import LABELLED, clean_roles
 from immune_aging.cohort.missing_text import without_missing_text
 from immune_aging.cohort.spellings import note_spelt_alike, with_one_spelling_per_sex
@@ -38,9 +39,7 @@ def filled_within_donors(column: pd.Series, donors: pd.Series) -> tuple[pd.Serie
     -------
     The column, and how many cells of how many donors were filled in.
     """
-    if isinstance(column.dtype, pd.core.arrays.masked.BaseMaskedDtype):
-        column = column.astype(object)  # nullable integers and booleans
-    codes, values = pd.factorize(column)  # -1 where missing
+    codes, values = factorized(column)
     donor_codes, names = pd.factorize(donors)
     known = (codes >= 0) & (donor_codes >= 0)
     lowest = np.full(len(names), len(values), dtype=np.int64)
@@ -52,7 +51,7 @@ def filled_within_donors(column: pd.Series, donors: pd.Series) -> tuple[pd.Serie
     gaps = gaps[own[donor_codes[gaps]] >= 0]
     if not len(gaps):
         return column, 0, 0
-    filled = column.copy()
+    filled = column.astype(object) if isinstance(column.dtype, pd.core.arrays.masked.BaseMaskedDtype) else column.copy()
     filled.iloc[gaps] = pd.Series(values).take(own[donor_codes[gaps]]).to_numpy()
     return filled, len(gaps), len(set(donor_codes[gaps]))
 
