@@ -141,7 +141,7 @@ def write_for_r(folder: Path, counts: np.ndarray, design: Design, *, block: Sequ
     folder.mkdir(parents=True)
     np.savetxt(folder / "counts.tsv", counts.T, fmt="%d", delimiter="\t")
     design.matrix.to_csv(folder / "design.tsv", sep="\t", index=False)
-    (folder / "coefficient.txt").write_text(f"{list(design.matrix.columns).index(design.coefficient) + 1}\n")
+    (folder / "coefficient.txt").write_text(f"{int(np.flatnonzero(design.contrasts[0].weights)[0]) + 1}\n")
     (folder / "size_factors.txt").write_text(size_factor_method(counts) + "\n")
     if block is not None:
         (folder / "block.txt").write_text("\n".join(block) + "\n")

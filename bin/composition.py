@@ -28,6 +28,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--cell-types", type=Path, required=True, help="cell_types.tsv")
     parser.add_argument("--design", required=True, help="formula over donor columns")
     parser.add_argument("--test-term", required=True, help="donor column to test")
+    parser.add_argument("--contrast", required=True, help="'LEVEL vs REFERENCE' of a categorical term, or ''")
     parser.add_argument("--min-samples", type=int, required=True, help="fewer donors are skipped")
     parser.add_argument("--strict", action="store_true", help="a composition that cannot be tested is an error")
     parser.add_argument("--output", type=Path, required=True, help="folder for the tables and the summary")
@@ -38,7 +39,8 @@ def main(argv: list[str]) -> None:
     ids = read_ids(args.cell_types, samples, source=args.pseudobulk)
     paths = {args.output / "proportions.tsv": PROPORTIONS, args.output / "composition.tsv": COLUMNS}
     summary = args.output / "composition_summary.json"
-    question = {"formula": args.design, "test_term": args.test_term, "min_samples": args.min_samples}
+    question = {"formula": args.design, "test_term": args.test_term, "contrast": args.contrast}
+    question |= {"min_samples": args.min_samples}
     try:
         with limit_threads(1):
             shares, table, numbers = compare_donors(samples, ids, **question)

@@ -6,7 +6,8 @@ gene, and `de_summary.json`, which counts what was left out and why; where asked
 the test of gene sets needs. One engine is the primary, the other its
 companion: a gene is `robust` where both call it with the same sign. The calls of both hold their false
 discovery rate at any number of samples, those of PyDESeq2 alone only from about 60 on. A categorical term with
-several levels also gives `de_contrasts.tsv`, every contrast one after another.
+several levels also gives `de_contrasts.tsv`, every contrast one after another; --by-column gives `de_by_<column>.tsv`,
+the effect within each level, and --age-spline `de_curve.tsv` and `de_curve_points.tsv`, curves of expression by age.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from immune_aging.statistics.count_tests import COOKS, REFERENCES, DeseqOptions
 from immune_aging.statistics.differential_expression import Question, analyse_cell_type
 from immune_aging.statistics.expression_tests import METHODS, result_columns
 from immune_aging.statistics.gene_fits import write_gene_fits
-from immune_aging.task.checkpoints import write_json, write_tsv, write_versions
+from immune_aging.task.checkpoints import slug, write_json, write_tsv, write_versions
 from immune_aging.task.command_line import BadInput, limit_threads, run
 from immune_aging.task.skipped import write_skipped
 
@@ -39,6 +40,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--reference", required=True, choices=REFERENCES, help="PyDESeq2's null distribution")
     parser.add_argument("--no-independent-filtering", action="store_true", help="adjust over all tested genes")
     parser.add_argument("--shrink", action="store_true", help="add lfc_shrunken, PyDESeq2's apeGLM estimate")
+    parser.add_argument("--by-column", required=True, help="donor column, within each of whose levels to test, or ''")
+    parser.add_argument("--age-spline", type=int, required=True, help="functions of a spline of age to test, or 0")
     parser.add_argument("--min-samples", type=int, required=True, help="fewer samples are skipped")
     parser.add_argument("--strict", action="store_true", help="a cell type that cannot be fitted is an error")
     parser.add_argument("--output", type=Path, required=True, help="de.tsv")
@@ -69,6 +72,8 @@ def main(argv: list[str]) -> None:
         keep_outliers=args.keep_outliers,
         method=args.method,
         options=options,
+        by_column=args.by_column,
+        age_spline=args.age_spline,
     )
     table = read_samples(args.pseudobulk)
     with limit_threads(1):  # a fit is many small problems: more BLAS threads cost time and change last digits
@@ -81,6 +86,9 @@ def main(argv: list[str]) -> None:
         if answer.contrasts is not None:
             write_tsv(answer.contrasts, args.output.with_name("de_contrasts.tsv"))
         write_json({"status": "done", "reason": "", **answer.facts}, args.summary)
+    names = {"by_level": f"de_by_{slug(args.by_column)}", "curve": "de_curve", "curve_points": "de_curve_points"}
+    for name, further in answer.further.items():
+        write_tsv(further, args.output.with_name(f"{names[name]}.tsv"))
     if args.fits:
         write_gene_fits(answer.fits, args.fits)
     write_versions("differential_expression", PACKAGES, args.versions)

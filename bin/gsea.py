@@ -12,6 +12,7 @@ from pathlib import Path
 from immune_aging.statistics.enrichment import COLUMNS, enrichment_facts, enrichment_table, set_test_table
 from immune_aging.statistics.gene_fits import read_gene_fits
 from immune_aging.statistics.gene_sets import by_symbol, checked_sizes, measured_sets, read_gmt, why_no_sets
+from immune_aging.statistics.joint_tests import why_no_direction
 from immune_aging.statistics.preranked import no_warnings, permutation_floor, prerank, rank_symbols
 from immune_aging.task.checkpoints import read_tsv, require_columns, write_json, write_tsv, write_versions
 from immune_aging.task.command_line import limit_threads, run
@@ -41,9 +42,10 @@ def main(argv: list[str]) -> None:
     genes, counts = by_symbol(table)
     sets = read_gmt(args.gene_sets)
     tested = measured_sets(sets, genes["symbol"], **sizes)
+    no_direction = why_no_direction(table)
     draws = {"permutations": args.permutations, "seed": args.seed}
     facts = {**counts, "n_sets_in": len(sets), "n_sets_tested": len(tested), **draws}
-    if tested:
+    if tested and not no_direction:
         ranking = rank_symbols(genes.set_index("symbol")["stat"])
         with limit_threads(args.threads) as threads, no_warnings():
             preranked = prerank(ranking, tested, **draws, threads=threads)
@@ -54,8 +56,9 @@ def main(argv: list[str]) -> None:
         write_tsv(result, args.output)
         write_json({"status": "done", "reason": "", **facts}, args.summary)
     else:
-        reason = why_no_sets(counts)
-        write_skipped(reason, tables={args.output: COLUMNS}, summary=args.summary, strict=args.strict, facts=facts)
+        reason = no_direction or why_no_sets(counts)
+        strict = args.strict and not no_direction
+        write_skipped(reason, tables={args.output: COLUMNS}, summary=args.summary, strict=strict, facts=facts)
     write_versions("gsea", ["gseapy", "h5py", "hdf5plugin", "numpy", "pandas", "scipy"], args.versions)
 
 

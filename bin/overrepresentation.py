@@ -13,6 +13,7 @@ from pathlib import Path
 
 from immune_aging.statistics.enrichr import enrich_by_service
 from immune_aging.statistics.gene_sets import by_symbol, checked_sizes, measured_sets, read_gmt, why_no_sets
+from immune_aging.statistics.joint_tests import why_no_direction
 from immune_aging.statistics.overrepresentation import (
     COLUMNS,
     called_genes,
@@ -70,7 +71,8 @@ def main(argv: list[str]) -> None:
             enrich_by_service, library=args.enrichr_library, background=background, url=args.enrichr_url
         )
 
-    if can_test and any(called.values()):
+    no_direction = why_no_direction(table)
+    if can_test and any(called.values()) and not no_direction:
         try:
             results, numbers = enrich_both_directions(called, enrichment)
         except ConnectionError as error:
@@ -79,9 +81,9 @@ def main(argv: list[str]) -> None:
             write_tsv(result, outputs[way])
         write_json({"status": "done", "reason": "", **facts, **numbers}, args.summary)
     else:
-        reason = why_nothing_is_called(background) if can_test else why_no_sets(counts)
+        reason = no_direction or (why_nothing_is_called(background) if can_test else why_no_sets(counts))
         # That no gene changes is a finding, not a failure: it is no error under --strict.
-        strict = args.strict and not can_test
+        strict = args.strict and not can_test and not no_direction
         tables = dict.fromkeys(outputs.values(), COLUMNS)
         write_skipped(reason, tables=tables, summary=args.summary, strict=strict, facts=facts)
     write_versions("overrepresentation", ["gseapy", "numpy", "pandas", "scipy"], args.versions)

@@ -38,6 +38,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--designs", nargs="+", required=True, help="of the run, then of its variants")
     parser.add_argument("--test-term", required=True)
     parser.add_argument("--contrast", required=True)
+    parser.add_argument("--by-column", required=True)
+    parser.add_argument("--age-spline", type=int, required=True)
     parser.add_argument("--pool-column", required=True)
     parser.add_argument("--acceleration-columns", type=list_of(str), required=True)
     parser.add_argument("--gene-sets", type=Path, help="GMT file")

@@ -275,7 +275,7 @@ COHORTS = {
     "design: collinear": (obs(copy=by_donor(lambda d: 30 + 5 * d)), ["--designs", "~ copy + age"], "is not of full rank: in these samples 'age' follows"),
     "design: too many terms": (obs(team=by_donor(lambda d: f"t{d % 7}")), ["--designs", "~ team + age"], "8 samples for 8 coefficients"),
     "design of a variant": (GOOD, ["--designs", "~ age", "~ smoker + age"], "--design: 'smoker' is no donor column"),
-    "test term": (GOOD, ["--test-term", "pool"], "--test_term 'pool': is not in the design '~ sex + age'; it has: age, sex"),
+    "test term": (GOOD, ["--test-term", "pool"], "--test_term 'pool': is not a term of the design '~ sex + age'; it has: sex, age"),
     "contrast of a number": (GOOD, ["--contrast", "old vs young"], "--contrast 'old vs young': 'age' is a number, which has no levels; leave it out"),
     "contrast: no such level": (GOOD, ["--test-term", "sex", "--contrast", "men vs female"], "contrast 'men vs female': 'sex' has no 'men' in these samples, only ['female', 'male']"),
     "contrast: form": (GOOD, ["--test-term", "sex", "--contrast", "men vs men"], "write it 'LEVEL vs REFERENCE'"),

@@ -326,4 +326,4 @@ def test_unknown_numbers_of_cells_are_not_taken_for_none():
 def test_another_donor_column_can_be_tested(tmp_path):
     counts, donors = simulate(10)
     table, _, summary = run_step(tmp_path, counts, donors, "--test-term", "sex")
-    assert summary["contrast"] == "sex[T.male]" and table["lfc_per_decade"].isna().all()
+    assert summary["contrast"] == "male against female" and table["lfc_per_decade"].isna().all()

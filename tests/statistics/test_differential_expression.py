@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import anndata
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from differential_expression import main
+from de_step import run_step
 from engine import ROOT
 from immune_aging.samples.cell_type_samples import read_samples
 from immune_aging.statistics.count_tests import (
@@ -22,23 +21,13 @@ from immune_aging.statistics.count_tests import (
 )
 from immune_aging.statistics.designs import build_design
 from immune_aging.statistics.expression_tests import COLUMNS, compare_genes
-from immune_aging.task.checkpoints import read_json, read_tsv, write_h5ad
+from immune_aging.task.checkpoints import read_tsv, write_h5ad
 from immune_aging.task.command_line import BadInput, limit_threads
 from immune_aging.task.skipped import CannotFit
 from inputs.statistics_inputs import CELL_TYPE, SET_SIZE, simulate_samples
 from inputs.step_options import default_options
 
 AGE = np.array([0.0, 0.0, 1.0])  # the tested coefficient of ~ sex + age
-
-
-def run_step(folder: Path, adata: anndata.AnnData, *options: str) -> tuple[pd.DataFrame, dict]:
-    """Run the script on a table; its de.tsv and summary."""
-    folder.mkdir(exist_ok=True)
-    write_h5ad(adata, folder / "counts.h5ad")
-    files = ["--output", str(folder / "de.tsv"), "--summary", str(folder / "de_summary.json")]
-    files += ["--versions", str(folder / "v.json"), *default_options("differential_expression")]
-    main(["--pseudobulk", str(folder / "counts.h5ad"), *files, *options])
-    return read_tsv(folder / "de.tsv"), read_json(folder / "de_summary.json")
 
 
 @pytest.fixture(scope="module")

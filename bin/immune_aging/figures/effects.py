@@ -25,7 +25,8 @@ def called_genes(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def unit_of(summary: Mapping[str, object]) -> str:
     """Of the effects, given a step's summary: 'per SD of age', or the two levels that are compared."""
     contrast = summary.get("contrast", "per SD")
-    return f"per SD of {summary.get('test_term', 'age')}" if contrast == "per SD" else f"({contrast})"
+    column = summary.get("unit") or summary.get("test_term", "age")
+    return f"per SD of {column}" if contrast == "per SD" else f"({contrast})"
 
 
 def write_p_values(ax: Axes, rows: Iterable[float], p_values: Iterable[float]) -> None:

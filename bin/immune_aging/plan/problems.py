@@ -10,8 +10,10 @@ import pandas as pd
 from immune_aging.cohort.cohort_file import nearest
 from immune_aging.cohort.donors import one_per_donor
 from immune_aging.statistics.batches import AUTO, NONE, find_column
-from immune_aging.statistics.designs import build_design
+from immune_aging.statistics.curves import with_curve
+from immune_aging.statistics.designs import Design, build_design
 from immune_aging.statistics.gene_sets import measured_sets, read_gmt
+from immune_aging.statistics.within_levels import design_by_level
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
@@ -29,9 +31,22 @@ def column_problem(donors: pd.DataFrame, column: str, parameter: str) -> str:
 
 
 def design_problems(
-    donors: pd.DataFrame, designs: Sequence[str], *, test_term: str, contrast: str, min_samples: int
+    donors: pd.DataFrame,
+    designs: Sequence[str],
+    *,
+    test_term: str,
+    contrast: str,
+    min_samples: int,
+    by_column: str = "",
+    age_spline: int = 0,
 ) -> tuple[list[str], list[str]]:
-    """What is wrong with design formulas for these donors, and what will be changed in the first of them."""
+    """What is wrong with design formulas for these donors, and what will be changed in the first of them.
+
+    Parameters
+    ----------
+    by_column, age_spline
+        What else is asked of the first design; '' and 0 for nothing.
+    """
     problems: list[str] = []
     notes: list[str] = []
     for i, formula in enumerate(designs):
@@ -39,12 +54,36 @@ def design_problems(
             design = build_design(
                 donors, formula=formula, test_term=test_term, contrast=contrast, min_samples=min_samples
             )
-            notes += design.notes if i == 0 else []
+            if i == 0:
+                notes += design.notes
+                problems += further_problems(
+                    donors, design, contrast=contrast, by_column=by_column, age_spline=age_spline
+                )
         except BadInput as error:
-            problems.append(str(error))
+            problems.append(str(error) if i == 0 else f"--sensitivity: {error}")
         except CannotFit as error:
             problems.append(f"--design '{formula}': no cell type can be tested: {error}")
     return problems, notes
+
+
+def further_problems(
+    donors: pd.DataFrame, design: Design, *, contrast: str, by_column: str, age_spline: int
+) -> list[str]:
+    """Why effects by level, or curves, cannot be had of these donors."""
+    problems = []
+    if by_column:
+        try:
+            design_by_level(donors, design, by=by_column, contrast=contrast)
+        except (BadInput, CannotFit) as error:
+            text = str(error)
+            problems.append(text if text.startswith("--") else f"--by_column '{by_column}': {text}")
+    if age_spline:
+        try:
+            with_curve(design, donors, df=age_spline)
+        except (BadInput, CannotFit) as error:
+            text = str(error)
+            problems.append(text if text.startswith("--") else f"--age_spline {age_spline}: {text}")
+    return problems
 
 
 def donor_problems(donors: pd.DataFrame, *, n_all: int, min_samples: int, age_column: str) -> list[str]:
@@ -126,6 +165,8 @@ def run_problems(
             test_term=args.test_term,
             contrast=args.contrast,
             min_samples=args.min_samples_per_type,
+            by_column=args.by_column,
+            age_spline=args.age_spline,
         )
         problems += [one for one in found if not names_only or "is no donor column" in one or "not a formula" in one]
         people = one_per_donor(donors)

@@ -6,20 +6,13 @@ enough samples, and where the tested term varies within pools; elsewhere voom al
 (docs/methods.md has the measurements).
 """
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from immune_aging.statistics.designs import (
-    Design,
-    as_labels,
-    build_design,
-    formula_columns,
-    is_default,
-    refuse_varying_columns,
-)
+from immune_aging.statistics.designs import Design, as_labels, build_design, refuse_varying_columns, varies_somewhere
+from immune_aging.statistics.formulas import formula_columns, is_default
 from immune_aging.task.checkpoints import VARYING
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
@@ -67,8 +60,7 @@ def find_column(samples: pd.DataFrame, wanted: str) -> str:
         return ""
     if wanted == AUTO:
         return next((name for name in POOL_NAMES if name in samples), "")
-    varying = VARYING in samples and samples[VARYING].astype(str).str.contains(json.dumps(wanted), regex=False).any()
-    if wanted not in samples and not varying:
+    if wanted not in samples and not varies_somewhere(samples, wanted):
         there = ", ".join(sorted(str(one) for one in samples.columns if one != VARYING))
         raise BadInput(f"--pool_column '{wanted}': is no donor column; there are: {there}")
     return wanted
@@ -81,14 +73,18 @@ def information_kept(plain: Design, pooled: Design) -> float:
     keeps about 1.
     """
 
-    def variance(design: Design, column: str) -> float:
-        others = design.matrix.drop(columns=column).to_numpy()
-        values = design.matrix[column].to_numpy()
-        left = values - others @ np.linalg.lstsq(others, values, rcond=None)[0]
-        return float(left @ left / (len(values) - others.shape[1]))
+    def information(design: Design, weights: np.ndarray) -> float:
+        matrix = design.matrix.to_numpy()
+        variance = weights @ np.linalg.solve(matrix.T @ matrix, weights)
+        return 1 / (float(variance) * (len(matrix) - matrix.shape[1] + 1))
 
-    columns = {contrast.coefficient for contrast in plain.contrasts}
-    return min(variance(pooled, column) / variance(plain, column) for column in columns)
+    def asked(design: Design) -> list[np.ndarray]:
+        return [row for one in design.contrasts for row in (one.weights, *(() if one.signed else one.hypothesis))]
+
+    return min(
+        information(pooled, with_pool) / information(plain, without)
+        for without, with_pool in zip(asked(plain), asked(pooled), strict=True)
+    )
 
 
 def choose_batches(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.results import Results
+from immune_aging.statistics.joint_tests import why_no_direction
 from immune_aging.statistics.meta_analysis import by_expression, normal_errors
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.statistics.power import CHANGING_SHARE, POWER_AIM, power_table
@@ -56,6 +57,8 @@ def measured(results: Results) -> tuple[dict[str, pd.DataFrame], dict[str, dict]
         summary = results.summary(f"cell_types/{identifier}/de_summary.json")
         if table is None:
             left_out[identifier] = summary.get("reason") or "no gene was tested"
+        elif no_direction := why_no_direction(table):
+            left_out[identifier] = no_direction
         else:
             tables[identifier], summaries[identifier] = table, summary
     return tables, summaries, left_out

@@ -5,7 +5,9 @@ tested term that differs between the samples of a donor (condition, visit) is te
 compared with the others of its donor: every donor has an effect of its own in the design.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,10 @@ import pandas as pd
 
 from immune_aging.cohort.donors import one_per_donor, sample_key
 from immune_aging.samples.sample_obs import read_obs
-from immune_aging.statistics.designs import MIN_RESIDUAL_DF, Design, build_design
+from immune_aging.statistics.designs import Design, build_design
+from immune_aging.statistics.linear_models import contrast_as_coefficient
 from immune_aging.statistics.multiple_testing import ALPHA, adjusted_p_values
+from immune_aging.statistics.repeated_samples import choose_repeats, over_donors, varying_factors, with_donors
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, read_tsv, require_columns
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
@@ -94,48 +98,50 @@ def donor_columns(samples: pd.DataFrame) -> pd.DataFrame:
     return one_per_donor(rows).drop_duplicates("donor_id").set_index("donor_id").sort_index()
 
 
-def differs_within_donors(samples: pd.DataFrame, term: str) -> bool:
-    """Whether a column, other than the age, has several values among the samples of some donor."""
-    if SAMPLE_OF_DONOR not in samples or term not in samples:
-        return False
-    return bool((samples.groupby("donor_id")[term].nunique(dropna=True) > 1).any())
+def rows_and_design(
+    samples: pd.DataFrame, build: Callable[[pd.DataFrame], Design]
+) -> tuple[pd.DataFrame, pd.DataFrame, Design]:
+    """The rows of cells that may be taken for independent, what is known of them, and their design.
 
-
-def with_donor_effects(design: Design, donors: pd.Series) -> Design:
-    """A design of samples with an effect of each donor, in place of all that is constant within donors.
-
-    What is left of a coefficient is its effect within donors, free of whatever makes persons differ. Donors of one
-    sample say nothing of that and are left out.
+    Where a donor has several samples, these are added up for a term that is the same in all of them; for any other the
+    donor is a term of the design, so that its samples are compared with each other.
 
     Parameters
     ----------
-    design
-        Samples x coefficients.
-    donors
-        Donor of each sample, by the index of the design.
+    samples
+        As of `read_cells`.
+    build
+        The design of such rows, of their columns.
+
+    Returns
+    -------
+    As `count_table`; one row per row of it, with donor_id; the design of (some of) them.
 
     Raises
     ------
     CannotFit
-        Too few samples are left, or the term is not told apart from the others within donors.
+        As `build_design`; or the term cannot be told from the donors.
     """
-    donors = donors.loc[design.matrix.index]
-    several = donors.map(donors.value_counts()) > 1
-    matrix, donors = design.matrix[several], donors[several]
-    within = matrix.columns[(matrix.groupby(donors).nunique() > 1).any()]
-    effects = pd.get_dummies(donors).astype(float).add_prefix("donor ")
-    joined = pd.concat([matrix[within], effects], axis=1)
-    if design.coefficient not in within or np.linalg.matrix_rank(joined.to_numpy()) < joined.shape[1]:
-        raise CannotFit(f"'{design.test_term}' cannot be told apart from the rest of '{design.formula}' within donors")
-    if len(joined) - joined.shape[1] < MIN_RESIDUAL_DF:
-        raise CannotFit(
-            f"{len(joined)} samples of {effects.shape[1]} donors with several: too few to compare within them"
-        )
-    left_out = (
-        (f"{int((~several).sum())} samples left out: the only ones of their donors",) if not several.all() else ()
-    )
-    note = f"'{design.test_term}' differs between the samples of a donor: each is compared with the others of its donor"
-    return replace(design, matrix=joined, notes=(*design.notes, note, *left_out))
+    donors = donor_columns(samples)
+    people = donors.assign(donor_id=donors.index)
+    if SAMPLE_OF_DONOR not in samples:
+        return count_table(samples), people, build(people)
+    samples = samples.assign(sample_id=samples["donor_id"] + "|" + samples[SAMPLE_OF_DONOR].astype(str))
+    units = samples.drop_duplicates("sample_id").set_index("sample_id").sort_index()
+    design = build(units)
+    repeats = choose_repeats(units, design)
+    if repeats.use == "none":
+        return count_table(samples, unit="sample_id"), units, design
+    if repeats.use == "sum":
+        note = "a donor's samples were added up"
+        own = build(people)
+        if varying_factors(units, design):
+            own = over_donors(design, units["donor_id"], samples.groupby("sample_id")["n_cells"].sum())
+        return count_table(samples), people, replace(own, notes=(*own.notes, f"{repeats.reason}: {note}"))
+    note = "each donor is a term of the design, so that its samples are compared with each other"
+    own = with_donors(design, units.loc[design.matrix.index, "donor_id"].to_numpy(dtype=str))
+    size = repeats.reason.partition(":")[0]
+    return count_table(samples, unit="sample_id"), units, replace(own, notes=(*own.notes, f"{size}: {note}"))
 
 
 def moderated_fit(values: np.ndarray, design: np.ndarray, column: int) -> dict[str, np.ndarray]:
@@ -273,7 +279,7 @@ def compare_types(counts: pd.DataFrame, design: Design) -> pd.DataFrame:
     """
     from scipy.stats import t
 
-    matrix, column = design.matrix.to_numpy(), list(design.matrix.columns).index(design.coefficient)
+    matrix, column = contrast_as_coefficient(design.matrix.to_numpy(), design.contrasts[0].weights)
     logs = log_abundances(counts.to_numpy(), matrix)
     centred = moderated_fit(logs - logs.mean(axis=1, keepdims=True), matrix, column)
     probability, weights = plausible_references(centred["effect"], centred["se"], len(logs))
@@ -295,7 +301,7 @@ def compare_types(counts: pd.DataFrame, design: Design) -> pd.DataFrame:
             "stat": effect / se,
             "p_value": p_value,
             "padj": adjusted_p_values(p_value),
-            "lfc_per_decade": effect / design.sd * 10 if design.test_term == "age" else np.nan,
+            "lfc_per_decade": effect / design.sd * 10 if design.unit == "age" else np.nan,
             "reference_weight": probability @ weights,
             "share_log2_odds": share["effect"],
             "share_p_value": share["p_value"],
@@ -345,7 +351,7 @@ def proportions(counts: pd.DataFrame, ids: pd.Series, donors: pd.DataFrame) -> p
 
 
 def compare_donors(
-    samples: pd.DataFrame, ids: pd.Series, *, formula: str, test_term: str, min_samples: int
+    samples: pd.DataFrame, ids: pd.Series, *, formula: str, test_term: str, min_samples: int, contrast: str = ""
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
     """Both tables and the numbers of the summary.
 
@@ -361,17 +367,12 @@ def compare_donors(
     CannotFit
         Numbers of cells are unknown, fewer than two cell types can be tested, or the donors do not carry the design.
     """
-    if differs_within_donors(samples, test_term):
-        samples = samples.assign(sample_id=samples["donor_id"] + "|" + samples[SAMPLE_OF_DONOR])
-        counts = count_table(samples, unit="sample_id")
-        units = samples.drop_duplicates("sample_id").set_index("sample_id").sort_index()
-        design = build_design(units, formula=formula, test_term=test_term, min_samples=min_samples)
-        design = with_donor_effects(design, units["donor_id"])
-    else:
-        counts = count_table(samples)
-        donors = donor_columns(samples)
-        units = donors.assign(donor_id=donors.index)  # for the message about a column that varies within a donor
-        design = build_design(units, formula=formula, test_term=test_term, min_samples=min_samples)
+    counts, units, design = rows_and_design(
+        samples,
+        partial(build_design, formula=formula, test_term=test_term, contrast=contrast, min_samples=min_samples),
+    )
+    if not design.signed:
+        raise CannotFit(f"'{test_term}' has several coefficients; abundances are compared along one")
     used = counts.loc[design.matrix.index]
     tested = frequent_types(used)
     if len(tested) < 2:
@@ -382,7 +383,9 @@ def compare_donors(
     numbers = {
         "design": design.formula,
         "test_term": test_term,
-        "contrast": "per SD" if np.isfinite(design.sd) else design.coefficient,
+        "contrast": design.contrasts[0].name,
+        "meaning": design.meaning,
+        "unit": design.unit,
         "test_term_mean": design.mean,
         "test_term_sd": design.sd,
         "n_donors_in": units["donor_id"].nunique(),

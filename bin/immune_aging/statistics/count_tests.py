@@ -107,7 +107,12 @@ def deseq_inference(n_genes: int) -> "Inference":
 
 
 def fit_pydeseq2(
-    counts: np.ndarray, design: pd.DataFrame, contrasts: Sequence[np.ndarray], *, options: DeseqOptions = DEFAULTS
+    counts: np.ndarray,
+    design: pd.DataFrame,
+    contrasts: Sequence[np.ndarray],
+    *,
+    options: DeseqOptions = DEFAULTS,
+    hypotheses: Sequence[np.ndarray | None] | None = None,
 ) -> list[pd.DataFrame]:
     """DESeq2's negative binomial Wald test.
 
@@ -119,6 +124,10 @@ def fit_pydeseq2(
         Samples x coefficients.
     contrasts
         Weights of the coefficients; the first leads.
+    hypotheses
+        For each contrast, hypotheses x coefficients that are tested at once in its place: `stat` is then the joint
+        Wald statistic over the number of hypotheses, and the effect that of the contrast. None where the contrast
+        itself is tested.
 
     Returns
     -------
@@ -138,7 +147,8 @@ def fit_pydeseq2(
     results = []
     for number, contrast in enumerate(contrasts):
         weights = np.asarray(contrast, dtype=float)
-        test = _wald_test(dataset, weights, df=df, options=options, inference=inference)
+        hypothesis = None if hypotheses is None else hypotheses[number]
+        test = _wald_test(dataset, weights, df=df, options=options, inference=inference, hypothesis=hypothesis)
         result = test.results_df.set_axis(list(RESULT_COLUMNS), axis=1).reset_index(drop=True)
         if options.shrink and number == 0:
             result["lfc_shrunken"] = _shrunken(test, dataset, weights)
@@ -186,11 +196,17 @@ def _influential(cooks: np.ndarray, counts: np.ndarray, n_coefficients: int) -> 
 
 
 def _wald_test(
-    dataset: "DeseqDataSet", contrast: np.ndarray, *, df: float, options: DeseqOptions, inference: "Inference"
+    dataset: "DeseqDataSet",
+    contrast: np.ndarray,
+    *,
+    df: float,
+    options: DeseqOptions,
+    inference: "Inference",
+    hypothesis: np.ndarray | None = None,
 ) -> "DeseqStats":
-    """The Wald test of one contrast, against a t distribution where `df` is finite."""
+    """The Wald test of one contrast or of several hypotheses, against a t or F distribution where `df` is finite."""
     from pydeseq2.ds import DeseqStats
-    from scipy.stats import t
+    from scipy.stats import chi2, f, t
 
     test = DeseqStats(
         dataset,
@@ -201,11 +217,51 @@ def _wald_test(
         inference=inference,
         quiet=True,
     )
-    if np.isfinite(df):
+    if hypothesis is not None:
+        test.run_wald_test()
+        untested = test.p_values.isna() | (test.SE == 0)
+        joint = joint_wald_statistics(dataset, hypothesis)
+        width = len(hypothesis)
+        p_values = f.sf(joint, width, df) if np.isfinite(df) else chi2.sf(joint * width, width)
+        test.statistics = pd.Series(joint, index=test.p_values.index).where(~untested, test.statistics)
+        test.p_values = pd.Series(p_values, index=test.p_values.index).where(~untested, test.p_values)
+    elif np.isfinite(df):
         test.run_wald_test()
         test.p_values = pd.Series(2 * t.sf(np.abs(test.statistics), df), index=test.statistics.index)
     test.summary()
     return test
+
+
+def joint_wald_statistics(dataset: "DeseqDataSet", hypothesis: np.ndarray) -> np.ndarray:
+    """Wald statistic of several hypotheses at once over their number, one value per gene.
+
+    With one hypothesis it is the square of DESeq2's own Wald statistic: covariance and ridge are the same.
+
+    Parameters
+    ----------
+    dataset
+        Fitted.
+    hypothesis
+        Hypotheses x coefficients, of full rank.
+    """
+    matrix = dataset.obsm["design_matrix"].to_numpy(dtype=float)
+    coefficients = dataset.varm["LFC"].to_numpy(dtype=float)
+    dispersions = dataset.var["dispersions"].to_numpy(dtype=float)
+    size_factors = np.asarray(dataset.obs["size_factors"], dtype=float)
+    ridge = np.diag(np.full(matrix.shape[1], 1e-6))  # PyDESeq2's own
+    joint = np.full(len(coefficients), np.nan)
+    known = np.flatnonzero(np.isfinite(coefficients).all(axis=1) & np.isfinite(dispersions))
+    for start in range(0, len(known), 512):  # bounds memory: a block is 512 x samples
+        rows = known[start : start + 512]
+        means = np.exp(matrix @ coefficients[rows].T) * size_factors[:, None]
+        weights = means / (1 + means * dispersions[rows])
+        information = np.einsum("ng,nj,nk->gjk", weights, matrix, matrix, optimize=True)
+        inverse = np.linalg.inv(information + ridge)
+        covariance = hypothesis @ inverse @ information @ inverse @ hypothesis.T
+        effects = coefficients[rows] @ hypothesis.T
+        solved = np.linalg.solve(covariance, effects[:, :, None])[:, :, 0]
+        joint[rows] = (effects * solved).sum(axis=1) / len(hypothesis)
+    return joint
 
 
 def _shrunken(test: "DeseqStats", dataset: "DeseqDataSet", contrast: np.ndarray) -> np.ndarray:
@@ -227,13 +283,14 @@ def fit_voom(
     *,
     block: np.ndarray | None = None,
     weighted: WeightedExpression | None = None,
+    hypotheses: Sequence[np.ndarray | None] | None = None,
 ) -> list[pd.DataFrame]:
     """Limma's moderated t on voom-weighted log-CPM, with TMM library sizes.
 
     Parameters
     ----------
-    counts, design, contrasts
-        As of `fit_pydeseq2`.
+    counts, design, contrasts, hypotheses
+        As of `fit_pydeseq2`; of several hypotheses `stat` is limma's moderated F.
     block
         Batch of each sample, whose samples share a correlation (limma's duplicateCorrelation); None for none.
     weighted
@@ -254,8 +311,10 @@ def fit_voom(
         weighted = weighted_expression(counts, matrix, block=block)
     base_mean = (counts / (weighted.library / weighted.library.mean())[:, None]).mean(axis=0)
     results = []
-    for contrast in contrasts:
+    for number, contrast in enumerate(contrasts):
         result = _moderated_t(weighted, matrix, np.asarray(contrast, dtype=float))
+        if hypotheses is not None and hypotheses[number] is not None:
+            result = result.assign(**_moderated_f(weighted, matrix, hypotheses[number]))
         result.insert(0, "base_mean", base_mean)
         result.attrs["correlation"] = weighted.correlation
         results.append(result)
@@ -279,3 +338,24 @@ def _moderated_t(weighted: WeightedExpression, matrix: np.ndarray, contrast: np.
             "padj": adjusted_p_values(p_value),
         }
     )
+
+
+def _moderated_f(weighted: WeightedExpression, matrix: np.ndarray, hypothesis: np.ndarray) -> dict[str, np.ndarray]:
+    """Limma's robust moderated F of several hypotheses at once: stat, p_value and padj, one value per gene.
+
+    From the sums of squares with and without the hypotheses, which is limma's F for any coding of them.
+    """
+    import pylimma
+    from scipy.linalg import null_space
+    from scipy.stats import f
+
+    full = weighted_fits(weighted.expression, weighted.weights, matrix, whiten=weighted.whitener)
+    reduced = weighted_fits(
+        weighted.expression, weighted.weights, matrix @ null_space(hypothesis), whiten=weighted.whitener
+    )
+    moderated = pylimma.e_bayes(full, robust=True)
+    width = len(hypothesis)
+    explained = reduced["sigma"] ** 2 * reduced["df_residual"] - full["sigma"] ** 2 * full["df_residual"]
+    statistic = np.maximum(explained, 0) / width / moderated["s2_post"]
+    p_value = f.sf(statistic, width, np.broadcast_to(moderated["df_total"], statistic.shape))
+    return {"stat": statistic, "p_value": p_value, "padj": adjusted_p_values(p_value)}

@@ -2,66 +2,63 @@
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from immune_aging.statistics.contrasts import (
+    Contrast,
+    Model,
+    matching_term,
+    on_scaled_columns,
+    tested_term,
+)
+from immune_aging.statistics.formulas import (
+    DEFAULT_DESIGN,
+    DEFAULT_WITHOUT_SEX,
+    is_default,
+    parse,
+    quoted,
+    source_column,
+    term_factors,
+)
 from immune_aging.task.checkpoints import VARYING
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
-DEFAULT_DESIGN = "~ sex + age"
-DEFAULT_WITHOUT_SEX = "~ age"
-VERSUS = " vs "  # in a named contrast: LEVEL vs REFERENCE
-# `age` in a formula is the column of ages in years, whatever the cohort's own column was called.
-ALIASES = {"age": "age_years"}
 MIN_RESIDUAL_DF = 3  # under it neither engine can tell a variance from a dispersion prior
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """One comparison of the tested term.
-
-    Attributes
-    ----------
-    name
-        'per SD' of a numeric term, else 'LEVEL against REFERENCE'.
-    level, reference
-        The compared levels; '' of a numeric term.
-    weights
-        Of the design's coefficients, not 0 at `coefficient`.
-    coefficient
-        A column of the design that holds it.
-    """
-
-    name: str
-    level: str
-    reference: str
-    weights: np.ndarray
-    coefficient: str
+# From this variance inflation on a note says that other terms leave little of the tested one.
+MAX_INFLATION = 10.0
+# A column of consecutive whole numbers, so many of them, may be a code: a batch, a run.
+CODE_LEVELS = range(3, 31)
 
 
 @dataclass(frozen=True)
 class Design:
-    """A design matrix of full rank and what the tested column means.
+    """A design matrix of full rank and what the tested term means.
 
     Attributes
     ----------
     matrix
-        Samples x coefficients, float, index sample_id. Numeric donor columns have mean 0 and SD 1 in these
-        samples.
+        Samples x coefficients, float, index sample_id. Columns of numbers have mean 0 and SD 1 in these samples.
     formula
         The formula in use, without dropped terms.
     test_term
-        The tested donor column.
+        The tested term.
     contrasts
         What is tested of it, the leading one first: one of a numeric column, each level against the reference of
-        a categorical one.
+        a categorical one, a joint test of a term with several coefficients.
     mean, sd
-        Of the tested column in its own unit over these samples, before scaling; NaN for a categorical one.
+        Of the tested column in its own unit over these samples, before scaling; NaN where it has no unit.
     notes
         What was changed and why, for a person.
+    unit
+        The numeric column, as the formula names it, per SD of which the effect is; '' where there is none.
+    meaning
+        One sentence: what the effect of the leading contrast is.
+    random
+        The column of the formula's random term; '' for none.
     """
 
     matrix: pd.DataFrame
@@ -71,34 +68,14 @@ class Design:
     mean: float
     sd: float
     notes: tuple[str, ...]
+    unit: str = ""
+    meaning: str = ""
+    random: str = ""
 
     @property
-    def coefficient(self) -> str:
-        """The column of `matrix` that the leading contrast tests."""
-        return self.contrasts[0].coefficient
-
-
-def formula_columns(formula: str) -> list[str]:
-    """Donor columns that a one-sided formula with an intercept asks for, sorted.
-
-    Raises
-    ------
-    BadInput
-        The formula cannot be parsed, has a response or no intercept.
-    """
-    from formulaic import Formula
-
-    if not formula.strip().startswith("~"):
-        raise BadInput(f"--design '{formula}': must begin with '~', like '{DEFAULT_DESIGN}'")
-    try:
-        parsed = Formula(formula)
-        terms = [str(term) for term in parsed]
-    except Exception as error:  # the parser raises many kinds, and marks the place with terminal colours
-        reason = str(error).splitlines()[0]
-        raise BadInput(f"--design '{formula}': not a formula ({reason}); write it like '{DEFAULT_DESIGN}'") from error
-    if "1" not in terms:
-        raise BadInput(f"--design '{formula}': has no intercept; leave out '0' or '- 1'")
-    return sorted(map(str, parsed.required_variables))
+    def signed(self) -> bool:
+        """Whether the leading contrast has a direction."""
+        return self.contrasts[0].signed
 
 
 def _is_numeric(values: pd.Series) -> bool:
@@ -126,7 +103,7 @@ def donor_values(samples: pd.DataFrame, columns: Collection[str]) -> pd.DataFram
     """
     values = {}
     for name in columns:
-        source = ALIASES.get(name, name)
+        source = source_column(name, samples.columns)
         if source not in samples:
             raise BadInput(
                 f"--design: '{name}' is no donor column; there are: "
@@ -135,6 +112,13 @@ def donor_values(samples: pd.DataFrame, columns: Collection[str]) -> pd.DataFram
         column = samples[source]
         values[name] = column.astype(float) if _is_numeric(column) else as_labels(column)
     return pd.DataFrame(values, index=samples.index)
+
+
+def varies_somewhere(samples: pd.DataFrame, column: str) -> bool:
+    """Whether a column of the cohort varies within some donor, so that the samples do not have it."""
+    if VARYING not in samples:
+        return False
+    return bool(samples[VARYING].astype(str).str.contains(json.dumps(column), regex=False).any())
 
 
 def refuse_varying_columns(samples: pd.DataFrame, columns: Collection[str]) -> None:
@@ -150,7 +134,7 @@ def refuse_varying_columns(samples: pd.DataFrame, columns: Collection[str]) -> N
     for donor, listed in zip(samples["donor_id"], samples[VARYING], strict=True):
         varying = set(json.loads(listed)) if isinstance(listed, str) and listed else set()
         for name in columns:
-            if ALIASES.get(name, name) in varying:
+            if source_column(name, samples.columns) in varying:
                 raise CannotFit(
                     f"donor column '{name}' of the design varies within donor '{donor}'; a sample is one donor, so "
                     "give each donor one value, or make donors of its parts"
@@ -169,59 +153,6 @@ def aliased_term(model: pd.DataFrame, formula: str) -> str:
     return ""
 
 
-def contrasts_of(tested: pd.Series, matrix: pd.DataFrame, *, formula: str, contrast: str) -> tuple[Contrast, ...]:
-    """What to test of a term: one contrast of a numeric column, each level against the reference of another.
-
-    Parameters
-    ----------
-    tested
-        The donor column (named), float or text.
-    contrast
-        'LEVEL vs REFERENCE', or '' for all levels against the first.
-
-    Raises
-    ------
-    BadInput
-        The term has no coefficient of its own; a contrast is named for a numeric term or not in this form.
-    CannotFit
-        These samples lack a level of the named contrast.
-    """
-    term, numeric = str(tested.name), tested.dtype == float
-    levels = [] if numeric else sorted(tested.unique())
-    names = [term] if numeric else [f"{term}[T.{level}]" for level in levels[1:]]
-    absent = [name for name in names if name not in matrix]
-    if absent:
-        have = ", ".join(matrix.columns)
-        raise BadInput(f"--test_term '{term}': has no coefficient of its own in '{formula}' ({have}); add it as a term")
-
-    def weights(level: str, reference: str) -> np.ndarray:
-        return (matrix.columns == f"{term}[T.{level}]") * 1.0 - (matrix.columns == f"{term}[T.{reference}]")
-
-    if numeric:
-        if contrast:
-            raise BadInput(f"--contrast '{contrast}': '{term}' is a number, which has no levels; leave it out")
-        return (Contrast("per SD", "", "", (matrix.columns == term) * 1.0, term),)
-    pairs = [(level, levels[0]) for level in levels[1:]]
-    if contrast:
-        level, _, reference = contrast.partition(VERSUS)
-        if not level or not reference or level == reference:
-            raise BadInput(f"--contrast '{contrast}': write it 'LEVEL{VERSUS}REFERENCE', two levels of '{term}'")
-        for name in (level, reference):
-            if name not in levels:
-                raise CannotFit(f"contrast '{contrast}': '{term}' has no '{name}' in these samples, only {levels}")
-        pairs = [(level, reference)]
-    return tuple(
-        Contrast(
-            f"{level} against {reference}",
-            level,
-            reference,
-            weights(level, reference),
-            f"{term}[T.{level}]" if level != levels[0] else f"{term}[T.{reference}]",
-        )
-        for level, reference in pairs
-    )
-
-
 def build_design(
     samples: pd.DataFrame,
     *,
@@ -233,9 +164,10 @@ def build_design(
 ) -> Design:
     """Build the design matrix of one cell type's samples.
 
-    Numeric columns are scaled to mean 0 and SD 1 (n - 1) over these samples, so that an effect is per SD of
-    age *within the cell type* and the fit is well conditioned (years against SD units moved PyDESeq2's p by
-    up to .017). Categorical columns get treatment coding against their first level in alphabetical order.
+    The formula is evaluated on the columns as they are. After that the columns of numbers are scaled to mean 0 and SD 1
+    (n - 1) over these samples, so that the fit is well conditioned (years against SD units moved PyDESeq2's p by
+    up to .017); the contrasts are those of `contrasts.tested_term`, which no coding changes. Categorical columns get
+    treatment coding against their first level in alphabetical order.
 
     In the default design, `sex` is dropped, and this noted, where only one sex has samples. In a design that
     the user wrote nothing is dropped: a term that is constant skips the cell type.
@@ -243,7 +175,7 @@ def build_design(
     Parameters
     ----------
     samples
-        One row per sample; the donor columns of the formula, `age` standing for `age_years`.
+        One row per sample; the donor columns of the formula, `age` standing for `age_years`, `donor` for `donor_id`.
     contrast
         'LEVEL vs REFERENCE' of a categorical `test_term`; '' tests each level against the first.
     batch
@@ -257,22 +189,49 @@ def build_design(
         These samples cannot carry the design: a term is constant, a column varies within a donor, the columns are
         collinear, a level of the named contrast lacks, or too few samples are left.
     """
-    columns = formula_columns(formula)
-    if test_term not in columns:
-        raise BadInput(f"--test_term '{test_term}': is not in the design '{formula}'; it has: {', '.join(columns)}")
-    refuse_varying_columns(samples, [*columns, batch])
-    values, left_out = complete_values(samples, columns, batch=batch)
+    asked = parse(formula)
+    term_factors(asked, test_term)
+    random = [asked.random] if asked.random else []
+    refuse_varying_columns(samples, [*asked.columns, *random, batch])
+    values, left_out = complete_values(samples, [*asked.columns, *random], batch=batch)
     if len(values) < min_samples:
         raise CannotFit(f"{len(values)} samples; at least {min_samples} are needed")
-    formula, dropped = formula_these_samples_carry(values, formula, test_term=test_term)
+    fixed, dropped = formula_these_samples_carry(
+        values.drop(columns=[name for name in random if name not in asked.columns]), asked.fixed, test_term=test_term
+    )
     if batch:
-        formula += f" + {batch if batch.isidentifier() else f'`{batch}`'}"
-    matrix = scaled_matrix(values, formula)
-    tested = values[test_term]
-    contrasts = contrasts_of(tested, matrix, formula=formula, contrast=contrast)
-    mean, sd = (float(tested.mean()), float(tested.std())) if tested.dtype == float else (np.nan, np.nan)
-    notes = (*left_out, *dropped, *notes_of_several_contrasts(test_term, contrasts))
-    return Design(matrix, formula, test_term, contrasts, mean, sd, notes)
+        fixed += f" + {quoted(batch)}"
+    model = evaluated(values, fixed)
+    matrix, means, sds = scaled_matrix(model)
+    tested = tested_term(model, test_term, contrast=contrast)
+    contrasts = tuple(
+        replace(
+            one,
+            weights=on_scaled_columns(one.weights, means, sds),
+            hypothesis=None if one.hypothesis is None else on_scaled_columns(one.hypothesis, means, sds),
+        )
+        for one in tested.contrasts
+    )
+    notes = (
+        *left_out,
+        *dropped,
+        *notes_of_several_contrasts(test_term, contrasts),
+        *notes_of_codes(model, test_term=test_term),
+        *notes_of_collinearity(model, matrix, contrasts[0], test_term=test_term),
+    )
+    shown = f"{fixed} + (1 | {quoted(asked.random)})" if asked.random else fixed
+    return Design(
+        matrix,
+        shown,
+        test_term,
+        contrasts,
+        tested.mean,
+        tested.sd,
+        notes,
+        unit=tested.unit_column,
+        meaning=tested.meaning,
+        random=asked.random,
+    )
 
 
 def complete_values(samples: pd.DataFrame, columns: Sequence[str], *, batch: str) -> tuple[pd.DataFrame, list[str]]:
@@ -316,40 +275,103 @@ def formula_these_samples_carry(values: pd.DataFrame, formula: str, *, test_term
     return formula, []
 
 
-def is_default(formula: str) -> bool:
-    """Whether this is the pipeline's own design rather than one that the user wrote."""
-    return formula.split() == DEFAULT_DESIGN.split()
+def evaluated(values: pd.DataFrame, formula: str) -> Model:
+    """A formula without a random term evaluated on its columns; `BadInput` where it cannot be."""
+    from formulaic import model_matrix
+
+    parsed = parse(formula)
+    columns = values[list(parsed.columns)]
+    try:
+        matrix = model_matrix(parsed.plain, parsed.with_plain_names(columns), na_action="raise")
+    except Exception as error:  # a function in the formula may fail in any way
+        reason = parsed.shown(str(error).splitlines()[0])
+        raise BadInput(f"--design '{formula}': cannot be evaluated: {reason}") from error
+    return Model(parsed, columns, matrix)
 
 
-def scaled_matrix(values: pd.DataFrame, formula: str) -> pd.DataFrame:
-    """The design matrix of a formula, samples x coefficients, its numeric columns with mean 0 and SD 1.
+def scaled_matrix(model: Model) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """The design matrix, samples x coefficients, its columns of numbers with mean 0 and SD 1.
+
+    Returns
+    -------
+    The matrix; what was taken from each column, and by what it was divided.
 
     Raises
     ------
-    BadInput
-        The formula cannot be evaluated.
     CannotFit
         The samples are too few for its coefficients, or its columns are collinear.
     """
-    from formulaic import model_matrix
-
-    try:
-        model = model_matrix(formula, values, na_action="raise")
-        matrix = pd.DataFrame(model.astype(float))
-    except Exception as error:  # a function in the formula may fail in any way
-        raise BadInput(f"--design '{formula}': cannot be evaluated: {str(error).splitlines()[0]}") from error
-    for name in matrix:
-        if name in values or not matrix[name].isin([0, 1]).all():
-            matrix[name] = (matrix[name] - matrix[name].mean()) / matrix[name].std()
+    formula = model.formula
+    matrix = pd.DataFrame(model.matrix.astype(float)).rename(columns=formula.shown)
+    means, sds = np.zeros(matrix.shape[1]), np.ones(matrix.shape[1])
+    for place, name in enumerate(matrix):
+        column = matrix[name]
+        if name in formula.columns or not column.isin([0, 1]).all():
+            means[place], sds[place] = column.mean(), column.std()
+            if not np.isfinite(sds[place]) or sds[place] == 0:
+                raise CannotFit(f"design '{formula.fixed}': '{name}' has one value in all {len(matrix)} samples")
+            matrix[name] = (column - means[place]) / sds[place]
     residual_df = len(matrix) - matrix.shape[1]
     if residual_df < MIN_RESIDUAL_DF:
-        raise CannotFit(f"{len(matrix)} samples for {matrix.shape[1]} coefficients of '{formula}': too few")
+        raise CannotFit(f"{len(matrix)} samples for {matrix.shape[1]} coefficients of '{formula.fixed}': too few")
     if np.linalg.matrix_rank(matrix.to_numpy()) < matrix.shape[1]:
+        alias = formula.shown(aliased_term(model.matrix, formula.fixed))
         raise CannotFit(
-            f"design '{formula}' is not of full rank: in these samples '{aliased_term(model, formula)}' follows from "
-            "the terms before it"
+            f"design '{formula.fixed}' is not of full rank: in these samples '{alias}' follows from the terms before it"
         )
-    return matrix
+    return matrix, means, sds
+
+
+def notes_of_codes(model: Model, *, test_term: str) -> list[str]:
+    """Columns of consecutive whole numbers that enter as a slope, though they may be codes of a batch."""
+    notes = []
+    for name in model.formula.columns:
+        values = model.values[name]
+        if name in (test_term, "age", "age_years") or name in model.factors:
+            continue
+        levels = np.sort(values.unique())
+        consecutive = levels[0] in (0, 1) and np.array_equal(levels, levels[0] + np.arange(len(levels)))
+        if consecutive and len(levels) in CODE_LEVELS and len(levels) <= len(values) / 2:
+            notes.append(
+                f"'{name}' has the values {levels[0]:g} to {levels[-1]:g} and enters as a slope; if they are codes, as "
+                f"of a batch, write C({quoted(name)}) in --design"
+            )
+    return notes
+
+
+def variance_inflation(matrix: np.ndarray, weights: np.ndarray, kept: np.ndarray) -> float:
+    """How much the other columns of a design inflate the variance of a contrast.
+
+    Parameters
+    ----------
+    matrix
+        Samples x coefficients, of full rank.
+    weights
+        Of the coefficients.
+    kept
+        Which columns the contrast needs; without all others its variance is what it is compared with.
+    """
+
+    def variance(columns: np.ndarray, own: np.ndarray) -> float:
+        return float(own @ np.linalg.solve(columns.T @ columns, own))
+
+    return variance(matrix, weights) / variance(matrix[:, kept], weights[kept])
+
+
+def notes_of_collinearity(model: Model, matrix: pd.DataFrame, contrast: Contrast, *, test_term: str) -> list[str]:
+    """A warning where the other terms of the design leave little of the tested one."""
+    tested = set(model.columns_in(matching_term(model, test_term)))
+    kept = np.zeros(matrix.shape[1], dtype=bool)
+    kept[0] = True
+    for factors, places in model.terms.items():
+        kept[places] |= bool(set(model.columns_in(factors)) & tested)
+    inflation = variance_inflation(matrix.to_numpy(), contrast.weights, kept | (contrast.weights != 0))
+    if inflation < MAX_INFLATION:
+        return []
+    return [
+        f"the other terms of '{model.formula.fixed}' nearly determine '{test_term}': its variance is {inflation:.0f} "
+        "times what it would be without them, and its effects are hardly known; leave a term out"
+    ]
 
 
 def notes_of_several_contrasts(test_term: str, contrasts: Sequence[Contrast]) -> list[str]:

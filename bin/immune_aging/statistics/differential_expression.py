@@ -1,21 +1,40 @@
 """Which genes of one cell type change: from its samples to its tables, and what a reader must be careful about."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from immune_aging.samples.cell_type_samples import CellTypeSamples
+from immune_aging.statistics import curves, within_levels
 from immune_aging.statistics.batches import Batches, choose_batches
 from immune_aging.statistics.count_tests import DeseqOptions
 from immune_aging.statistics.designs import Design, as_labels, build_design
 from immune_aging.statistics.empty_samples import without_empty_samples
-from immune_aging.statistics.expression_tests import compare_genes, result_columns
+from immune_aging.statistics.expression_tests import METHODS, compare_genes, refuse_empty_samples, result_columns
+from immune_aging.statistics.formulas import source_column
 from immune_aging.statistics.gene_fits import GeneFits, no_fits
+from immune_aging.statistics.repeated_samples import (
+    ONE_EACH,
+    Repeats,
+    are_repeated,
+    choose_repeats,
+    over_donors,
+    summed_by_donor,
+    varying_factors,
+    with_donors,
+)
 from immune_aging.statistics.sample_outliers import OUTLIER_RATIO, without_outliers
 from immune_aging.task.skipped import CannotFit
 
+# What is done with several samples of a donor, for a reader.
+REPEATS_SAID = {
+    "sum": "a donor's samples were summed, so that donors are what is counted",
+    "fixed": "each donor is a term of the design, so that its samples are compared with each other",
+    "random": "voom tests with the donor as a random effect; PyDESeq2 has none and was left out, so no gene is robust",
+}
 # Under this number PyDESeq2's false discovery rate was measured at .02 to .10, depending on the genes'
 # variances.
 CALIBRATED_FROM_SAMPLES = 60
@@ -39,6 +58,10 @@ class Question:
         The primary engine.
     options
         Of DESeq2.
+    by_column
+        A column of levels, within each of which the effect is wanted, too; '' for none.
+    age_spline
+        Functions of a spline of age, which is tested, too; 0 for none.
     """
 
     formula: str
@@ -50,6 +73,8 @@ class Question:
     keep_outliers: bool
     method: str
     options: DeseqOptions
+    by_column: str = ""
+    age_spline: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +93,9 @@ class Answer:
         Voom's fit of the leading contrast, of the genes of `leading`; of no gene where there is no result.
     reason
         Why there is no result; '' where there is one.
+    further
+        Tables of what else was asked: 'by_level' (`within_levels.COLUMNS`), 'curve' and 'curve_points'
+        (`curves.COLUMNS`, `curves.POINT_COLUMNS`); without rows where the samples do not carry it.
     """
 
     leading: pd.DataFrame | None
@@ -75,6 +103,7 @@ class Answer:
     facts: dict
     fits: GeneFits
     reason: str = ""
+    further: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def analyse_cell_type(table: CellTypeSamples, question: Question) -> Answer:
@@ -94,29 +123,137 @@ def analyse_cell_type(table: CellTypeSamples, question: Question) -> Answer:
     empty: list[dict] = []
     outliers: list[dict] = []
     try:
-        if table.samples["donor_id"].duplicated().any():
-            raise CannotFit("donors have several samples, which are not independent; these tests take them to be")
+        table, repeats, designer = independent_rows(table, question)
+        if repeats.use != "none":
+            facts["repeated_samples"] = asdict(repeats)
+        if repeats.use == "random":
+            question = replace(question, method="voom")
         if not question.keep_outliers:
-            table, empty = without_empty_samples(table, lambda samples: design_of(samples, question))
-            table, outliers = without_outliers(table, design_of(table.samples, question))
+            table, empty = without_empty_samples(table, designer)
+            table, outliers = without_outliers(table, designer(table.samples))
             facts["outlier_samples"] = outliers
         facts["batches"] = asdict(batches_of(table.samples, question))
         # Once more: without the outliers, and by the design with its batch, other genes may be tested.
-        table, more = without_empty_samples(table, lambda samples: full_design(samples, question)[0])
+        table, more = without_empty_samples(table, lambda samples: full_design(samples, question, designer)[0])
         empty += more
         facts["empty_samples"] = empty
-        design, batches = full_design(table.samples, question)
+        design, batches = full_design(table.samples, question, designer)
         facts |= design_facts(design, batches)
-        block = random_blocks(table.samples.loc[design.matrix.index], batches)
+        block = random_blocks(table.samples.loc[design.matrix.index], design, batches, repeats)
         result, numbers, fits = compare_genes(
-            table, design, method=question.method, options=question.options, block=block
+            table,
+            design,
+            method=question.method,
+            options=question.options,
+            block=block,
+            engines=("voom",) if repeats.use == "random" else METHODS,
         )
     except CannotFit as reason:
-        return Answer(None, None, facts, no_fits(), str(reason))
-    facts |= {**numbers, "warnings": cautions(design, batches, outliers=outliers, empty=empty)}
-    columns = result_columns(question.options)
+        return Answer(None, None, facts, no_fits(), str(reason), further=no_further_tables(question))
+    further, said = further_questions(table, design, result, question, block=block)
+    facts |= said
+    warnings = cautions(design, batches, repeats=repeats, outliers=outliers, empty=empty)
+    facts |= {**numbers, "warnings": warnings}
+    columns = result_columns(question.options, joint=not design.signed)
     leading = result.loc[result["contrast"] == design.contrasts[0].name, columns]
-    return Answer(leading, result[["contrast", *columns]] if len(design.contrasts) > 1 else None, facts, fits)
+    contrasts = result[["contrast", *columns]] if len(design.contrasts) > 1 else None
+    return Answer(leading, contrasts, facts, fits, further=further)
+
+
+def independent_rows(
+    table: CellTypeSamples, question: Question
+) -> tuple[CellTypeSamples, Repeats, Callable[..., Design]]:
+    """The rows that the tests may take, how several samples of a donor enter, and what makes designs of such rows.
+
+    Returns
+    -------
+    The table, one row per donor where its samples are summed; how they enter; a function of (some of) the rows'
+    columns, and of `batch`, that raises as `build_design`.
+    """
+    samples = table.samples
+
+    def plain(rows: pd.DataFrame, batch: str = "") -> Design:
+        return design_of(rows, question, batch=batch)
+
+    if not are_repeated(samples):
+        return table, ONE_EACH, plain
+    asked = plain(samples)
+    repeats = choose_repeats(samples, asked)
+    if repeats.use == "sum":
+        summed = summed_by_donor(table)
+        if not varying_factors(samples, asked):
+            return summed, repeats, plain
+        library = pd.Series(table.counts.sum(axis=1), index=samples.index)
+
+        def by_donor(rows: pd.DataFrame, batch: str = "") -> Design:
+            own = samples[samples["donor_id"].isin(rows["donor_id"])]
+            return over_donors(plain(own, batch), samples["donor_id"], library)
+
+        return summed, repeats, by_donor
+    if repeats.use == "fixed":
+
+        def paired(rows: pd.DataFrame, batch: str = "") -> Design:
+            design = plain(rows)  # a batch of whole donors is in their terms already
+            return with_donors(design, rows.loc[design.matrix.index, "donor_id"].to_numpy(dtype=str))
+
+        return table, repeats, paired
+    return table, repeats, plain
+
+
+def no_further_tables(question: Question) -> dict[str, pd.DataFrame]:
+    """The tables of `Answer.further` without rows."""
+    wanted = {"by_level": within_levels.COLUMNS} if question.by_column else {}
+    if question.age_spline:
+        wanted |= {"curve": curves.COLUMNS, "curve_points": curves.POINT_COLUMNS}
+    return {name: pd.DataFrame(columns=list(columns)) for name, columns in wanted.items()}
+
+
+def further_questions(
+    table: CellTypeSamples, design: Design, result: pd.DataFrame, question: Question, *, block: pd.Series | None
+) -> tuple[dict[str, pd.DataFrame], dict]:
+    """What else was asked of the same genes and samples: the tables of `Answer.further`, and facts of each.
+
+    Parameters
+    ----------
+    table
+        The samples that are left.
+    design
+        Of the leading question, batch included.
+    result
+        Its genes.
+    block
+        Group of each sample whose samples are correlated, for voom; None for none.
+    """
+    tables, facts = no_further_tables(question), {}
+    tested = table.gene_ids.isin(result["gene_id"])
+    genes = pd.DataFrame({"gene_id": table.gene_ids[tested], "symbol": table.symbols.to_numpy()[tested]})
+    how = {"method": question.method, "options": question.options}
+
+    def inputs(of: Design) -> tuple[np.ndarray, np.ndarray | None]:
+        names = of.matrix.index
+        counts = table.counts[np.ix_(table.samples.index.get_indexer(names), np.flatnonzero(tested))]
+        refuse_empty_samples(counts, names, " in the tested genes")
+        return counts, None if block is None else block.reindex(names).to_numpy(dtype=str)
+
+    if question.by_column:
+        try:
+            own, levels = within_levels.design_by_level(
+                table.samples, design, by=question.by_column, contrast=question.contrast
+            )
+            counts, blocks = inputs(own)
+            tables["by_level"] = within_levels.effects_by_level(counts, genes, own, levels, **how, block=blocks)
+            facts["by_column"] = within_levels.facts(tables["by_level"], own, levels, column=question.by_column)
+        except CannotFit as reason:
+            facts["by_column"] = {"column": question.by_column, "status": "skipped", "reason": str(reason)}
+    if question.age_spline:
+        try:
+            curve = curves.with_curve(design, table.samples, df=question.age_spline)
+            counts, blocks = inputs(curve.design)
+            tables["curve"], tables["curve_points"] = curves.age_curves(counts, genes, curve, **how, block=blocks)
+            facts["age_spline"] = curves.facts(tables["curve"], df=question.age_spline)
+        except CannotFit as reason:
+            facts["age_spline"] = {"df": question.age_spline, "status": "skipped", "reason": str(reason)}
+    return tables, facts
 
 
 def design_of(samples: pd.DataFrame, question: Question, *, batch: str = "") -> Design:
@@ -143,27 +280,31 @@ def batches_of(samples: pd.DataFrame, question: Question) -> Batches:
     )
 
 
-def full_design(samples: pd.DataFrame, question: Question) -> tuple[Design, Batches]:
+def full_design(samples: pd.DataFrame, question: Question, designer: Callable[..., Design]) -> tuple[Design, Batches]:
     """The design of these samples with the batch where it is a term, and how the batch enters."""
     batches = batches_of(samples, question)
-    return design_of(samples, question, batch=batches.column if batches.use == "fixed" else ""), batches
+    return designer(samples, batch=batches.column if batches.use == "fixed" else ""), batches
 
 
-def random_blocks(samples: pd.DataFrame, batches: Batches) -> pd.Series | None:
-    """The batch of each sample where it is a random effect.
+def random_blocks(samples: pd.DataFrame, design: Design, batches: Batches, repeats: Repeats) -> pd.Series | None:
+    """The group of each sample whose samples are correlated: its donor, the formula's random term, or its batch.
 
     Raises
     ------
     CannotFit
-        A sample has none, or there is nothing to estimate a correlation from.
+        A sample has none, there is nothing to estimate a correlation from, or two groups are asked for.
     """
-    if batches.use != "random":
+    asked = "" if design.random in ("donor", "donor_id") else design.random
+    if repeats.use == "random" and asked:
+        raise CannotFit(f"donors have several samples, so that they are a random effect; '{asked}' cannot be another")
+    column = "donor_id" if repeats.use == "random" else asked or (batches.column if batches.use == "random" else "")
+    if not column:
         return None
-    labels = as_labels(samples[batches.column])
+    labels = as_labels(samples[source_column(column, samples.columns)])
     if labels.isna().any():
-        raise CannotFit(f"'{batches.column}' is unknown for {int(labels.isna().sum())} of {len(labels)} samples")
+        raise CannotFit(f"'{column}' is unknown for {int(labels.isna().sum())} of {len(labels)} samples")
     if not 2 <= labels.nunique() < len(labels):
-        raise CannotFit(f"'{batches.column}' has {labels.nunique()} levels in {len(labels)} samples: no random effect")
+        raise CannotFit(f"'{column}' has {labels.nunique()} levels in {len(labels)} samples: no random effect")
     return labels
 
 
@@ -173,6 +314,9 @@ def design_facts(design: Design, batches: Batches) -> dict:
         "design": design.formula,
         "test_term": design.test_term,
         "contrast": design.contrasts[0].name,
+        "meaning": design.meaning,
+        "signed": design.signed,
+        "unit": design.unit,
         "test_term_mean": design.mean,
         "test_term_sd": design.sd,
         "batches": asdict(batches),
@@ -195,6 +339,7 @@ def cautions(
     design: Design,
     batches: Batches,
     *,
+    repeats: Repeats = ONE_EACH,
     outliers: Sequence[Mapping[str, Any]] = (),
     empty: Sequence[Mapping[str, Any]] = (),
 ) -> list[str]:
@@ -217,7 +362,9 @@ def cautions(
             f"{len(outliers)} samples left out as outliers: their residuals are at least {OUTLIER_RATIO} times those "
             f"of the median sample (donor '{worst['donor_id']}': {worst['residuals']:.1f} times)"
         )
-    if len(design.matrix) < CALIBRATED_FROM_SAMPLES:
+    if repeats.use in REPEATS_SAID:
+        notes.append(f"{repeats.reason}: {REPEATS_SAID[repeats.use]}")
+    if len(design.matrix) < CALIBRATED_FROM_SAMPLES and repeats.use != "random":
         notes.append(
             f"{len(design.matrix)} samples: under {CALIBRATED_FROM_SAMPLES} PyDESeq2's false discovery rate "
             "can reach twice its nominal level; rely on the robust calls"

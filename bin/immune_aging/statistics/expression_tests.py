@@ -1,6 +1,7 @@
 """Every gene of one cell type tested by both engines: one table for each contrast, and what both agree on."""
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,8 @@ from immune_aging.statistics.count_tests import (
 )
 from immune_aging.statistics.designs import Contrast, Design
 from immune_aging.statistics.expressed_genes import RULE, expressed_genes
-from immune_aging.statistics.gene_fits import GeneFits, fit_genes
+from immune_aging.statistics.gene_fits import GeneFits, fit_genes, no_fits
+from immune_aging.statistics.joint_tests import JOINT
 from immune_aging.statistics.linear_models import WeightedExpression, weighted_expression
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.task.skipped import CannotFit
@@ -28,9 +30,9 @@ COLUMNS = (
 SHRUNKEN = "lfc_shrunken"
 
 
-def result_columns(options: DeseqOptions) -> list[str]:
-    """The columns of de.tsv under these options."""
-    return [*COLUMNS, *([SHRUNKEN] if options.shrink else [])]
+def result_columns(options: DeseqOptions, *, joint: bool = False) -> list[str]:
+    """The columns of de.tsv under these options, of a joint test or not."""
+    return [*COLUMNS, *([SHRUNKEN] if options.shrink else []), *([JOINT] if joint else [])]
 
 
 def refuse_empty_samples(counts: np.ndarray, samples: pd.Index, where: str) -> None:
@@ -62,8 +64,13 @@ def counts_to_test(table: CellTypeSamples, design: Design) -> tuple[np.ndarray, 
     return counts, tested
 
 
-def fit_both_engines(
-    counts: np.ndarray, design: Design, *, options: DeseqOptions, block: pd.Series | None
+def fit_engines(
+    counts: np.ndarray,
+    design: Design,
+    *,
+    options: DeseqOptions,
+    block: pd.Series | None,
+    engines: Sequence[str] = METHODS,
 ) -> tuple[dict[str, list[pd.DataFrame]], WeightedExpression, list[str]]:
     """One table per engine and contrast, what voom's were fitted to, and what the engines warned of.
 
@@ -73,44 +80,48 @@ def fit_both_engines(
         Samples x genes, raw; the samples of the design.
     block
         Batch of each sample, for voom's correlation within batches; None for none.
+    engines
+        Voom, and PyDESeq2 where it is valid.
     """
     weights = [contrast.weights for contrast in design.contrasts]
+    hypotheses = [contrast.hypothesis for contrast in design.contrasts]
     blocks = None if block is None else block.reindex(design.matrix.index).to_numpy(dtype=str)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.simplefilter("ignore", category=FutureWarning)
         warnings.simplefilter("ignore", category=DeprecationWarning)
-        pydeseq2 = fit_pydeseq2(counts, design.matrix, weights, options=options)
+        fits = {}
+        if "pydeseq2" in engines:
+            fits["pydeseq2"] = fit_pydeseq2(counts, design.matrix, weights, options=options, hypotheses=hypotheses)
         weighted = weighted_expression(counts, design.matrix.to_numpy(dtype=float), block=blocks)
-        voom = fit_voom(counts, design.matrix, weights, weighted=weighted)
-    return (
-        {"pydeseq2": pydeseq2, "voom": voom},
-        weighted,
-        sorted({" ".join(str(warning.message).split()) for warning in caught}),
-    )
+        fits["voom"] = fit_voom(counts, design.matrix, weights, weighted=weighted, hypotheses=hypotheses)
+    return fits, weighted, sorted({" ".join(str(warning.message).split()) for warning in caught})
 
 
-def merge_engines(first: pd.DataFrame, second: pd.DataFrame, *, design: Design, contrast: Contrast) -> pd.DataFrame:
+def merge_engines(
+    first: pd.DataFrame, second: pd.DataFrame | None, *, design: Design, contrast: Contrast
+) -> pd.DataFrame:
     """One contrast's table by gene from its two engines, in the genes' own order.
 
     Parameters
     ----------
     first, second
-        `RESULT_COLUMNS` of the primary engine and of its companion, the same genes.
+        `RESULT_COLUMNS` of the primary engine and of its companion, the same genes; without a companion no gene is
+        robust.
     """
+    if second is None:
+        second = pd.DataFrame(np.nan, index=first.index, columns=first.columns)
     effect = first["log2_fold_change"]
     result = first.assign(
-        lfc_per_unit=np.nan if contrast.level else effect / design.sd,
-        lfc_per_decade=effect / design.sd * 10 if design.test_term == "age" and not contrast.level else np.nan,
+        lfc_per_unit=effect / design.sd,  # NaN where the term has no unit
+        lfc_per_decade=effect / design.sd * 10 if design.unit == "age" else np.nan,
         log2_fold_change_companion=second["log2_fold_change"],
         p_value_companion=second["p_value"],
         padj_companion=second["padj"],
     )
-    result["robust"] = (
-        (result["padj"] < ALPHA)
-        & (result["padj_companion"] < ALPHA)
-        & (np.sign(effect) == np.sign(result["log2_fold_change_companion"]))
-    )
+    result["robust"] = (result["padj"] < ALPHA) & (result["padj_companion"] < ALPHA)
+    if contrast.signed:
+        result["robust"] &= np.sign(effect) == np.sign(result["log2_fold_change_companion"])
     return result
 
 
@@ -132,8 +143,9 @@ def compare_genes(
     method: str = "pydeseq2",
     options: DeseqOptions = DEFAULTS,
     block: pd.Series | None = None,
+    engines: Sequence[str] = METHODS,
 ) -> tuple[pd.DataFrame, dict, GeneFits]:
-    """Test every gene with enough counts by both engines.
+    """Test every gene with enough counts by both engines, or by voom alone.
 
     Parameters
     ----------
@@ -142,14 +154,17 @@ def compare_genes(
     design
         Of (some of) these samples.
     method
-        The primary engine; the other is the companion.
+        The primary engine, one of `engines`; the other is the companion.
     block
         Batch of each sample, for voom's correlation within batches; None for none.
+    engines
+        Those that are valid for these samples.
 
     Returns
     -------
     The contrasts one after another (column `contrast`), each sorted by p and gene id; the numbers of the summary, of
-    the leading contrast where there are several; voom's fit of the leading contrast, for the test of gene sets.
+    the leading contrast where there are several; voom's fit of the leading contrast, for the test of gene sets (of no
+    gene where it is a joint test).
 
     Raises
     ------
@@ -157,15 +172,18 @@ def compare_genes(
         Fewer than two genes have enough counts, or a sample has no counts in them.
     """
     counts, tested = counts_to_test(table, design)
-    fits, weighted, messages = fit_both_engines(counts, design, options=options, block=block)
-    companion = next(name for name in METHODS if name != method)
+    fits, weighted, messages = fit_engines(counts, design, options=options, block=block, engines=engines)
+    companion = next((name for name in engines if name != method), "")
     parts = []
     for number, contrast in enumerate(design.contrasts):
-        part = merge_engines(fits[method][number], fits[companion][number], design=design, contrast=contrast)
+        second = fits[companion][number] if companion else None
+        part = merge_engines(fits[method][number], second, design=design, contrast=contrast)
         part = part.assign(gene_id=table.gene_ids[tested], symbol=table.symbols.to_numpy()[tested])
-        if options.shrink and number == 0:
+        if options.shrink and number == 0 and "pydeseq2" in fits:
             part[SHRUNKEN] = fits["pydeseq2"][0][SHRUNKEN]
-        part = part.reindex(columns=result_columns(options))
+        if not contrast.signed:
+            part[JOINT] = len(contrast.hypothesis)
+        part = part.reindex(columns=result_columns(options, joint=not contrast.signed))
         part = part.sort_values(["p_value", "gene_id"], kind="stable", ignore_index=True)
         parts.append(part.assign(contrast=contrast.name))
     numbers = {
@@ -181,14 +199,17 @@ def compare_genes(
     correlation = fits["voom"][0].attrs["correlation"]
     if correlation is not None:
         numbers["correlation_within_batches"] = correlation
-    gene_fits = fit_genes(
-        table.gene_ids[tested], weighted, design.matrix.to_numpy(dtype=float), design.contrasts[0].weights
-    )
+    gene_fits = no_fits()
+    if design.signed:
+        matrix = design.matrix.to_numpy(dtype=float)
+        gene_fits = fit_genes(table.gene_ids[tested], weighted, matrix, design.contrasts[0].weights)
     return pd.concat(parts, ignore_index=True), numbers, gene_fits
 
 
 def engine_facts(counts: np.ndarray, fits: dict[str, list[pd.DataFrame]], *, options: DeseqOptions) -> dict:
     """How PyDESeq2 was run, for the summary."""
+    if "pydeseq2" not in fits:
+        return {}
     df = fits["pydeseq2"][0].attrs["df"]
     return {
         "size_factors": size_factor_method(counts),

@@ -24,6 +24,7 @@ process COMPOSITION {
         --cell-types '${cell_types}' \\
         --design ${quote(params.design)} \\
         --test-term ${quote(params.test_term)} \\
+        --contrast ${quote(params.contrast)} \\
         --min-samples ${params.min_samples_per_type} ${params.strict ? '--strict' : ''} \\
         --output published/composition
     """

@@ -25,6 +25,8 @@ process DIFFERENTIAL_EXPRESSION {
         --design ${quote(meta.design ?: params.design)} \\
         --test-term ${quote(params.test_term)} \\
         --contrast ${quote(params.contrast)} \\
+        --by-column ${quote(meta.variant ? '' : params.by_column)} \\
+        --age-spline ${meta.variant ? 0 : params.age_spline} \\
         --pool-column ${quote(params.pool_column)} \\
         --pool-effect '${params.pool_effect}' \\
         --method '${params.de_method}' ${params.drop_outlier_samples ? '' : '--keep-outliers'} \\

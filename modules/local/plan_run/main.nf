@@ -44,6 +44,8 @@ process PLAN_RUN {
         --min-samples-per-type ${params.min_samples_per_type} \\
         --designs ${designs.collect { design -> quote(design) }.join(' ')} \\
         --test-term ${quote(params.test_term)} \\
+        --by-column ${quote(params.by_column)} \\
+        --age-spline ${params.age_spline} \\
         --contrast ${quote(params.contrast)} \\
         --pool-column ${quote(params.pool_column)} \\
         --acceleration-columns ${quote(listOf(params.acceleration_columns).join(','))} \\

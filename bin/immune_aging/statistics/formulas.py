@@ -1,0 +1,170 @@
+"""Design formulas as people write them: any column name, one random term, and the terms that they consist of.
+
+The library that evaluates formulas (formulaic) takes names for Python: a column called `C` hides its function `C()`,
+and `my.cov` is read as an attribute. So each column gets a plain name before the library sees the formula, and its own
+name back in everything that a person reads.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from immune_aging.task.command_line import BadInput
+
+DEFAULT_DESIGN = "~ sex + age"
+DEFAULT_WITHOUT_SEX = "~ age"
+# Words of a formula for columns of the samples, whatever the cohort's own columns are called.
+ALIASES = {"age": "age_years", "donor": "donor_id"}
+TOKEN = re.compile(
+    r"""(?P<quoted>`[^`]*`)|(?P<text>'[^']*'|"[^"]*")|(?P<number>\d[\w.]*)|(?P<name>[^\W\d][\w.]*)|(?P<other>.)""",
+    re.DOTALL,
+)
+LITERALS = ("True", "False", "None")
+RANDOM_TERM = re.compile(r"\(\s*1\s*\|\s*(`[^`]+`|[^\W\d][\w.]*)\s*\)")
+PLAIN_NAME = re.compile(r"column_(\d+)_")
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A design formula, taken apart.
+
+    Attributes
+    ----------
+    text
+        As it was written.
+    fixed
+        Without its random term.
+    columns
+        The columns that it names, in alphabetical order, as they are written there; those of the random term apart.
+    random
+        The column of its random term `(1 | COLUMN)`; '' where it has none.
+    plain
+        `fixed`, with the name `column_<place>_` for each of `columns`.
+    """
+
+    text: str
+    fixed: str
+    columns: tuple[str, ...]
+    random: str
+    plain: str
+
+    def shown(self, text: object) -> str:
+        """A text of the library, with the columns' own names."""
+        return PLAIN_NAME.sub(lambda found: self.columns[int(found[1])], str(text))
+
+    def plain_name(self, column: str) -> str:
+        """What the library knows a column as."""
+        return f"column_{self.columns.index(column)}_"
+
+    def with_plain_names(self, values: pd.DataFrame) -> pd.DataFrame:
+        """Values of the columns, under the names that the library knows them by."""
+        return values.rename(columns={name: self.plain_name(name) for name in self.columns})
+
+
+def is_default(formula: str) -> bool:
+    """Whether this is the pipeline's own design rather than one that the user wrote."""
+    return formula.split() == DEFAULT_DESIGN.split()
+
+
+def quoted(column: str) -> str:
+    """A column's name as a formula needs it."""
+    return column if column.isidentifier() else f"`{column}`"
+
+
+def _pieces(formula: str) -> list[tuple[str, bool]]:
+    """The formula in pieces, each with whether it is the name of a column (then without its backticks)."""
+    pieces = []
+    for found in TOKEN.finditer(formula):
+        text, rest = found.group(), formula[found.end() :].lstrip()
+        called = rest.startswith("(")
+        argument = rest.startswith("=") and not rest.startswith("==")
+        if found.lastgroup == "quoted":
+            pieces.append((text[1:-1], True))
+        elif found.lastgroup == "name" and not (called or argument or text in LITERALS or text.startswith("np.")):
+            pieces.append((text, True))
+        else:
+            pieces.append((text, False))
+    return pieces
+
+
+def split_random_term(formula: str) -> tuple[str, str]:
+    """A formula without its random term, and that term's column ('' for none).
+
+    Raises
+    ------
+    BadInput
+        There are several, or one of another form than `(1 | COLUMN)`.
+    """
+    found = RANDOM_TERM.findall(formula)
+    if len(found) > 1:
+        raise BadInput(f"--design '{formula}': has {len(found)} random terms; only one can be fitted")
+    fixed = re.sub(r"\+\s*" + RANDOM_TERM.pattern, "", formula)
+    fixed = re.sub(r"~\s*" + RANDOM_TERM.pattern + r"\s*(\+|$)", lambda end: "~" if end[2] else "~ 1", fixed)
+    if "|" in re.sub(r"`[^`]*`", "", fixed):
+        raise BadInput(f"--design '{formula}': of random terms only '+ (1 | COLUMN)' can be fitted")
+    return fixed.strip(), found[0].strip("`") if found else ""
+
+
+def parse(formula: str) -> Formula:
+    """Take a formula apart.
+
+    Raises
+    ------
+    BadInput
+        It cannot be parsed, has a response or no intercept, or a random term that cannot be fitted.
+    """
+    from formulaic import Formula as LibraryFormula
+
+    if not formula.strip().startswith("~"):
+        raise BadInput(f"--design '{formula}': must begin with '~', like '{DEFAULT_DESIGN}'")
+    fixed, random = split_random_term(formula)
+    pieces = _pieces(fixed)
+    columns = tuple(sorted({name for name, is_column in pieces if is_column}))
+    plain = "".join(f"column_{columns.index(text)}_" if is_column else text for text, is_column in pieces)
+    parsed = Formula(formula, fixed, columns, random, plain)
+    try:
+        terms = [str(term) for term in LibraryFormula(plain)]
+    except Exception as error:  # the parser raises many kinds, and marks the place with terminal colours
+        reason = parsed.shown(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines()[0])
+        raise BadInput(f"--design '{formula}': not a formula ({reason}); write it like '{DEFAULT_DESIGN}'") from error
+    if "1" not in terms:
+        raise BadInput(f"--design '{formula}': has no intercept; leave out '0' or '- 1'")
+    return parsed
+
+
+def formula_columns(formula: str) -> list[str]:
+    """Columns that a one-sided formula with an intercept names, that of its random term included; raises as `parse`."""
+    parsed = parse(formula)
+    return sorted({*parsed.columns, *([parsed.random] if parsed.random else [])})
+
+
+def term_factors(formula: Formula, term: str) -> frozenset[str]:
+    """The factors of one term, written as in the formula, under the library's names.
+
+    Raises
+    ------
+    BadInput
+        It is no term, or several.
+    """
+    from formulaic import Formula as LibraryFormula
+
+    pieces = _pieces(term)
+    if term in formula.columns:
+        pieces = [(term, True)]  # any name, given without backticks
+    known = {name: formula.plain_name(name) for name in formula.columns}
+    plain = "".join(known.get(text, text) if is_column else text for text, is_column in pieces)
+    try:
+        found = [one for one in LibraryFormula(f"~ {plain}") if str(one) != "1"]
+    except Exception as error:
+        raise BadInput(f"--test_term '{term}': is no term of a formula") from error
+    if len(found) != 1:
+        terms = ", ".join(f"'{formula.shown(one)}'" for one in found)
+        raise BadInput(f"--test_term '{term}': means {len(found)} terms ({terms}); name one")
+    return frozenset(str(factor) for factor in found[0].factors)
+
+
+def source_column(name: str, columns: Mapping | pd.Index) -> str:
+    """The column of the samples that a name in a formula stands for: its own, or that of an alias."""
+    return name if name in columns and name != "age" else ALIASES.get(name, name)

@@ -1,0 +1,267 @@
+"""Several samples of a donor are not independent: which analysis a tested term may have, and the designs for it.
+
+A term that is constant within donors (sex, age at one visit) has as many observations as there are donors: the samples
+of a donor are summed. A term that varies within them (a condition, a visit) is told by comparing each donor with itself:
+the donor is a fixed term, and both engines are valid. Between the two, and with very many donors, the donor is a random
+effect in voom, which uses both kinds of information; PyDESeq2 has no random effects and is left out.
+
+References
+----------
+Smyth, Michaud, Scott (2005), Bioinformatics 21:2067 (duplicateCorrelation); Zimmerman, Espeland, Langefeld (2021),
+Nature Communications 12:738 (what ignoring donors does).
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from immune_aging.samples.cell_type_samples import CellTypeSamples
+from immune_aging.statistics.contrasts import Contrast
+from immune_aging.statistics.designs import MIN_RESIDUAL_DF, Design
+from immune_aging.statistics.formulas import formula_columns, source_column
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
+from immune_aging.task.skipped import CannotFit
+
+# Share of a contrast's information that comes from between donors: above the first the samples of a donor are summed,
+# under the second donors are compared with themselves.
+BETWEEN, WITHIN = 0.9, 0.1
+# A negative binomial fit costs coefficients squared; with more donors than this they are a random effect.
+MAX_FIXED_DONORS = 40
+DIGITS = 9
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How several samples of a donor enter.
+
+    Attributes
+    ----------
+    use
+        'none' (each donor has one sample), 'sum' (of the samples of a donor), 'fixed' (the donor is a term) or
+        'random' (a random effect, in voom alone).
+    reason
+        Why, for a person.
+    share_between
+        Share of the leading contrast's information that comes from between donors.
+    """
+
+    use: str
+    reason: str
+    share_between: float = 1.0
+
+
+ONE_EACH = Repeats("none", "each donor has one sample")
+
+
+def are_repeated(samples: pd.DataFrame) -> bool:
+    """Whether some donor has several samples."""
+    return bool(samples["donor_id"].duplicated().any())
+
+
+def share_between(design: Design, donors: np.ndarray) -> float:
+    """Share of the information on the leading contrast that comes from between donors, the least over its hypotheses.
+
+    An estimate is a sum of the samples' values with weights. Where the term is constant within donors, so are the
+    weights; where it varies within them only, they add up to 0 in each donor.
+
+    Parameters
+    ----------
+    donors
+        Of each sample of the design.
+    """
+    matrix = design.matrix.to_numpy(dtype=float)
+    leading = design.contrasts[0]
+    hypotheses = leading.weights[None, :] if leading.signed else leading.hypothesis
+    weights = matrix @ np.linalg.solve(matrix.T @ matrix, hypotheses.T)
+    codes = pd.factorize(donors)[0]
+    sums = np.zeros((codes.max() + 1, weights.shape[1]))
+    np.add.at(sums, codes, weights)
+    size = np.bincount(codes)
+    return float(((sums**2 / size[:, None]).sum(axis=0) / (weights**2).sum(axis=0)).min())
+
+
+def choose_repeats(samples: pd.DataFrame, design: Design) -> Repeats:
+    """Decide how several samples of a donor enter.
+
+    Parameters
+    ----------
+    samples
+        Those of the design among them.
+    design
+        As it was asked for, of samples.
+    """
+    own = samples.loc[design.matrix.index]
+    if not are_repeated(own):
+        return ONE_EACH
+    donors = own["donor_id"].to_numpy(dtype=str)
+    n_donors, n_samples = len(set(donors)), len(donors)
+    share = share_between(design, donors)
+    size = f"{n_samples} samples of {n_donors} donors"
+    if design.random in ("donor", "donor_id"):
+        return Repeats("random", f"{size}: the design says (1 | donor)", share)
+    if {"donor", "donor_id"} & set(formula_columns(design.formula)):
+        return Repeats("none", f"{size}: the donor is a term of the design", share)
+    if share >= BETWEEN:
+        return Repeats("sum", f"{size}: '{design.test_term}' is the same, or nearly, in all samples of a donor", share)
+    if share > WITHIN:
+        return Repeats("random", f"{size}: '{design.test_term}' varies both within donors and between them", share)
+    if n_donors > MAX_FIXED_DONORS:
+        return Repeats("random", f"{size}: '{design.test_term}' varies within donors, too many for a term each", share)
+    try:
+        with_donors(design, donors)
+    except CannotFit as reason:
+        return Repeats("random", f"{size}: {reason}", share)
+    return Repeats(
+        "fixed", f"{size}: '{design.test_term}' varies within donors, who are compared with themselves", share
+    )
+
+
+def varying_factors(samples: pd.DataFrame, design: Design) -> list[str]:
+    """Columns of a design that hold text and differ between samples of a donor."""
+    columns = [source_column(name, samples.columns) for name in formula_columns(design.formula.split(" + (1 | ")[0])]
+    own = samples.loc[design.matrix.index]
+    texts = [one for one in columns if not pd.api.types.is_numeric_dtype(own[one]) or own[one].dtype == bool]
+    donors = own["donor_id"].astype(str)
+    return [one for one in texts if own[one].astype(str).groupby(donors).nunique().max() > 1]
+
+
+def in_basis(design: Design, matrix: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, tuple[Contrast, ...]]:
+    """A design matrix in a basis of its rows, and the same contrasts of the new coefficients.
+
+    Parameters
+    ----------
+    matrix
+        Rows x the coefficients of `design`.
+    basis
+        Coefficients x new coefficients, orthonormal.
+
+    Raises
+    ------
+    CannotFit
+        A contrast cannot be told from these rows.
+    """
+
+    def turned(weights: np.ndarray) -> np.ndarray:
+        new = weights @ basis
+        if np.abs(new @ basis.T - weights).max() > 1e-6 * np.abs(weights).max():
+            raise CannotFit(f"'{design.test_term}' cannot be told apart from the donors")
+        return np.round(new, DIGITS) + 0.0
+
+    contrasts = tuple(
+        replace(
+            one,
+            weights=turned(one.weights),
+            hypothesis=None if one.hypothesis is None else np.array([turned(row) for row in one.hypothesis]),
+        )
+        for one in design.contrasts
+    )
+    return matrix @ basis, contrasts
+
+
+def row_space(matrix: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of the rows of a matrix, coefficients x rank; the unit vectors where its rank is full."""
+    if np.linalg.matrix_rank(matrix) == matrix.shape[1]:
+        return np.eye(matrix.shape[1])
+    _, size, basis = np.linalg.svd(matrix, full_matrices=False)
+    return basis[size > size[0] * 1e-8].T
+
+
+def with_donors(design: Design, donors: np.ndarray) -> Design:
+    """The design with each donor as a term, and of the other terms what varies within donors.
+
+    Parameters
+    ----------
+    donors
+        Of each sample of the design.
+
+    Raises
+    ------
+    CannotFit
+        The tested term does not vary within donors, or too few samples are left to estimate a variance.
+    """
+    indicator = pd.get_dummies(pd.Series(donors), dtype=float)
+    size = indicator.to_numpy()
+    matrix = design.matrix.to_numpy(dtype=float)
+    within = matrix - size @ ((size.T @ matrix) / size.sum(axis=0)[:, None])
+    within[np.abs(within) < 1e-10] = 0
+    new, contrasts = in_basis(design, within, row_space_of_parts(within))
+    n_coefficients = size.shape[1] + new.shape[1]
+    if len(matrix) - n_coefficients < MIN_RESIDUAL_DF:
+        raise CannotFit(f"{len(matrix)} samples for {n_coefficients} coefficients with each donor as a term: too few")
+    columns = {f"donor {name}": indicator[name].to_numpy() for name in indicator}
+    columns |= {f"within donors {place + 1}": values for place, values in enumerate(new.T)}
+    pad = size.shape[1]
+
+    def padded(weights: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.zeros((*weights.shape[:-1], pad)), weights], axis=-1)
+
+    return replace(
+        design,
+        matrix=pd.DataFrame(columns, index=design.matrix.index),
+        contrasts=tuple(
+            replace(
+                one,
+                weights=padded(one.weights),
+                hypothesis=None if one.hypothesis is None else padded(one.hypothesis),
+            )
+            for one in contrasts
+        ),
+    )
+
+
+def row_space_of_parts(matrix: np.ndarray) -> np.ndarray:
+    """As `row_space`, with the coefficients of columns that are 0 left out rather than turned."""
+    used = np.flatnonzero(np.abs(matrix).max(axis=0) > 0)
+    inner = row_space(matrix[:, used]) if len(used) else np.empty((0, 0))
+    basis = np.zeros((matrix.shape[1], inner.shape[1]))
+    basis[used] = inner
+    return basis
+
+
+def over_donors(design: Design, donors: pd.Series, library: pd.Series) -> Design:
+    """A design of samples as one of donors: each donor's row is the mean of its samples' by their counts.
+
+    Parameters
+    ----------
+    donors, library
+        Donor and number of counts of each sample, index sample_id.
+
+    Raises
+    ------
+    CannotFit
+        The tested term cannot be told from the donors' means, or the donors are too few.
+    """
+    names = design.matrix.index
+    own, weight = donors.loc[names].astype(str), library.loc[names].astype(float)
+    weight = weight / weight.groupby(own).transform("sum")
+    means = design.matrix.mul(weight, axis=0).groupby(own).sum()
+    matrix = means.to_numpy(dtype=float)
+    basis = row_space(matrix)
+    new, contrasts = in_basis(design, matrix, basis)
+    if len(new) - new.shape[1] < MIN_RESIDUAL_DF:
+        raise CannotFit(f"{len(new)} donors for {new.shape[1]} coefficients: too few")
+    kept = new.shape[1] == matrix.shape[1]
+    columns = list(means.columns) if kept else [f"between donors {place + 1}" for place in range(new.shape[1])]
+    return replace(design, matrix=pd.DataFrame(new, index=means.index, columns=columns), contrasts=contrasts)
+
+
+def summed_by_donor(table: CellTypeSamples) -> CellTypeSamples:
+    """One row per donor: the counts of its samples added up; what differs between them is averaged or unknown.
+
+    Numbers are averaged; text that differs is missing.
+    """
+    donors = table.samples["donor_id"].astype(str)
+    codes, names = pd.factorize(donors, sort=True)
+    counts = np.zeros((len(names), table.counts.shape[1]), dtype=table.counts.dtype)
+    np.add.at(counts, codes, table.counts)
+    columns = {}
+    for name in table.samples.columns.drop([SAMPLE_OF_DONOR], errors="ignore"):
+        grouped = table.samples[name].groupby(donors, sort=True, observed=True)
+        if pd.api.types.is_numeric_dtype(table.samples[name]) and not pd.api.types.is_bool_dtype(table.samples[name]):
+            columns[name] = grouped.sum() if name in ("n_cells", "n_counts") else grouped.mean()
+        else:
+            same = grouped.nunique(dropna=False) == 1
+            columns[name] = grouped.first().where(same, None)
+    samples = pd.DataFrame(columns).rename_axis("sample_id")
+    return CellTypeSamples(counts, samples, table.symbols)

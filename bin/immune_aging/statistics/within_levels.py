@@ -1,0 +1,176 @@
+"""The tested term's effect within each level of another column, and how the levels differ."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from immune_aging.statistics.contrasts import (
+    Contrast,
+    as_text,
+    difference,
+    levels_of,
+    named_pair,
+    on_scaled_columns,
+)
+from immune_aging.statistics.count_tests import DeseqOptions, fit_pydeseq2, fit_voom
+from immune_aging.statistics.designs import (
+    Design,
+    complete_values,
+    evaluated,
+    refuse_varying_columns,
+    scaled_matrix,
+    varies_somewhere,
+)
+from immune_aging.statistics.formulas import parse, quoted, source_column
+from immune_aging.statistics.multiple_testing import ALPHA
+from immune_aging.task.checkpoints import VARYING
+from immune_aging.task.command_line import BadInput
+from immune_aging.task.skipped import CannotFit
+
+COLUMNS = (
+    "gene_id", "symbol", "level", "log2_fold_change", "lfc_se", "p_value", "padj", "difference", "difference_se",
+    "difference_p_value", "difference_padj",
+)  # fmt: skip
+MIN_PER_LEVEL = 4  # samples; a slope within fewer is nothing that a reader could trust
+
+
+def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast: str = "") -> tuple[Design, list[str]]:
+    """The design with the tested term's interaction with a column, and a contrast for each level.
+
+    Parameters
+    ----------
+    samples
+        Those of `design`, with their columns.
+    design
+        Of the run, batch included.
+    by
+        A column of levels.
+    contrast
+        'LEVEL vs REFERENCE' of a categorical tested term; '' for its second level against the first.
+
+    Returns
+    -------
+    A design whose contrasts are the effect within each level, in order, then the difference: the last level minus the
+    first, or, of more than two levels, the joint test that all effects are equal. And the levels.
+
+    Raises
+    ------
+    BadInput
+        The column is a number, or is itself tested; the tested term is no column of its own.
+    CannotFit
+        These samples have too few levels or too few samples in one, or do not carry the interaction.
+    """
+    test = design.test_term.strip("`")
+    if by == test:
+        raise BadInput(f"--by_column '{by}': is the tested term itself; name another column")
+    if not {by, source_column(by, samples.columns)} & set(samples.columns) and not varies_somewhere(samples, by):
+        there = ", ".join(sorted(str(one) for one in samples.columns if one != VARYING))
+        raise BadInput(f"--by_column '{by}': is no donor column; there are: {there}")
+    refuse_varying_columns(samples, [by])
+    fixed = design.formula.split(" + (1 | ")[0]
+    values, _ = complete_values(samples.loc[design.matrix.index], [*parse(fixed).columns, by], batch="")
+    if values[by].dtype == float:
+        raise BadInput(f"--by_column '{by}': holds numbers, which have no levels; name a column of groups")
+    if test not in values:
+        raise BadInput(f"--by_column '{by}': needs a tested term that is a column; '{design.test_term}' is none")
+    sizes = values[by].value_counts()
+    if len(sizes) < 2:
+        raise CannotFit(f"all samples have the '{by}' '{sizes.index[0]}': there are no levels to compare")
+    if sizes.min() < MIN_PER_LEVEL:
+        few = sorted(sizes.index[sizes < MIN_PER_LEVEL])[0]
+        raise CannotFit(
+            f"'{by}' has {sizes[few]} samples of '{few}'; at least {MIN_PER_LEVEL} are needed in each level"
+        )
+    # An interaction that is there already, or a main effect, is not added twice by the formula's own rules.
+    model = evaluated(values, f"{fixed} + {quoted(by)} + {quoted(test)}:{quoted(by)}")
+    matrix, means, sds = scaled_matrix(model)
+    pairs = {}
+    if test in model.factors:
+        levels = {as_text(level): level for level in levels_of(model.values[test])}
+        names = list(levels)
+        level, reference = named_pair(contrast, test, names) if contrast else (names[1], names[0])
+        pairs = {test: (levels[level], levels[reference])}
+    groups = levels_of(model.values[by])
+    within = [on_scaled_columns(difference(model, [test], pairs, at={by: group}), means, sds) for group in groups]
+    name = design.contrasts[0].name
+    contrasts = [Contrast(f"{name} in {group}", "", "", weights) for group, weights in zip(groups, within, strict=True)]
+    gap = within[-1] - within[0]
+    joint = np.array([weights - within[0] for weights in within[1:]]) if len(groups) > 2 else None
+    contrasts.append(Contrast(f"{name}, {groups[-1]} minus {groups[0]}", "", "", gap, joint))
+    return replace(design, matrix=matrix, contrasts=tuple(contrasts), formula=model.formula.text), groups
+
+
+def table_by_level(results: list[pd.DataFrame], genes: pd.DataFrame, levels: list[str]) -> pd.DataFrame:
+    """`COLUMNS`: one row per gene and level, genes by the p of the difference, levels in order.
+
+    Parameters
+    ----------
+    results
+        `RESULT_COLUMNS` of each contrast of `design_by_level`, the same genes in each.
+    genes
+        gene_id and symbol, in the order of `results`.
+    """
+    *within, difference = results
+    of_genes = genes.assign(
+        difference=difference["log2_fold_change"].to_numpy() if len(levels) == 2 else np.nan,
+        difference_se=difference["lfc_se"].to_numpy() if len(levels) == 2 else np.nan,
+        difference_p_value=difference["p_value"].to_numpy(),
+        difference_padj=difference["padj"].to_numpy(),
+    )
+    parts = [
+        of_genes.assign(level=level, place=place, **{name: one[name].to_numpy() for name in COLUMNS[3:7]})
+        for place, (level, one) in enumerate(zip(levels, within, strict=True))
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    table = table.sort_values(["difference_p_value", "gene_id", "place"], kind="stable", ignore_index=True)
+    return table[list(COLUMNS)]
+
+
+def effects_by_level(
+    counts: np.ndarray,
+    genes: pd.DataFrame,
+    design: Design,
+    levels: list[str],
+    *,
+    method: str,
+    options: DeseqOptions,
+    block: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """The table of `table_by_level`, fitted by the leading engine.
+
+    Parameters
+    ----------
+    counts
+        Samples x genes, raw; the samples of `design`, the tested genes.
+    design, levels
+        Of `design_by_level`.
+    method
+        'pydeseq2' or 'voom'.
+    block
+        Group of each sample whose samples are correlated, for voom; None for none.
+    """
+    weights = [one.weights for one in design.contrasts]
+    hypotheses = [one.hypothesis for one in design.contrasts]
+    if method == "voom":
+        results = fit_voom(counts, design.matrix, weights, hypotheses=hypotheses, block=block)
+    else:
+        plain = replace(options, shrink=False)
+        results = fit_pydeseq2(counts, design.matrix, weights, hypotheses=hypotheses, options=plain)
+    return table_by_level(results, genes, levels)
+
+
+def facts(table: pd.DataFrame, design: Design, levels: list[str], *, column: str) -> dict:
+    """What the summary says of the effects by level."""
+    own = table.drop_duplicates("gene_id")
+    return {
+        "column": column,
+        "status": "done",
+        "reason": "",
+        "levels": levels,
+        "design": design.formula,
+        "contrasts": [one.name for one in design.contrasts],
+        "n_samples": len(design.matrix),
+        "n_called": {level: int((table.loc[table["level"] == level, "padj"] < ALPHA).sum()) for level in levels},
+        "n_different": int((own["difference_padj"] < ALPHA).sum()),
+    }
