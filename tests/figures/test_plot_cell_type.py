@@ -22,6 +22,8 @@ from plot_cell_type import main
 
 ALL = {"volcano", "ma", "genes", "gsea", "running_sums", "ora", "prediction", "sweep"}
 
+WORDS = ("up with age", "down with age")
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
@@ -61,7 +63,10 @@ def test_descriptions_say_what_the_tables_say(inputs, tmp_path):
     de = table(inputs, "de.tsv")
     up, down = ((de["padj"] < 0.05) & (sign * de["log2_fold_change"] > 0) for sign in (1, -1))
     with Image.open(figures["volcano"]) as image:
-        assert f"{len(de)} genes of B cell: {up.sum()} up and {down.sum()} down with age" in image.text["Description"]
+        assert (
+            f"{len(de)} genes of B cell: {up.sum()} up with age and {down.sum()} down with age"
+            in image.text["Description"]
+        )
     summary = read_tsv(inputs / "summarize_predictions/published/prediction_summary.tsv")
     best = summary[summary["id"] == "b_cell"].sort_values("mae").iloc[0]
     with Image.open(figures["prediction"]) as image:
@@ -120,7 +125,7 @@ def test_an_id_without_results_is_an_error(inputs, tmp_path):
 
 def test_a_volcano_shows_every_gene_and_names_called_ones(inputs):
     de = table(inputs, "de.tsv")
-    ax = plot_volcano(de, unit="per SD of age").axes[0]
+    ax = plot_volcano(de, unit="per SD of age", words=WORDS).axes[0]
     drawn = [points.get_offsets() for points in ax.collections]
     called = de["padj"] < 0.05
     expected = [~called, called & (de["log2_fold_change"] > 0), called & (de["log2_fold_change"] < 0)]
@@ -134,15 +139,15 @@ def test_a_volcano_shows_every_gene_and_names_called_ones(inputs):
 
 def test_genes_without_a_symbol_are_named_by_their_id(inputs):
     de = table(inputs, "de.tsv").assign(symbol="")
-    named = {text.get_text() for text in plot_volcano(de, unit="").axes[0].texts}
+    named = {text.get_text() for text in plot_volcano(de, unit="", words=WORDS).axes[0].texts}
     assert any(name.startswith("ENSG") for name in named)
 
 
 def test_a_volcano_without_a_called_gene_or_with_p_of_zero_is_drawn(inputs):
     de = table(inputs, "de.tsv")
     assert not most_striking(de.assign(padj=1.0)).size
-    assert plot_volcano(de.assign(padj=np.nan), unit="").axes
-    ax = plot_volcano(de.assign(p_value=0.0), unit="").axes[0]
+    assert plot_volcano(de.assign(padj=np.nan), unit="", words=WORDS).axes
+    ax = plot_volcano(de.assign(p_value=0.0), unit="", words=WORDS).axes[0]
     assert np.isfinite(ax.get_ylim()).all()
 
 

@@ -1,8 +1,11 @@
 """All figures of one cell type, with the words they are saved with."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
-from immune_aging.figures.effects import called_genes, unit_of
+from immune_aging.figures.curves import plot_curves
+from immune_aging.figures.effects import called_genes, directions, unit_of
 from immune_aging.figures.gene_sets import N_SETS, plot_gsea, plot_ora
 from immune_aging.figures.genes_by_age import plot_genes_by_age
 from immune_aging.figures.predictions import best_fits, plot_predictions, plot_sweep, read_predictions
@@ -14,6 +17,7 @@ from immune_aging.statistics.gene_sets import GeneSets, by_symbol
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.statistics.preranked import rank_symbols
 from immune_aging.statistics.running_sums import top_sets
+from immune_aging.task.checkpoints import slug
 
 N_CURVES = 3  # gene sets of either direction whose running sums are drawn
 N_AGE_PANELS = 6  # genes drawn against age
@@ -21,6 +25,8 @@ DE_COLUMNS = ("gene_id", "symbol", "base_mean", "log2_fold_change", "stat", "p_v
 GSEA_COLUMNS = (
     "gene_set", "nes", "direction", "p_value", "q_value", "p_value_preranked", "q_value_preranked", "size",
 )  # fmt: skip
+LEVEL_COLUMNS = ("gene_id", "symbol", "difference", "difference_p_value", "difference_padj")
+CURVE_COLUMNS = ("gene_id", "symbol", "shape", "age_years", "log2_expression")
 ORA_COLUMNS = ("gene_set", "overlap", "odds_ratio", "p_value", "padj")
 
 
@@ -38,10 +44,14 @@ def draw(
     """
     folder = f"cell_types/{identifier}"
     summary = results.summary(f"{folder}/de_summary.json")
-    cell_type, term = summary.get("cell_type", identifier), summary.get("test_term", "age")
+    cell_type = summary.get("cell_type", identifier)
     de = results.table(f"{folder}/de.tsv", DE_COLUMNS)
     if de is not None:
-        yield from draw_genes(de, cell_type, term=term, unit=unit_of(summary))
+        yield from draw_genes(de, cell_type, unit=unit_of(summary), words=directions(summary))
+    yield from draw_levels(results, folder, summary, cell_type)
+    points = results.table(f"{folder}/de_curve_points.tsv", CURVE_COLUMNS)
+    if points is not None:
+        yield "curves", draw_age_curves(points, cell_type)
     if de is not None and expression is not None:
         yield "genes", draw_genes_by_age(de, expression, cell_type)
     gsea = results.table(f"{folder}/gsea.tsv", GSEA_COLUMNS)
@@ -58,18 +68,56 @@ def draw(
         yield from draw_predictions(metrics, predictions, cell_type)
 
 
-def draw_genes(de: pd.DataFrame, cell_type: str, *, term: str, unit: str) -> Drawings:
+def draw_genes(de: pd.DataFrame, cell_type: str, *, unit: str, words: tuple[str, str]) -> Drawings:
     """The volcano and the MA plot of de.tsv."""
     up, down = called_genes(de)
     what = (
-        f"{len(de):,} genes of {cell_type}: {up.sum():,} up and {down.sum():,} down with {term} at "
+        f"{len(de):,} genes of {cell_type}: {up.sum():,} {words[0]} and {down.sum():,} {words[1]} at "
         f"adjusted p < {ALPHA:g}; black rims mark genes that both engines call."
     )
-    yield (
-        "volcano",
-        Drawing(plot_volcano(de, unit=unit), "Volcano", f"Log2 fold change {unit} against -log10 p of {what}"),
+    how = {"unit": unit, "words": words}
+    yield "volcano", Drawing(plot_volcano(de, **how), "Volcano", f"Log2 fold change {unit} against -log10 p of {what}")
+    yield "ma", Drawing(plot_ma(de, **how), "MA", f"Mean count against log2 fold change {unit} of {what}")
+
+
+def draw_levels(results: Results, folder: str, summary: Mapping, cell_type: str) -> Drawings:
+    """The volcano of the difference between two levels of --by_column, where there is one."""
+    facts = summary.get("by_column") or {}
+    levels = facts.get("levels", ())
+    if len(levels) != 2:
+        return
+    table = results.table(f"{folder}/de_by_{slug(facts['column'])}.tsv", LEVEL_COLUMNS)
+    if table is None:
+        return
+    own = table.drop_duplicates("gene_id")[["gene_id", "symbol"]].reset_index(drop=True)
+    first = table.drop_duplicates("gene_id").reset_index(drop=True)
+    own = own.assign(
+        log2_fold_change=first["difference"], p_value=first["difference_p_value"], padj=first["difference_padj"]
     )
-    yield "ma", Drawing(plot_ma(de, unit=unit), "MA", f"Mean count against log2 fold change {unit} of {what}")
+    low, high = levels
+    unit = f"{unit_of(summary)}, {high} minus {low}"
+    called = int((own["padj"] < ALPHA).sum())
+    yield (
+        "difference",
+        Drawing(
+            plot_volcano(own, unit=unit, words=(f"larger in {high}", f"smaller in {high}")),
+            f"Difference between levels of {facts['column']}",
+            f"By how much the log2 fold change {unit_of(summary)} differs between {high} and {low}, against -log10 p, "
+            f"of {len(own):,} genes of {cell_type}: {called:,} differ at adjusted p < {ALPHA:g}.",
+        ),
+    )
+
+
+def draw_age_curves(points: pd.DataFrame, cell_type: str) -> Drawing:
+    """The curves of the genes that change with age, by shape."""
+    n_genes = points["gene_id"].nunique()
+    return Drawing(
+        plot_curves(points),
+        "Curves of age",
+        f"Expression by age of the {n_genes:,} genes of {cell_type} that change with age in any way (adjusted p < "
+        f"{ALPHA:g}), by shape: thin lines are genes, the thick one is their mean, and the names are those of smallest "
+        "p. Genes for which a line is enough rise or fall.",
+    )
 
 
 def draw_genes_by_age(de: pd.DataFrame, expression: pd.DataFrame, cell_type: str) -> Drawing:

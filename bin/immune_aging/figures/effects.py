@@ -29,6 +29,16 @@ def unit_of(summary: Mapping[str, object]) -> str:
     return f"per SD of {column}" if contrast == "per SD" else f"({contrast})"
 
 
+def directions(summary: Mapping[str, object]) -> tuple[str, str]:
+    """What a positive and what a negative effect is, in words, given a step's summary."""
+    contrast = str(summary.get("contrast", "per SD"))
+    if contrast == "per SD":
+        column = summary.get("unit") or summary.get("test_term", "age")
+        return f"up with {column}", f"down with {column}"
+    level, against, _ = contrast.partition(" against ")
+    return (f"higher in {level}", f"lower in {level}") if against else ("effect above 0", "effect below 0")
+
+
 def write_p_values(ax: Axes, rows: Iterable[float], p_values: Iterable[float]) -> None:
     """Write adjusted p values to the right of their rows, black where the row is called, a dash where there is none."""
     for y, p_value in zip(rows, p_values, strict=True):

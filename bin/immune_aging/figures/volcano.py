@@ -15,14 +15,20 @@ N_LABELLED = 12  # genes named on a volcano
 SMALLEST_P = 1e-300
 
 
-def draw_genes(ax: Axes, x: np.ndarray, y: np.ndarray, table: pd.DataFrame) -> None:
-    """Genes as dots: grey, up and down; those that both engines call have a black rim."""
+def draw_genes(ax: Axes, x: np.ndarray, y: np.ndarray, table: pd.DataFrame, words: tuple[str, str]) -> None:
+    """Genes as dots: grey, up and down; those that both engines call have a black rim.
+
+    Parameters
+    ----------
+    words
+        What up and down mean.
+    """
     up, down = called_genes(table)
-    rim = table["robust"].to_numpy(dtype=bool)
+    rim = table["robust"].to_numpy(dtype=bool) if "robust" in table else np.zeros(len(table), dtype=bool)
     n = len(table)
     size = float(np.clip(3e4 / max(n, 1), 4, 14))
     ax.scatter(x[~up & ~down], y[~up & ~down], s=size, color=PALE, linewidth=0, rasterized=True, label="not called")
-    for mask, colour, marker, name in ((up, UP, "^", "up with age"), (down, DOWN, "v", "down with age")):
+    for mask, colour, marker, name in ((up, UP, "^", words[0]), (down, DOWN, "v", words[1])):
         edge = np.where(rim[mask], "black", colour)
         ax.scatter(
             x[mask],
@@ -33,7 +39,7 @@ def draw_genes(ax: Axes, x: np.ndarray, y: np.ndarray, table: pd.DataFrame) -> N
             edgecolors=edge,
             linewidths=0.5,
             rasterized=True,
-            label=f"{name}: {mask.sum():,} ({(mask & rim).sum():,} robust)",
+            label=f"{name}: {mask.sum():,}" + (f" ({(mask & rim).sum():,} robust)" if "robust" in table else ""),
             zorder=2,
         )
 
@@ -79,22 +85,24 @@ def most_striking(table: pd.DataFrame) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def plot_volcano(table: pd.DataFrame, *, unit: str) -> Figure:
+def plot_volcano(table: pd.DataFrame, *, unit: str, words: tuple[str, str]) -> Figure:
     """Log2 fold change against -log10 p of every tested gene; the most striking genes are named.
 
     Parameters
     ----------
     table
-        de.tsv.
+        de.tsv; without `robust` no gene is marked.
     unit
         Of the fold change: 'per SD of age'.
+    words
+        What up and down mean: 'up with age', 'down with age'.
     """
     figure = new_figure(6, 4.8)
     ax = figure.subplots()
     table = table[table["p_value"].notna()].reset_index(drop=True)
     x = table["log2_fold_change"].to_numpy()
     y = -np.log10(table["p_value"].clip(lower=SMALLEST_P).to_numpy())
-    draw_genes(ax, x, y, table)
+    draw_genes(ax, x, y, table, words)
     called = table["padj"] < ALPHA
     if called.any():
         cut = -np.log10(max(table.loc[called, "p_value"].max(), SMALLEST_P))
@@ -117,14 +125,14 @@ def plot_volcano(table: pd.DataFrame, *, unit: str) -> Figure:
     return figure
 
 
-def plot_ma(table: pd.DataFrame, *, unit: str) -> Figure:
-    """Mean count against log2 fold change of every tested gene."""
+def plot_ma(table: pd.DataFrame, *, unit: str, words: tuple[str, str]) -> Figure:
+    """Mean count against log2 fold change of every tested gene; parameters as of `plot_volcano`."""
     figure = new_figure(6, 4.2)
     ax = figure.subplots()
     table = table[(table["base_mean"] > 0) & table["log2_fold_change"].notna()].reset_index(drop=True)
     x, y = table["base_mean"].to_numpy(), table["log2_fold_change"].to_numpy()
     ax.set_xscale("log")
-    draw_genes(ax, x, y, table)
+    draw_genes(ax, x, y, table, words)
     ax.axhline(0, color="black", linewidth=0.8)
     reach = max(np.abs(y).max(initial=0) * 1.1, 0.1)
     ax.set(xlim=(x.min() / 1.3, x.max() * 1.3) if len(x) else (1, 10), ylim=(-reach, reach))

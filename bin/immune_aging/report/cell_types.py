@@ -12,12 +12,14 @@ from immune_aging.report.pictures import Picture, in_folder
 from immune_aging.results import Results
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.statistics.running_sums import surest_first, top_sets
+from immune_aging.task.checkpoints import slug
 
 N_TOP_GENES = 20
 N_TOP_SETS = 3  # of either direction, in the table of findings
 N_LISTED_SETS = 15
+N_LISTED_DIFFERENCES = 12  # genes, between levels or from a line
 N_LISTED_GENES = 6  # of a gene set
-FIGURES = ("volcano", "ma", "genes", "gsea", "running_sums", "ora", "prediction", "sweep")
+FIGURES = ("volcano", "ma", "difference", "curves", "genes", "gsea", "running_sums", "ora", "prediction", "sweep")
 STEPS = {"de": "Differential expression", "gsea": "Gene set enrichment", "ora": "Over-representation"}
 GSEA_COLUMNS = (
     "gene_set", "nes", "direction", "p_value", "q_value", "p_value_preranked", "q_value_preranked", "leading_edge",
@@ -59,6 +61,31 @@ def gene_rows(results: Results, folder: str) -> list[dict]:
     return [] if table is None else table.head(N_TOP_GENES).to_dict("records")
 
 
+def level_rows(results: Results, folder: str) -> list[dict]:
+    """The genes whose effects differ most surely between the levels of --by_column, with the effect in each level."""
+    facts = results.summary(f"{folder}/de_summary.json").get("by_column") or {}
+    if facts.get("status") != "done":
+        return []
+    table = results.table(f"{folder}/de_by_{slug(facts['column'])}.tsv", ["gene_id", "level", "difference_p_value"])
+    if table is None:
+        return []
+    rows = []
+    for gene in table["gene_id"].unique()[:N_LISTED_DIFFERENCES]:
+        own = table[table["gene_id"] == gene]
+        effects = dict(zip(own["level"].astype(str), own["log2_fold_change"], strict=True))
+        rows.append(own.iloc[0].to_dict() | {"effects": effects})
+    return rows
+
+
+def curve_rows(results: Results, folder: str) -> list[dict]:
+    """The genes that surely do not change in a line, with the shape of their curves."""
+    table = results.table(f"{folder}/de_curve.tsv", ["gene_id", "padj", "p_nonlinear", "padj_nonlinear"])
+    if table is None:
+        return []
+    bent = table[(table["padj"] < ALPHA) & (table["padj_nonlinear"] < ALPHA)]
+    return bent.sort_values(["p_nonlinear", "gene_id"], kind="stable").head(N_LISTED_DIFFERENCES).to_dict("records")
+
+
 def few(genes: str | float) -> str:
     """The first of some genes, joined by semicolons in a table, and how many more there are."""
     names = genes.split(";") if isinstance(genes, str) else []
@@ -97,6 +124,10 @@ def notes_of(results: Results, folder: str) -> tuple[list[str], list[str]]:
         if summary.get("status") == "skipped":
             skipped.append(f"{name}: {summary['reason']}")
         notes += summary.get("warnings", []) + summary.get("notes", [])
+        for question, name in {"by_column": "Effects by level", "age_spline": "Curves of age"}.items():
+            facts = summary.get(question) or {}
+            if facts.get("status") == "skipped":
+                skipped.append(f"{name}: {facts['reason']}")
     for name in results.under(f"{folder}/prediction"):
         if name.endswith("/predict_age_summary.json"):
             summary = results.summary(name)
@@ -164,6 +195,8 @@ def cell_type_section(
         "gsea": NOT_RUN | results.summary(f"{folder}/gsea_summary.json"),
         "best": best_prediction(predictions, identifier),
         "genes": gene_rows(results, folder),
+        "by_level": level_rows(results, folder),
+        "curve_rows": curve_rows(results, folder),
         "gsea_rows": gsea_rows(results, folder),
         "ora_rows": {way: ora_rows(results, f"{folder}/ora_{way}.tsv") for way in ("up", "down")},
         "sweep": [] if predictions is None else predictions[predictions["id"] == identifier].to_dict("records"),

@@ -1,7 +1,7 @@
 """Several samples of a donor are not independent: which analysis a tested term may have, and the designs for it.
 
 A term that is constant within donors (sex, age at one visit) has as many observations as there are donors: the samples
-of a donor are summed. A term that varies within them (a condition, a visit) is told by comparing each donor with itself:
+of a donor are summed. A term that varies within them (a condition, a visit) is told by comparing a donor with itself:
 the donor is a fixed term, and both engines are valid. Between the two, and with very many donors, the donor is a random
 effect in voom, which uses both kinds of information; PyDESeq2 has no random effects and is left out.
 
