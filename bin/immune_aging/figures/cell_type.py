@@ -75,9 +75,10 @@ def draw_genes(de: pd.DataFrame, cell_type: str, *, unit: str, words: tuple[str,
         f"{len(de):,} genes of {cell_type}: {up.sum():,} {words[0]} and {down.sum():,} {words[1]} at "
         f"adjusted p < {ALPHA:g}; black rims mark genes that both engines call."
     )
-    how = {"unit": unit, "words": words}
-    yield "volcano", Drawing(plot_volcano(de, **how), "Volcano", f"Log2 fold change {unit} against -log10 p of {what}")
-    yield "ma", Drawing(plot_ma(de, **how), "MA", f"Mean count against log2 fold change {unit} of {what}")
+    volcano = plot_volcano(de, unit=unit, words=words)
+    yield "volcano", Drawing(volcano, "Volcano", f"Log2 fold change {unit} against -log10 p of {what}")
+    ma = plot_ma(de, unit=unit, words=words)
+    yield "ma", Drawing(ma, "MA", f"Mean count against log2 fold change {unit} of {what}")
 
 
 def draw_levels(results: Results, folder: str, summary: Mapping, cell_type: str) -> Drawings:

@@ -79,7 +79,7 @@ def information_kept(plain: Design, pooled: Design) -> float:
         return 1 / (float(variance) * (len(matrix) - matrix.shape[1] + 1))
 
     def asked(design: Design) -> list[np.ndarray]:
-        return [row for one in design.contrasts for row in (one.weights, *(() if one.signed else one.hypothesis))]
+        return [row for one in design.contrasts for row in (one.weights, *one.hypotheses)]
 
     return min(
         information(pooled, with_pool) / information(plain, without)

@@ -62,6 +62,11 @@ class Contrast:
         """Whether the test has a direction: one hypothesis, that of the effect shown."""
         return self.hypothesis is None
 
+    @property
+    def hypotheses(self) -> np.ndarray:
+        """What is tested, hypotheses x coefficients."""
+        return self.weights[None, :] if self.hypothesis is None else self.hypothesis
+
 
 @dataclass(frozen=True)
 class Tested:
@@ -240,7 +245,9 @@ def matching_term(model: Model, test_term: str) -> frozenset[str]:
 
 def averaged_over(model: Model, columns: Sequence[str]) -> str:
     """In words, over which factors an effect of these columns is averaged, and what stands at its mean."""
-    given, factors, numbers = set(columns), set(), set()
+    given = set(columns)
+    factors: set[str] = set()
+    numbers: set[str] = set()
     for one in model.terms:
         term = set(model.columns_in(one))
         if not term & given:

@@ -313,8 +313,9 @@ def fit_voom(
     results = []
     for number, contrast in enumerate(contrasts):
         result = _moderated_t(weighted, matrix, np.asarray(contrast, dtype=float))
-        if hypotheses is not None and hypotheses[number] is not None:
-            result = result.assign(**_moderated_f(weighted, matrix, hypotheses[number]))
+        hypothesis = None if hypotheses is None else hypotheses[number]
+        if hypothesis is not None:
+            result = result.assign(**_moderated_f(weighted, matrix, hypothesis))
         result.insert(0, "base_mean", base_mean)
         result.attrs["correlation"] = weighted.correlation
         results.append(result)

@@ -113,7 +113,8 @@ def with_curve(design: Design, samples: pd.DataFrame, *, df: int) -> Curve:
     if design.unit != "age" or design.test_term.strip("`") != "age":
         raise BadInput(f"--age_spline {df}: needs --test_term age, not '{design.test_term}'")
     ages = samples.loc[design.matrix.index, "age_years"].to_numpy(dtype=float)
-    points = np.linspace(*np.percentile(ages, PERCENTILES), N_POINTS)
+    first, last = np.percentile(ages, PERCENTILES)
+    points = np.linspace(first, last, N_POINTS)
     bent, bent_at_points = spline_basis(ages, points, df)
     names = [f"curve of age {number + 1}" for number in range(df - 1)]
     matrix = design.matrix.assign(**dict(zip(names, bent.T, strict=True)))

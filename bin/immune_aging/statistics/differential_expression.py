@@ -33,8 +33,9 @@ from immune_aging.task.skipped import CannotFit
 REPEATS_SAID = {
     "sum": "a donor's samples were summed, so that donors are what is counted",
     "fixed": "each donor is a term of the design, so that its samples are compared with each other",
-    "random": "voom tests with the donor as a random effect; PyDESeq2 has none and was left out, so no gene is robust",
+    "random": "the donor is a random effect, which PyDESeq2 has none of",
 }
+VOOM_ALONE = "; voom tests alone, so that no gene is robust"
 # Under this number PyDESeq2's false discovery rate was measured at .02 to .10, depending on the genes'
 # variances.
 CALIBRATED_FROM_SAMPLES = 60
@@ -126,7 +127,7 @@ def analyse_cell_type(table: CellTypeSamples, question: Question) -> Answer:
         table, repeats, designer = independent_rows(table, question)
         if repeats.use != "none":
             facts["repeated_samples"] = asdict(repeats)
-        if repeats.use == "random":
+        if repeats.voom_alone:
             question = replace(question, method="voom")
         if not question.keep_outliers:
             table, empty = without_empty_samples(table, designer)
@@ -146,7 +147,7 @@ def analyse_cell_type(table: CellTypeSamples, question: Question) -> Answer:
             method=question.method,
             options=question.options,
             block=block,
-            engines=("voom",) if repeats.use == "random" else METHODS,
+            engines=("voom",) if repeats.voom_alone else METHODS,
         )
     except CannotFit as reason:
         return Answer(None, None, facts, no_fits(), str(reason), further=no_further_tables(question))
@@ -202,7 +203,7 @@ def independent_rows(
 
 def no_further_tables(question: Question) -> dict[str, pd.DataFrame]:
     """The tables of `Answer.further` without rows."""
-    wanted = {"by_level": within_levels.COLUMNS} if question.by_column else {}
+    wanted: dict[str, Sequence[str]] = {"by_level": within_levels.COLUMNS} if question.by_column else {}
     if question.age_spline:
         wanted |= {"curve": curves.COLUMNS, "curve_points": curves.POINT_COLUMNS}
     return {name: pd.DataFrame(columns=list(columns)) for name, columns in wanted.items()}
@@ -227,7 +228,6 @@ def further_questions(
     tables, facts = no_further_tables(question), {}
     tested = table.gene_ids.isin(result["gene_id"])
     genes = pd.DataFrame({"gene_id": table.gene_ids[tested], "symbol": table.symbols.to_numpy()[tested]})
-    how = {"method": question.method, "options": question.options}
 
     def inputs(of: Design) -> tuple[np.ndarray, np.ndarray | None]:
         names = of.matrix.index
@@ -241,7 +241,9 @@ def further_questions(
                 table.samples, design, by=question.by_column, contrast=question.contrast
             )
             counts, blocks = inputs(own)
-            tables["by_level"] = within_levels.effects_by_level(counts, genes, own, levels, **how, block=blocks)
+            tables["by_level"] = within_levels.effects_by_level(
+                counts, genes, own, levels, method=question.method, options=question.options, block=blocks
+            )
             facts["by_column"] = within_levels.facts(tables["by_level"], own, levels, column=question.by_column)
         except CannotFit as reason:
             facts["by_column"] = {"column": question.by_column, "status": "skipped", "reason": str(reason)}
@@ -249,7 +251,9 @@ def further_questions(
         try:
             curve = curves.with_curve(design, table.samples, df=question.age_spline)
             counts, blocks = inputs(curve.design)
-            tables["curve"], tables["curve_points"] = curves.age_curves(counts, genes, curve, **how, block=blocks)
+            tables["curve"], tables["curve_points"] = curves.age_curves(
+                counts, genes, curve, method=question.method, options=question.options, block=blocks
+            )
             facts["age_spline"] = curves.facts(tables["curve"], df=question.age_spline)
         except CannotFit as reason:
             facts["age_spline"] = {"df": question.age_spline, "status": "skipped", "reason": str(reason)}
@@ -363,8 +367,8 @@ def cautions(
             f"of the median sample (donor '{worst['donor_id']}': {worst['residuals']:.1f} times)"
         )
     if repeats.use in REPEATS_SAID:
-        notes.append(f"{repeats.reason}: {REPEATS_SAID[repeats.use]}")
-    if len(design.matrix) < CALIBRATED_FROM_SAMPLES and repeats.use != "random":
+        notes.append(f"{repeats.reason}: {REPEATS_SAID[repeats.use]}{VOOM_ALONE if repeats.voom_alone else ''}")
+    if len(design.matrix) < CALIBRATED_FROM_SAMPLES and not repeats.voom_alone:
         notes.append(
             f"{len(design.matrix)} samples: under {CALIBRATED_FROM_SAMPLES} PyDESeq2's false discovery rate "
             "can reach twice its nominal level; rely on the robust calls"

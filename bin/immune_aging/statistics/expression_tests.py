@@ -182,7 +182,7 @@ def compare_genes(
         if options.shrink and number == 0 and "pydeseq2" in fits:
             part[SHRUNKEN] = fits["pydeseq2"][0][SHRUNKEN]
         if not contrast.signed:
-            part[JOINT] = len(contrast.hypothesis)
+            part[JOINT] = len(contrast.hypotheses)
         part = part.reindex(columns=result_columns(options, joint=not contrast.signed))
         part = part.sort_values(["p_value", "gene_id"], kind="stable", ignore_index=True)
         parts.append(part.assign(contrast=contrast.name))

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# The correlation within batches is a trimmed mean over genes: this many leave it a standard error below .01.
-CORRELATION_GENES = 500
+# The correlation within batches is a trimmed mean over genes: this many leave it a standard error below .01. Each costs
+# samples cubed, so that above some 460 samples fewer are used, and never fewer than the second.
+CORRELATION_GENES, LEAST_CORRELATION_GENES = 500, 50
+CORRELATION_COST = 5e10
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def _consensus_correlation(voom: dict, matrix: np.ndarray, block: np.ndarray) ->
     import pylimma
 
     n_genes = len(voom["E"])
-    chosen = np.unique(np.linspace(0, n_genes - 1, min(n_genes, CORRELATION_GENES)).round().astype(int))
+    affordable = max(LEAST_CORRELATION_GENES, min(CORRELATION_GENES, int(CORRELATION_COST / len(matrix) ** 3)))
+    chosen = np.unique(np.linspace(0, n_genes - 1, min(n_genes, affordable)).round().astype(int))
     found = pylimma.duplicate_correlation(voom["E"][chosen], matrix, block=block, weights=voom["weights"][chosen])
     return float(found["consensus_correlation"])
 

@@ -26,8 +26,9 @@ from immune_aging.task.skipped import CannotFit
 # Share of a contrast's information that comes from between donors: above the first the samples of a donor are summed,
 # under the second donors are compared with themselves.
 BETWEEN, WITHIN = 0.9, 0.1
-# A negative binomial fit costs coefficients squared; with more donors than this they are a random effect.
-MAX_FIXED_DONORS = 40
+# A negative binomial fit costs coefficients squared: with more donors than the first voom tests alone. Its cost grows
+# with the third power of the coefficients: with more donors than the second they are a random effect.
+MAX_DESEQ_DONORS, MAX_FIXED_DONORS = 40, 150
 DIGITS = 9
 
 
@@ -44,11 +45,14 @@ class Repeats:
         Why, for a person.
     share_between
         Share of the leading contrast's information that comes from between donors.
+    voom_alone
+        Whether PyDESeq2 is left out.
     """
 
     use: str
     reason: str
     share_between: float = 1.0
+    voom_alone: bool = False
 
 
 ONE_EACH = Repeats("none", "each donor has one sample")
@@ -71,8 +75,7 @@ def share_between(design: Design, donors: np.ndarray) -> float:
         Of each sample of the design.
     """
     matrix = design.matrix.to_numpy(dtype=float)
-    leading = design.contrasts[0]
-    hypotheses = leading.weights[None, :] if leading.signed else leading.hypothesis
+    hypotheses = design.contrasts[0].hypotheses
     weights = matrix @ np.linalg.solve(matrix.T @ matrix, hypotheses.T)
     codes = pd.factorize(donors)[0]
     sums = np.zeros((codes.max() + 1, weights.shape[1]))
@@ -99,22 +102,23 @@ def choose_repeats(samples: pd.DataFrame, design: Design) -> Repeats:
     share = share_between(design, donors)
     size = f"{n_samples} samples of {n_donors} donors"
     if design.random in ("donor", "donor_id"):
-        return Repeats("random", f"{size}: the design says (1 | donor)", share)
+        return Repeats("random", f"{size}: the design says (1 | donor)", share, voom_alone=True)
     if {"donor", "donor_id"} & set(formula_columns(design.formula)):
         return Repeats("none", f"{size}: the donor is a term of the design", share)
     if share >= BETWEEN:
         return Repeats("sum", f"{size}: '{design.test_term}' is the same, or nearly, in all samples of a donor", share)
     if share > WITHIN:
-        return Repeats("random", f"{size}: '{design.test_term}' varies both within donors and between them", share)
+        why = f"'{design.test_term}' varies both within donors and between them"
+        return Repeats("random", f"{size}: {why}", share, voom_alone=True)
     if n_donors > MAX_FIXED_DONORS:
-        return Repeats("random", f"{size}: '{design.test_term}' varies within donors, too many for a term each", share)
+        why = f"'{design.test_term}' varies within donors, too many for a term each"
+        return Repeats("random", f"{size}: {why}", share, voom_alone=True)
     try:
         with_donors(design, donors)
     except CannotFit as reason:
-        return Repeats("random", f"{size}: {reason}", share)
-    return Repeats(
-        "fixed", f"{size}: '{design.test_term}' varies within donors, who are compared with themselves", share
-    )
+        return Repeats("random", f"{size}: {reason}", share, voom_alone=True)
+    why = f"'{design.test_term}' varies within donors"
+    return Repeats("fixed", f"{size}: {why}", share, voom_alone=n_donors > MAX_DESEQ_DONORS)
 
 
 def varying_factors(samples: pd.DataFrame, design: Design) -> list[str]:
