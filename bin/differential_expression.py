@@ -6,7 +6,7 @@ gene, and `de_summary.json`, which counts what was left out and why; where asked
 the test of gene sets needs. One engine is the primary, the other its
 companion: a gene is `robust` where both call it with the same sign. The calls of both hold their false
 discovery rate at any number of samples, those of PyDESeq2 alone only from about 60 on. A categorical term with
-several levels also gives `de_contrasts.tsv`, every contrast one after another; --by-column gives `de_by_<column>.tsv`,
+several levels also gives `de_contrasts.tsv`, every contrast one after another; --by-column gives `de_by_COLUMN.tsv`,
 the effect within each level, and --age-spline `de_curve.tsv` and `de_curve_points.tsv`, curves of expression by age.
 """
 

@@ -100,7 +100,7 @@ def options_for(path, **changes):
         cohort=path, donor_column="donor_id", sample_column="", cell_type_column="cell_type", age_column="development_stage", sex_column="sex", age_ranges="midpoint",
         counts_layer="auto", round_counts=False, donor_percentile=0, min_cells_per_type=10, min_donor_fraction=0.9, cells_per_shard=100,
         parts=["qc"], mad_group="", doublet_rate_column="", batch_column="donor_id", min_cells_per_sample=10,
-        min_samples_per_type=5, designs=["~ sex + age"], test_term="age", contrast="", pool_column="auto",
+        min_samples_per_type=5, designs=["~ sex + age"], test_term="age", contrast="", by_column="", age_spline=0, pool_column="auto",
         acceleration_columns=[], gene_symbols=None, gene_sets=None, gene_set_min_size=10, gene_set_max_size=1000,
     )  # fmt: skip
     return argparse.Namespace(**(vars(args) | changes))
@@ -159,7 +159,7 @@ def test_a_table_is_planned_with_the_samples_that_have_enough_cells_and_counts(
     args = argparse.Namespace(
         check=tmp_path / "check.json", cohort=None, samples=tmp_path / "pseudobulk.h5ad", parts=["statistics"], min_cells_per_sample=10, age_column="age",
         min_depth_share=min_depth_share, min_samples_per_type=min_samples, designs=["~ sex + age"], test_term="age",
-        contrast="", pool_column="auto", acceleration_columns=[], gene_sets=None, gene_set_min_size=10,
+        contrast="", by_column="", age_spline=0, pool_column="auto", acceleration_columns=[], gene_sets=None, gene_set_min_size=10,
         gene_set_max_size=1000, mad_group="", doublet_rate_column="", batch_column="donor_id",
     )  # fmt: skip
     plan = run_plan.plan_table(args)

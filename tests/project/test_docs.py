@@ -21,11 +21,13 @@ from immune_aging.prediction import age_metrics, clocks, immune_age, summary, tr
 from immune_aging.statistics import (
     comparison,
     composition,
+    curves,
     enrichment,
     expression_tests,
     overrepresentation,
     power,
     sensitivity,
+    within_levels,
 )
 from inputs.step_options import default_options
 
@@ -341,6 +343,9 @@ def written(tmp_path_factory) -> dict[str, Path]:
 CONSTANTS = {
     "cohort/samples.tsv": filtering.SAMPLE_COLUMNS,
     "cell_types/ID/de.tsv": expression_tests.COLUMNS,
+    "cell_types/ID/de_by_COLUMN.tsv": within_levels.COLUMNS,
+    "cell_types/ID/de_curve.tsv": curves.COLUMNS,
+    "cell_types/ID/de_curve_points.tsv": curves.POINT_COLUMNS,
     "cell_types/ID/de_contrasts.tsv": ("contrast", *expression_tests.COLUMNS),
     "cell_types/ID/expression_by_age.tsv": (*genes_by_age.DONOR_COLUMNS, "GENE_ID"),
     "cell_types/ID/gsea.tsv": enrichment.COLUMNS,
