@@ -38,9 +38,11 @@ workflow {
     parts = params.check_only ? [] : partsOf(params)
     done  = [input] // The subworkflows that ran. Each emits what it published, [ meta, [ files ] ], and its versions.json files.
     last  = []      // Those whose results the report does not show.
-    if (params.check_only) {
-        input.plan.view { _meta, file -> new groovy.json.JsonSlurper().parse(file.toFile()).text.join('\n') }
-    }
+    // A check alone prints the whole plan, a run what is doubtful about its cohort.
+    input.plan
+        .flatMap { _meta, file -> new groovy.json.JsonSlurper().parse(file.toFile()).text }
+        .filter { line -> params.check_only || line.startsWith('Note: ') }
+        .view()
     if ('qc' in parts) {
         CELLS(COHORT.out.shards, COHORT.out.cell_types, COHORT.out.donors, COHORT.out.quality_rows)
         done << CELLS.out

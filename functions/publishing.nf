@@ -56,8 +56,21 @@ def isThere(source, target, mode) {
     if (!files.exists(target, java.nio.file.LinkOption.NOFOLLOW_LINKS) || mode in ['symlink', 'rellink'] || files.isSymbolicLink(target)) {
         return false
     }
-    return mode == 'link' ? files.isSameFile(source, target)
-        : files.size(target) == files.size(source) && files.getLastModifiedTime(target) == files.getLastModifiedTime(source)
+    // Also where links were asked for: on another disk there are copies.
+    return mode == 'link' && files.isSameFile(source, target)
+        || files.size(target) == files.size(source) && files.getLastModifiedTime(target) == files.getLastModifiedTime(source)
+}
+
+// Make a hard link; false where there can be none, as on another disk (nextflow-io/nextflow#3286).
+def isLinked(part, source) {
+    try {
+        java.nio.file.Files.createLink(part, source)
+        return true
+    }
+    catch (java.nio.file.FileSystemException | UnsupportedOperationException cause) {
+        log.debug("${source}: is copied, because it cannot be linked (${cause})")
+        return false
+    }
 }
 
 // Bring one file to its place: beside it under another name, then by renaming.
@@ -76,10 +89,7 @@ def publishFile(source, target, mode) {
         else if (mode == 'rellink') {
             files.createSymbolicLink(part, target.parent.toRealPath().relativize(source.toRealPath()))
         }
-        else if (mode == 'link') {
-            files.createLink(part, source)
-        }
-        else {
+        else if (mode != 'link' || !isLinked(part, source)) {
             files.copy(source, part, java.nio.file.StandardCopyOption.COPY_ATTRIBUTES)
         }
         files.move(part, target, java.nio.file.StandardCopyOption.REPLACE_EXISTING)

@@ -217,7 +217,9 @@ def missing_kept(donors: pd.DataFrame, own: Sequence[str]) -> list[str]:
     """
     found = []
     for name in donors.columns.difference(list(own), sort=False):
-        levels = donors[name].dropna().map(lambda value: value if isinstance(value, str) else "0").value_counts()
+        if not isinstance(donors[name].dtype, np.dtype) or donors[name].dtype != object:
+            continue
+        levels = donors[name].dropna().map(str).value_counts()
         texts = [text for text in levels.index if means_missing(text)]
         if texts and len(levels) > 1:
             found.append(

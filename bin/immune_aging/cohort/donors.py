@@ -36,8 +36,10 @@ def varies_within_donors(obs: pd.DataFrame, donors: pd.Series) -> pd.DataFrame:
 
 def plain(column: pd.Series) -> pd.Series:
     """A column as numbers or text that any Parquet reader knows, missing values kept."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        dtype = column.cat.categories.dtype
+    if isinstance(column.dtype, pd.CategoricalDtype | pd.core.arrays.masked.BaseMaskedDtype):
+        is_levels = isinstance(column.dtype, pd.CategoricalDtype)
+        dtype = column.cat.categories.dtype if is_levels else column.dtype
+        dtype = dtype.numpy_dtype if isinstance(dtype, pd.core.arrays.masked.BaseMaskedDtype) else dtype
         if dtype.kind in "iub" and column.isna().any():  # neither whole numbers nor booleans have room for a gap
             dtype = np.dtype(object) if dtype.kind == "b" else np.dtype(float)
         column = column.astype(dtype)
