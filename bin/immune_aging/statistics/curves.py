@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.statistics.contrasts import Contrast
-from immune_aging.statistics.count_tests import DeseqOptions, fit_pydeseq2, fit_voom
+from immune_aging.statistics.count_tests import fit_voom
 from immune_aging.statistics.designs import MIN_RESIDUAL_DF, Design
 from immune_aging.statistics.linear_models import WeightedExpression, weighted_expression, weighted_fits
 from immune_aging.statistics.multiple_testing import ALPHA
@@ -219,34 +219,22 @@ def expression_along(curve: Curve, weighted: WeightedExpression) -> np.ndarray:
 
 
 def age_curves(
-    counts: np.ndarray,
-    genes: pd.DataFrame,
-    curve: Curve,
-    *,
-    method: str,
-    options: DeseqOptions,
-    block: np.ndarray | None = None,
+    counts: np.ndarray, genes: pd.DataFrame, curve: Curve, *, block: np.ndarray | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables of `curve_tables`, tested by the leading engine.
+    """The tables of `curve_tables`, tested by voom, whose joint tests hold their rate.
 
     Parameters
     ----------
     counts
         Samples x genes, raw; the samples of the curve's design, the tested genes.
-    method
-        'pydeseq2' or 'voom'.
     block
-        Group of each sample whose samples are correlated, for voom; None for none.
+        Group of each sample whose samples are correlated; None for none.
     """
     matrix = curve.design.matrix
     weights = [one.weights for one in curve.design.contrasts]
     hypotheses = [one.hypothesis for one in curve.design.contrasts]
     weighted = weighted_expression(counts, matrix.to_numpy(dtype=float), block=block)
-    if method == "voom":
-        tests = fit_voom(counts, matrix, weights, hypotheses=hypotheses, weighted=weighted)
-    else:
-        plain = replace(options, shrink=False)
-        tests = fit_pydeseq2(counts, matrix, weights, hypotheses=hypotheses, options=plain)
+    tests = fit_voom(counts, matrix, weights, hypotheses=hypotheses, weighted=weighted)
     return curve_tables(tests[0], tests[1], expression_along(curve, weighted), genes, curve)
 
 
