@@ -316,14 +316,20 @@ def frequent_types(counts: pd.DataFrame) -> pd.Index:
     return counts.columns[(counts > 0).mean() >= MIN_SHARE_OF_DONORS]
 
 
-def describe_types(counts: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
-    """id, n_cells, n_donors (with a cell) and mean_proportion of each cell type (index)."""
+def describe_types(counts: pd.DataFrame, ids: pd.Series, donors: pd.Series) -> pd.DataFrame:
+    """id, n_cells, n_donors (with a cell) and mean_proportion of each cell type (index).
+
+    Parameters
+    ----------
+    donors
+        Donor of each row of `counts`.
+    """
     shares = counts.div(counts.sum(axis=1), axis=0)
     return pd.DataFrame(
         {
             "id": ids.reindex(counts.columns),
             "n_cells": counts.sum(),
-            "n_donors": (counts > 0).sum(),
+            "n_donors": (counts > 0).groupby(donors).any().sum(),
             "mean_proportion": shares.mean(),
         }
     )
@@ -377,7 +383,9 @@ def compare_donors(
     tested = frequent_types(used)
     if len(tested) < 2:
         raise CannotFit(f"{len(tested)} of {counts.shape[1]} cell types are in half of the donors; two are needed")
-    result = describe_types(used, ids).join(compare_types(used[tested], design), how="inner")
+    result = describe_types(used, ids, units["donor_id"].loc[used.index]).join(
+        compare_types(used[tested], design), how="inner"
+    )
     table = result.rename_axis("cell_type").reset_index()[list(COLUMNS)]
     table = table.sort_values(["p_value", "id"], kind="stable", ignore_index=True)
     numbers = {
