@@ -18,7 +18,7 @@ from immune_aging.samples.sample_obs import read_obs
 from immune_aging.statistics.designs import Design, build_design
 from immune_aging.statistics.linear_models import contrast_as_coefficient
 from immune_aging.statistics.multiple_testing import ALPHA, adjusted_p_values
-from immune_aging.statistics.repeated_samples import choose_repeats, over_donors, varying_factors, with_donors
+from immune_aging.statistics.repeated_samples import choose_repeats, design_columns, over_donors, with_donors
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, read_tsv, require_columns
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
@@ -134,8 +134,9 @@ def rows_and_design(
         return count_table(samples, unit="sample_id"), units, design
     if repeats.use == "sum":
         note = "a donor's samples were added up"
-        own = build(people)
-        if varying_factors(units, design):
+        if set(design_columns(units, design)) <= set(people):
+            own = build(people)
+        else:  # a covariate differs between the samples of a donor: its mean over the donor's cells
             own = over_donors(design, units["donor_id"], samples.groupby("sample_id")["n_cells"].sum())
         return count_table(samples), people, replace(own, notes=(*own.notes, f"{repeats.reason}: {note}"))
     note = "each donor is a term of the design, so that its samples are compared with each other"

@@ -121,9 +121,14 @@ def choose_repeats(samples: pd.DataFrame, design: Design) -> Repeats:
     return Repeats("fixed", f"{size}: {why}", share, voom_alone=n_donors > MAX_DESEQ_DONORS)
 
 
+def design_columns(samples: pd.DataFrame, design: Design) -> list[str]:
+    """Columns of the samples that the fixed terms of a design are made of."""
+    return [source_column(name, samples.columns) for name in formula_columns(design.formula.split(" + (1 | ")[0])]
+
+
 def varying_factors(samples: pd.DataFrame, design: Design) -> list[str]:
     """Columns of a design that hold text and differ between samples of a donor."""
-    columns = [source_column(name, samples.columns) for name in formula_columns(design.formula.split(" + (1 | ")[0])]
+    columns = design_columns(samples, design)
     own = samples.loc[design.matrix.index]
     texts = [one for one in columns if not pd.api.types.is_numeric_dtype(own[one]) or own[one].dtype == bool]
     donors = own["donor_id"].astype(str)
