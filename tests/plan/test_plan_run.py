@@ -186,7 +186,9 @@ def test_what_varies_within_a_sample_cannot_stand_in_the_design(tmp_path):
     cohort.obs["tissue"] = np.where(np.arange(cohort.n_obs) % 2, "blood", "marrow")
     path = write_cohort(cohort, tmp_path / "cohort.h5ad")
     asked = {"parts": ["qc", "pseudobulk", "statistics"], "sample_column": "visit"}
-    with pytest.raises(BadInput, match="'tissue' of the design varies within donor 'D00'"):
+    with pytest.raises(
+        BadInput, match="'tissue' of the design varies within donor 'D00'; so --sample_column does not tell all"
+    ):
         run_plan.plan_cohort(options_for(path, **asked, designs=["~ tissue + age"]))
     both = cohort.copy()
     both.obs["sample"] = both.obs["visit"].astype(str) + " " + both.obs["tissue"].astype(str)

@@ -23,7 +23,7 @@ from immune_aging.statistics.formulas import (
     source_column,
     term_factors,
 )
-from immune_aging.task.checkpoints import VARYING
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
@@ -135,10 +135,12 @@ def refuse_varying_columns(samples: pd.DataFrame, columns: Collection[str]) -> N
         varying = set(json.loads(listed)) if isinstance(listed, str) and listed else set()
         for name in columns:
             if source_column(name, samples.columns) in varying:
-                raise CannotFit(
-                    f"donor column '{name}' of the design varies within donor '{donor}'; a sample is one donor, so "
-                    "give each donor one value, or make donors of its parts"
+                remedy = (
+                    "so --sample_column does not tell all of its samples apart: join the columns that do to one"
+                    if SAMPLE_OF_DONOR in samples
+                    else "give each donor one value, or tell its samples apart with --sample_column"
                 )
+                raise CannotFit(f"donor column '{name}' of the design varies within donor '{donor}'; {remedy}")
 
 
 def aliased_term(model: pd.DataFrame, formula: str) -> str:
