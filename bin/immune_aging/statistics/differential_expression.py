@@ -127,7 +127,7 @@ def analyse_cell_type(table: CellTypeSamples, question: Question) -> Answer:
         table, repeats, designer = independent_rows(table, question)
         if repeats.use != "none":
             facts["repeated_samples"] = asdict(repeats)
-        # Joint tests hold their rate in voom (.04), and with 60 samples not quite in PyDESeq2 (.067): docs/decisions/0024.
+        # Joint tests hold their rate in voom (.04), not quite in PyDESeq2 (.067 with 60 samples): docs/decisions/0024.
         if repeats.voom_alone or not designer(table.samples).signed:
             question = replace(question, method="voom")
         if not question.keep_outliers:
