@@ -125,6 +125,7 @@ def test_opposite_slopes_are_found_within_the_sexes_and_not_on_average(opposed):
     np.testing.assert_allclose(genes.loc[both, "difference"].mean(), 1.4, atol=0.15)
     assert summary["by_column"]["n_different"] == len(called)
     assert summary["by_column"]["levels"] == ["female", "male"]
+    assert summary["by_column"]["design"] == "~ sex + age + age:sex"
 
 
 def test_difference_is_the_last_level_minus_the_first(opposed):

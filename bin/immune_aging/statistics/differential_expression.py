@@ -242,9 +242,7 @@ def further_questions(
                 table.samples, design, by=question.by_column, contrast=question.contrast
             )
             counts, blocks = inputs(own)
-            tables["by_level"] = within_levels.effects_by_level(
-                counts, genes, own, levels, method=question.method, options=question.options, block=blocks
-            )
+            tables["by_level"] = within_levels.effects_by_level(counts, genes, own, levels, block=blocks)
             facts["by_column"] = within_levels.facts(tables["by_level"], own, levels, column=question.by_column)
         except CannotFit as reason:
             facts["by_column"] = {"column": question.by_column, "status": "skipped", "reason": str(reason)}

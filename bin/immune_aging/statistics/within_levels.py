@@ -13,7 +13,7 @@ from immune_aging.statistics.contrasts import (
     named_pair,
     on_scaled_columns,
 )
-from immune_aging.statistics.count_tests import DeseqOptions, fit_pydeseq2, fit_voom
+from immune_aging.statistics.count_tests import fit_voom
 from immune_aging.statistics.designs import (
     Design,
     complete_values,
@@ -82,8 +82,13 @@ def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast:
         raise CannotFit(
             f"'{by}' has {sizes[few]} samples of '{few}'; at least {MIN_PER_LEVEL} are needed in each level"
         )
-    # An interaction that is there already, or a main effect, is not added twice by the formula's own rules.
-    model = evaluated(values, f"{fixed} + {quoted(by)} + {quoted(test)}:{quoted(by)}")
+    present = evaluated(values, fixed).terms
+    names = parse(fixed).columns
+    further = [] if by in names and frozenset([parse(fixed).plain_name(by)]) in present else [quoted(by)]
+    further.append(
+        f"{quoted(test)}:{quoted(by)}"
+    )  # one that is there already is not added twice by the formula's rules
+    model = evaluated(values, " + ".join([fixed, *further]))
     matrix, means, sds = scaled_matrix(model)
     pairs = {}
     if test in model.factors:
@@ -133,11 +138,9 @@ def effects_by_level(
     design: Design,
     levels: list[str],
     *,
-    method: str,
-    options: DeseqOptions,
     block: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """The table of `table_by_level`, fitted by the leading engine.
+    """The table of `table_by_level`, fitted by voom, which holds its rate with few samples by itself.
 
     Parameters
     ----------
@@ -145,18 +148,12 @@ def effects_by_level(
         Samples x genes, raw; the samples of `design`, the tested genes.
     design, levels
         Of `design_by_level`.
-    method
-        'pydeseq2' or 'voom'.
     block
-        Group of each sample whose samples are correlated, for voom; None for none.
+        Group of each sample whose samples are correlated; None for none.
     """
     weights = [one.weights for one in design.contrasts]
     hypotheses = [one.hypothesis for one in design.contrasts]
-    if method == "voom":
-        results = fit_voom(counts, design.matrix, weights, hypotheses=hypotheses, block=block)
-    else:
-        plain = replace(options, shrink=False)
-        results = fit_pydeseq2(counts, design.matrix, weights, hypotheses=hypotheses, options=plain)
+    results = fit_voom(counts, design.matrix, weights, hypotheses=hypotheses, block=block)
     return table_by_level(results, genes, levels)
 
 
