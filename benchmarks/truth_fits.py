@@ -25,6 +25,7 @@ from deseq2_fits import (
     agreement,
     compare,
     cpu_seconds,
+    dispersion_gains,
     simulated_table,
 )
 from verdict import Verdict
@@ -75,7 +76,8 @@ def verdicts_of(table: Path, where: str) -> Iterator[Verdict]:
         min(given["lfc_share"], given["p_share"]) >= SHARE,
     )
     found = compare(table, ours, theirs)
-    itself = agreement(fit_of(table, "reversed")[1], theirs)
+    again = fit_of(table, "reversed")[1]
+    itself = agreement(again, theirs)
     yield Verdict(
         f"{where}: from counts on, log2FC within {LARGEST_LFC:g} and log10 p within {LARGEST_P:g} in all genes, and "
         "the same calls",
@@ -83,11 +85,15 @@ def verdicts_of(table: Path, where: str) -> Iterator[Verdict]:
         f"1e-6 and 1e-4 {shares(found)}, PyDESeq2 with itself, samples reversed, {shares(itself)}",
         found["lfc_largest"] <= LARGEST_LFC and found["p_largest"] <= LARGEST_P and found["calls_differ"] == 0,
     )
-    gains = found["least_gain_coefficients"], found["least_gain_dispersions"]
+    # A gene can lie on two sides of a barrier: PyDESeq2 crosses it or not with the order of the samples.
+    coefficients, once = found["least_gain_coefficients"], found["least_gain_dispersions"]
+    either = float(min(dispersion_gains(np.load(table), ours, theirs, again), default=0.0))
     yield Verdict(
-        f"{where}: in genes that differ a log likelihood no lower than PyDESeq2's (by {LIKELIHOOD_TOLERANCE:g})",
-        f"least gain {gains[0]:.1e} (coefficients), {gains[1]:.1e} (dispersions)",
-        min(gains) >= -LIKELIHOOD_TOLERANCE,
+        f"{where}: in genes that differ a log likelihood no lower (by {LIKELIHOOD_TOLERANCE:g}) than PyDESeq2's, "
+        "with the samples as they are or reversed",
+        f"least gain {coefficients:.1e} (coefficients), {either:.1e} (dispersions; over the samples as they are alone "
+        f"{once:.1e})",
+        min(coefficients, either) >= -LIKELIHOOD_TOLERANCE,
     )
 
 

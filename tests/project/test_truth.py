@@ -215,10 +215,23 @@ def test_compiled_fits_are_scored_by_a_ratio_and_beside_pydeseq2s_agreement_with
         "least_gain_coefficients": 0.0, "least_gain_dispersions": -1e-9,
     }  # fmt: skip
     monkeypatch.setattr(truth_fits, "compare", alike)
+    monkeypatch.setattr(truth_fits, "dispersion_gains", lambda *fits: np.array([-1e-9, 2.0]))
+    np.savez(tmp_path / "t.npz")
     found = list(truth_fits.verdicts_of(tmp_path / "t.npz", "60 samples x 3 coefficients"))
     assert [bool(verdict.met) for verdict in found] == met
     assert found[0].figure == f"{seconds:.1f} / 100.0 s = {seconds / 100:.2f}"
     assert "PyDESeq2 with itself, samples reversed, 50.00%, 100.00%" in found[2].figure
+
+
+def test_a_dispersion_gains_over_the_lowest_of_pydeseq2s_own_answers():
+    rng = np.random.default_rng(0)
+    counts, design = rng.negative_binomial(5, 0.05, (40, 3)), np.ones((40, 1))
+    table = {"counts": counts, "design": design}
+    ours = {"genewise": np.array([0.2, 0.2, 1e-8]), "mu_hat": np.full((40, 3), 95.0)}
+    once, again = {"genewise": np.array([0.2, 1e-8, 0.2])}, {"genewise": np.array([0.2, 0.2, 1e-8])}
+    better, worse = truth_fits.dispersion_gains(table, ours, once)
+    assert better > 100 and worse < -100, "the first gene does not differ"
+    assert truth_fits.dispersion_gains(table, ours, once, again) == pytest.approx([better, 0.0])
 
 
 def test_a_truth_table_has_ids_and_symbols_that_gencode_knows_or_neither():
