@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from immune_aging.cohort import cohort_file
 from immune_aging.cohort.cohort_file import candidates, column_names, open_cohort, read_table
 from immune_aging.cohort.examination import examine
 from immune_aging.cohort.table_encodings import UNREADABLE
@@ -250,7 +251,7 @@ def test_a_file_that_a_crash_left_open_is_said_to_be(tmp_path):
 
 def test_a_file_system_without_locks_is_read_without_one(tmp_path, monkeypatch):
     path = write_cohort(COHORT.copy(), tmp_path / "c.h5ad")
-    opened = h5py.File
+    opened = cohort_file.CohortFile
 
     def without_locks(name, mode="r", **kwargs):
         if "locking" not in kwargs:
@@ -259,7 +260,7 @@ def test_a_file_system_without_locks_is_read_without_one(tmp_path, monkeypatch):
             )
         return opened(name, mode, **kwargs)
 
-    monkeypatch.setattr("immune_aging.cohort.cohort_file.h5py.File", without_locks)
+    monkeypatch.setattr(cohort_file, "CohortFile", without_locks)
     open_cohort(path).close()
 
 

@@ -88,16 +88,40 @@ OPEN_ELSEWHERE = {
 }
 
 
-def _opened(path: Path) -> h5py.File:
+def comes_from_hdf5(error: BaseException) -> bool:
+    """Whether an error was raised within HDF5, and not by what was done with its values."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and "h5py" in trace.tb_frame.f_code.co_filename
+
+
+class CohortFile(h5py.File):
+    """A cohort's file, for `with`: what HDF5 stumbles over in a damaged file leaves it as a `BadInput`."""
+
+    def __exit__(self, *args: object) -> None:
+        name = self.filename if self.id else ""
+        super().__exit__(*args)
+        error = args[1]
+        if isinstance(error, Exception) and not isinstance(error, BadInput) and comes_from_hdf5(error):
+            raise BadInput(_damaged(name, error)) from error
+
+
+def _damaged(path: str | Path, error: Exception) -> str:
+    text = str(error).splitlines()[0][:120] if str(error) else ""
+    return f"{path}: is damaged ({type(error).__name__}: {text}); {ANEW}"
+
+
+def _opened(path: Path) -> CohortFile:
     """The file for reading; without a lock where the file system knows none."""
     try:
-        return h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE)
+        return CohortFile(path, "r", rdcc_nbytes=CHUNK_CACHE)
     except BlockingIOError:
         raise
     except OSError as error:
         if "unable to lock file" not in str(error):
             raise
-        return h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE, locking=False)
+        return CohortFile(path, "r", rdcc_nbytes=CHUNK_CACHE, locking=False)
 
 
 def open_cohort(path: str | Path) -> h5py.File:
@@ -136,8 +160,10 @@ def open_cohort(path: str | Path) -> h5py.File:
                 else f"{path}: has no '{missing[0]}' table; write it with anndata's write_h5ad"
             )
         refuse_references(file, path)
-    except BaseException:
+    except BaseException as error:
         file.close()
+        if isinstance(error, Exception) and not isinstance(error, BadInput) and comes_from_hdf5(error):
+            raise BadInput(_damaged(path, error)) from error
         raise
     return file
 
