@@ -161,8 +161,8 @@ def read_age(value: Any, *, per_year: float = 1) -> Age | None:
     if not isinstance(value, str):
         if pd.isna(value):
             return None
-        age = _exact(float(value) / per_year, "")
-        return age if in_reach(age) else None
+        plain = _exact(float(value) / per_year, "")
+        return plain if in_reach(plain) else None
     text = re.sub(r"[\u2010-\u2015\u2212]", "-", value.casefold())
     text = re.sub(r"(?<=[a-z])_|_(?=[a-z])", " ", text.strip().strip("\"'"))
     text = re.sub(r"\s+", " ", text)

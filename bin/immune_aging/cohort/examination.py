@@ -186,7 +186,9 @@ def label_doubts(
         One row per donor, or per sample of a donor, as of `donor_table`.
     """
     kinds = obs[columns["cell_type"]].cat.categories if columns["cell_type"] in obs else []
-    numbers, problems, notes = numbers_for_names(list(kinds)), [], []
+    numbers = numbers_for_names(list(kinds))
+    problems: list[str] = []
+    notes: list[str] = []
     if columns["age"] in obs:
         problems, notes = age_doubts(donors, columns["age"], age_ranges=age_ranges, numbers=numbers)
     if numbers:
@@ -269,8 +271,8 @@ def examine(
         if donor_problems:
             problems += [remedy] if (remedy := several_facts_remedy(obs, columns)) else []
         elif len(donors):
-            found, noted = label_doubts(obs, donors, columns, age_ranges=age_ranges)
-            problems, notes = problems + found, notes + noted
+            wrong, doubtful = label_doubts(obs, donors, columns, age_ranges=age_ranges)
+            problems, notes = problems + wrong, notes + doubtful
     cohort = Cohort(obs, var, layer, counts, donors, beside, tuple(notes), source_says)
     return cohort, problems + labels + (name_problems(cohort) if len(obs) and len(var) else [])
 

@@ -65,7 +65,7 @@ def sexes_read(levels: Mapping[str, int]) -> dict[str, str]:
     for level, n_cells in levels.items():
         by_plain.setdefault(plain(level), Counter())[level] += n_cells
     known = _SEX_OF if not _NO_MAN & set(by_plain) else {"female": FEMALE, "male": MALE}
-    read = {}
+    read: dict[str, str] = {}
     for spelling, group in by_plain.items():
         stands = known.get(spelling) or min(group, key=lambda level: (-group[level], level)).strip()
         read |= dict.fromkeys(group, stands)

@@ -119,7 +119,7 @@ def categorical(codes: np.ndarray, levels: np.ndarray) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, pd.Index(unique))
 
 
-def read_column(file: h5py.File, group: h5py.Group, name: str) -> object:
+def read_column(file: h5py.File, group: h5py.Group, name: str) -> np.ndarray | pd.Categorical:
     """One column, by whatever of its parts is there.
 
     Raises

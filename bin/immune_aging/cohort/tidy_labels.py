@@ -90,7 +90,7 @@ def tidied(obs: pd.DataFrame, columns: Mapping[str, str], *, unit: str = "cells"
         both = donors.astype(str) + "|" + samples.astype(str)
         whose["age"] = both.where(donors.notna() & samples.notna())
     for role in ("age", "sex"):
-        name = columns.get(role)
+        name = columns[role]
         if name not in obs or name in new:
             continue
         column = obs[name]

@@ -173,7 +173,8 @@ def donors_of(given: GivenTable) -> tuple[pd.DataFrame, list[str]]:
     BadInput
         A donor has two ages or sexes, no age can be read, or a gene's name occurs twice.
     """
-    columns, notes = given.columns, []
+    columns = given.columns
+    notes: list[str] = []
     donors, problems = donor_table(
         given.obs, donor=columns["donor"], age=columns["age"], sex=columns["sex"], sample=columns.get("sample"),
         age_ranges=given.age_ranges,
