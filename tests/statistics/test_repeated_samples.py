@@ -13,8 +13,8 @@ from immune_aging.statistics.differential_expression import Question, analyse_ce
 from immune_aging.statistics.repeated_samples import (
     choose_repeats,
     over_donors,
+    rows_of_donors,
     share_between,
-    summed_by_donor,
     with_donors,
 )
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
@@ -134,21 +134,24 @@ def test_the_design_of_donors_is_that_of_their_mean_rows_and_drops_what_all_have
 
 def test_summing_keeps_every_count_and_what_the_samples_agree_on():
     table = counts_of(people(ragged=True))
-    summed = summed_by_donor(table)
+    summed = rows_of_donors(table)
     assert summed.counts.sum() == table.counts.sum()
     assert list(summed.samples.index) == sorted(set(table.samples["donor_id"]))
     first = table.samples["donor_id"] == summed.samples.index[0]
     np.testing.assert_array_equal(summed.counts[0], table.counts[first.to_numpy()].sum(axis=0))
     several = table.samples["donor_id"].value_counts()
     donor = several.index[several > 1][0]
-    assert summed.samples.loc[donor, "visit"] is None and summed.samples.loc[donor, "sex"] in ("female", "male")
+    assert "visit" not in summed.samples and summed.samples.loc[donor, "sex"] in ("female", "male")
+    weights = table.samples.assign(weight=np.arange(len(table.samples), dtype=float))
+    averaged = rows_of_donors(CellTypeSamples(table.counts, weights, table.symbols)).samples["weight"]
+    assert averaged[donor] == pytest.approx(weights.loc[weights["donor_id"] == donor, "weight"].mean())
     assert summed.samples.loc[donor, "n_cells"] == 50 * several[donor]
 
 
 def test_a_donors_term_is_tested_among_donors_as_if_their_sums_had_been_given():
     table = counts_of(people())
     answer = analyse_cell_type(table, question("~ sex + age", "age"))
-    plain = analyse_cell_type(summed_by_donor(table), question("~ sex + age", "age"))
+    plain = analyse_cell_type(rows_of_donors(table), question("~ sex + age", "age"))
     pd.testing.assert_frame_equal(answer.leading, plain.leading)
     assert answer.facts["n_samples"] == 20 and answer.facts["repeated_samples"]["use"] == "sum"
     assert any("a donor's samples were summed" in note for note in answer.facts["warnings"])

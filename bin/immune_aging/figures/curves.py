@@ -37,6 +37,8 @@ def plot_curves(points: pd.DataFrame) -> Figure:
         ax.set_title(f"{shape}: {sizes[shape]:,}\n{named}", loc="left", fontsize=8.5)
     for ax in axes.flat[len(shapes) :]:
         ax.set_axis_off()
+    for ax in axes.flat[max(0, len(shapes) - columns) : len(shapes)]:
+        ax.tick_params(labelbottom=True)  # also where nothing is drawn below
     reach = float(np.percentile(np.abs(points["log2_expression"]), 99.5)) * 1.1
     axes.flat[0].set_ylim(-max(reach, 0.1), max(reach, 0.1))
     figure.supxlabel("Age (years)", fontsize=9)

@@ -22,7 +22,7 @@ from immune_aging.statistics.repeated_samples import (
     are_repeated,
     choose_repeats,
     over_donors,
-    summed_by_donor,
+    rows_of_donors,
     varying_factors,
     with_donors,
 )
@@ -182,7 +182,7 @@ def independent_rows(
     asked = plain(samples)
     repeats = choose_repeats(samples, asked)
     if repeats.use == "sum":
-        summed = summed_by_donor(table)
+        summed = rows_of_donors(table)
         if not varying_factors(samples, asked):
             return summed, repeats, plain
         library = pd.Series(table.counts.sum(axis=1), index=samples.index)

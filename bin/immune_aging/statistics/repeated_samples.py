@@ -16,11 +16,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from immune_aging.samples.cell_type_samples import CellTypeSamples
+from immune_aging.samples.cell_type_samples import CellTypeSamples, summed_by_donor
 from immune_aging.statistics.contrasts import Contrast
 from immune_aging.statistics.designs import MIN_RESIDUAL_DF, Design
 from immune_aging.statistics.formulas import formula_columns, source_column
-from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.skipped import CannotFit
 
 # Share of a contrast's information that comes from between donors: above the first the samples of a donor are summed,
@@ -255,22 +254,15 @@ def over_donors(design: Design, donors: pd.Series, library: pd.Series) -> Design
     return replace(design, matrix=pd.DataFrame(new, index=means.index, columns=columns), contrasts=contrasts)
 
 
-def summed_by_donor(table: CellTypeSamples) -> CellTypeSamples:
-    """One row per donor: the counts of its samples added up; what differs between them is averaged or unknown.
+def rows_of_donors(table: CellTypeSamples) -> CellTypeSamples:
+    """A table of samples with one row per donor, index donor_id: counts added up, numbers averaged.
 
-    Numbers are averaged; text that differs is missing.
+    Text that differs between the samples of some donor is left out.
     """
-    donors = table.samples["donor_id"].astype(str)
-    codes, names = pd.factorize(donors, sort=True)
-    counts = np.zeros((len(names), table.counts.shape[1]), dtype=table.counts.dtype)
-    np.add.at(counts, codes, table.counts)
-    columns = {}
-    for name in table.samples.columns.drop([SAMPLE_OF_DONOR], errors="ignore"):
-        grouped = table.samples[name].groupby(donors, sort=True, observed=True)
-        if pd.api.types.is_numeric_dtype(table.samples[name]) and not pd.api.types.is_bool_dtype(table.samples[name]):
-            columns[name] = grouped.sum() if name in ("n_cells", "n_counts") else grouped.mean()
-        else:
-            same = grouped.nunique(dropna=False) == 1
-            columns[name] = grouped.first().where(same, None)
-    samples = pd.DataFrame(columns).rename_axis("sample_id")
-    return CellTypeSamples(counts, samples, table.symbols)
+    summed = summed_by_donor(table)
+    names = table.samples.columns.difference(summed.samples.columns, sort=False)
+    numbers = table.samples[names].select_dtypes(["number"])
+    means = numbers.groupby(table.samples["donor_id"].astype(str)).mean()
+    donors = summed.samples["donor_id"].astype(str)
+    samples = summed.samples.assign(**{name: means[name].reindex(donors).to_numpy() for name in means})
+    return replace(summed, samples=samples.set_axis(pd.Index(donors, name="sample_id")))
