@@ -83,11 +83,9 @@ def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast:
             f"'{by}' has {sizes[few]} samples of '{few}'; at least {MIN_PER_LEVEL} are needed in each level"
         )
     present = evaluated(values, fixed).terms
-    names = parse(fixed).columns
-    further = [] if by in names and frozenset([parse(fixed).plain_name(by)]) in present else [quoted(by)]
-    further.append(
-        f"{quoted(test)}:{quoted(by)}"
-    )  # one that is there already is not added twice by the formula's rules
+    parsed = parse(fixed)
+    further = [] if by in parsed.columns and frozenset([parsed.plain_name(by)]) in present else [quoted(by)]
+    further.append(f"{quoted(test)}:{quoted(by)}")  # the formula's own rules do not add one twice
     model = evaluated(values, " + ".join([fixed, *further]))
     matrix, means, sds = scaled_matrix(model)
     pairs = {}
