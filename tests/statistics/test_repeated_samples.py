@@ -86,6 +86,14 @@ def test_a_term_gets_the_analysis_that_fits_how_it_varies(samples, formula, term
         assert f"{len(samples)} samples of {samples['donor_id'].nunique()} donors" in chosen.reason
 
 
+def test_a_column_of_the_cohort_that_is_called_donor_is_not_the_donor():
+    samples = people().assign(donor=[f"clinic {i % 3}" for i in range(40)])
+    design = build_design(samples, formula="~ donor + visit", test_term="visit")
+    assert choose_repeats(samples, design).use == "fixed"
+    design = build_design(samples, formula="~ donor_id + visit", test_term="visit")
+    assert choose_repeats(samples, design).use == "none"
+
+
 def test_the_share_between_donors_is_1_for_what_is_constant_in_them_and_0_for_what_adds_up_to_nothing():
     samples = people()
     donors = samples["donor_id"].to_numpy(dtype=str)

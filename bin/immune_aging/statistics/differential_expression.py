@@ -21,6 +21,7 @@ from immune_aging.statistics.repeated_samples import (
     Repeats,
     are_repeated,
     choose_repeats,
+    is_donor,
     over_donors,
     rows_of_donors,
     varying_factors,
@@ -295,7 +296,7 @@ def random_blocks(samples: pd.DataFrame, design: Design, batches: Batches, repea
     CannotFit
         A sample has none, there is nothing to estimate a correlation from, or two groups are asked for.
     """
-    asked = "" if design.random in ("donor", "donor_id") else design.random
+    asked = "" if is_donor(design.random, samples) else design.random
     if repeats.use == "random" and asked:
         raise CannotFit(f"donors have several samples, so that they are a random effect; '{asked}' cannot be another")
     column = "donor_id" if repeats.use == "random" else asked or (batches.column if batches.use == "random" else "")

@@ -62,6 +62,11 @@ def are_repeated(samples: pd.DataFrame) -> bool:
     return bool(samples["donor_id"].duplicated().any())
 
 
+def is_donor(name: str, samples: pd.DataFrame) -> bool:
+    """Whether a name in a formula means the donor: `donor_id`, or `donor` where no column of its own is called so."""
+    return source_column(name, samples.columns) == "donor_id"
+
+
 def share_between(design: Design, donors: np.ndarray) -> float:
     """Share of the information on the leading contrast that comes from between donors, the least over its hypotheses.
 
@@ -100,9 +105,9 @@ def choose_repeats(samples: pd.DataFrame, design: Design) -> Repeats:
     n_donors, n_samples = len(set(donors)), len(donors)
     share = share_between(design, donors)
     size = f"{n_samples} samples of {n_donors} donors"
-    if design.random in ("donor", "donor_id"):
+    if is_donor(design.random, own):
         return Repeats("random", f"{size}: the design says (1 | donor)", share, voom_alone=True)
-    if {"donor", "donor_id"} & set(formula_columns(design.formula)):
+    if any(is_donor(name, own) for name in formula_columns(design.formula)):
         return Repeats("none", f"{size}: the donor is a term of the design", share)
     if share >= BETWEEN:
         return Repeats("sum", f"{size}: '{design.test_term}' is the same, or nearly, in all samples of a donor", share)
