@@ -6,7 +6,7 @@ include { partsOf              } from './functions/fan_out'
 include { helpText; readSchema } from './functions/parameters'
 include { runDescription       } from './functions/provenance'
 include { publish              } from './functions/publishing'
-include { start                } from './functions/start'
+include { saidOfPlan; start    } from './functions/start'
 include { COHORT      } from './subworkflows/local/cohort'
 include { GIVEN_TABLE } from './subworkflows/local/given_table'
 include { CELLS       } from './subworkflows/local/cells'
@@ -19,14 +19,11 @@ include { SUMMARY     } from './subworkflows/local/summary'
 include { EXPORT      } from './subworkflows/local/export'
 
 workflow {
-    main:
     if (params.help) {
-        println helpText(readSchema(file("${projectDir}/nextflow_schema.json")))
-        return
+        return println(helpText(readSchema(file("${projectDir}/nextflow_schema.json"))))
     }
     start(params, workflow)
     description = channel.of(runDescription(params)).collectFile(name: 'params.json').first()
-
     // A run starts from a cohort of cells, or from a table of samples that someone else made. First of all it is planned.
     if (params.pseudobulk) {
         GIVEN_TABLE(file(params.pseudobulk, checkIfExists: true))
@@ -38,11 +35,7 @@ workflow {
     parts = params.check_only ? [] : partsOf(params)
     done  = [input] // The subworkflows that ran. Each emits what it published, [ meta, [ files ] ], and its versions.json files.
     last  = []      // Those whose results the report does not show.
-    // A check alone prints the whole plan, a run what is doubtful about its cohort.
-    input.plan
-        .flatMap { _meta, file -> new groovy.json.JsonSlurper().parse(file.toFile()).text }
-        .filter { line -> params.check_only || line.startsWith('Note: ') }
-        .view()
+    input.plan.flatMap { _meta, file -> saidOfPlan(file, params.check_only) }.view()
     if ('qc' in parts) {
         CELLS(COHORT.out.shards, COHORT.out.cell_types, COHORT.out.donors, COHORT.out.quality_rows)
         done << CELLS.out
@@ -56,8 +49,8 @@ workflow {
             COHORT.out.donors, COHORT.out.genes, COHORT.out.dropped, description)
         last << EXPORT.out
     }
-    none = channel.empty()
     // The way to the UMAP is the longest: figures wait until PCA can run beside them, statistics until the UMAP can.
+    none = channel.empty()
     (normalized, graph) = 'embedding' in parts ? [EMBEDDING.out.normalized, EMBEDDING.out.graph] : [none, none]
     if (parts) {
         samples  = params.pseudobulk ? GIVEN_TABLE.out : CELLS.out
@@ -70,13 +63,12 @@ workflow {
         CELL_TYPES(samples.counts, samples.table, after(graph, samples.cell_types), samples.samples)
         done << CELL_TYPES.out
     }
+    (shards, types, thresholds, donors) = 'qc' in parts ? [CELLS.out.shards, COHORT.out.cell_types, CELLS.out.thresholds, COHORT.out.donors] : [none] * 4
     if (params.published_clocks && 'statistics' in parts) {
-        (shards, donors, table) = 'qc' in parts ? [CELLS.out.shards, COHORT.out.donors, none] : [none, none, samples.table]
-        CLOCKS(shards, donors, table, input.check)
+        CLOCKS(shards, donors, 'qc' in parts ? none : samples.table, input.check)
         done << CLOCKS.out
     }
     if (params.sensitivity && 'statistics' in parts) {
-        (shards, types, thresholds, donors) = 'qc' in parts ? [CELLS.out.shards, COHORT.out.cell_types, CELLS.out.thresholds, COHORT.out.donors] : [none] * 4
         VARIANTS(shards, types, thresholds, donors, samples.counts, samples.samples, CELL_TYPES.out.expression)
         done << VARIANTS.out
     }
