@@ -76,6 +76,11 @@ def test_shapes_are_named_as_a_reader_would():
     assert along(lambda x: x + 0.02 * np.sin(6 * x)) == "rises"
 
 
+def test_a_curve_of_one_function_is_refused_as_the_line_it_is():
+    with pytest.raises(BadInput, match="--age_spline 1: is a line"):
+        with_curve(build_design(donors()), donors(), df=1)
+
+
 @pytest.mark.parametrize(
     ("change", "formula", "term", "error", "message"),
     [

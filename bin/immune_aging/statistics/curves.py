@@ -106,10 +106,12 @@ def with_curve(design: Design, samples: pd.DataFrame, *, df: int) -> Curve:
     Raises
     ------
     BadInput
-        The tested term is not age.
+        The tested term is not age, or the curve would be a line.
     CannotFit
         The samples are too few, or of too few ages.
     """
+    if df < 2:
+        raise BadInput(f"--age_spline {df}: is a line, which is tested anyway; give 2 to 6, or 0 for no curves")
     if design.unit != "age" or design.test_term.strip("`") != "age":
         raise BadInput(f"--age_spline {df}: needs --test_term age, not '{design.test_term}'")
     ages = samples.loc[design.matrix.index, "age_years"].to_numpy(dtype=float)
