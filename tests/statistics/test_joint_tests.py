@@ -39,7 +39,7 @@ def curved() -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def tested(curved):
+def results_of_both(curved):
     counts, donors, _ = curved
     design = build_design(donors, formula=f"~ sex + {CURVE}", test_term=CURVE)
     (only,) = design.contrasts
@@ -51,7 +51,7 @@ def tested(curved):
     )
 
 
-def test_voom_is_limmas_moderated_f(curved, tested):
+def test_voom_is_limmas_moderated_f(curved, results_of_both):
     """Another library's weighted F test of each gene, with limma's moderated variance in place of the gene's own.
 
     limma's own F takes the coefficients' correlations from the design without weights, and so is near, not equal.
@@ -59,7 +59,7 @@ def test_voom_is_limmas_moderated_f(curved, tested):
     import statsmodels.api as sm
 
     counts, _, _ = curved
-    design, _, ours = tested
+    design, _, ours = results_of_both
     matrix = design.matrix.to_numpy()
     weighted = weighted_expression(counts, matrix)
     fit = pylimma.lm_fit({"E": weighted.expression, "weights": weighted.weights}, matrix)
@@ -75,11 +75,11 @@ def test_voom_is_limmas_moderated_f(curved, tested):
     np.testing.assert_allclose(np.log10(ours["p_value"]), np.log10(theirs["F_p_value"]), atol=0.6)
 
 
-def test_the_joint_wald_test_is_that_of_a_negative_binomial_glm_of_another_library(curved, tested):
+def test_the_joint_wald_test_is_that_of_a_negative_binomial_glm_of_another_library(curved, results_of_both):
     import statsmodels.api as sm
 
     counts, _, _ = curved
-    design, ours, _ = tested
+    design, ours, _ = results_of_both
     from pydeseq2.dds import DeseqDataSet
 
     from immune_aging.statistics.count_tests import DeseqOptions, _deseq_dataset, deseq_inference
@@ -100,9 +100,9 @@ def test_the_joint_wald_test_is_that_of_a_negative_binomial_glm_of_another_libra
     np.testing.assert_allclose(joint_wald_statistics(dataset, one[None, :]), single["stat"] ** 2, rtol=1e-6)
 
 
-def test_curves_without_a_slope_are_found_and_shown_by_both_engines(curved, tested):
+def test_curves_without_a_slope_are_found_and_shown_by_both_engines(curved, results_of_both):
     _, _, truth = curved
-    _, *results = tested
+    _, *results = results_of_both
     for result in results:
         called = result["padj"] < 0.05
         assert called[truth].mean() > 0.9
