@@ -271,19 +271,26 @@ def named_pair(contrast: str, term: str, levels: Sequence[str]) -> tuple[str, st
     return level, reference
 
 
+def compared_levels(model: Model, column: str, *, contrast: str) -> list[tuple[object, object]]:
+    """Each level of a factor with the first, or the two that the user named; raises as `tested_term`."""
+    levels = {as_text(level): level for level in levels_of(model.values[column])}
+    if contrast:
+        level, reference = named_pair(contrast, column, list(levels))
+        return [(levels[level], levels[reference])]
+    first, *others = levels.values()
+    return [(level, first) for level in others]
+
+
 def factor_contrasts(model: Model, column: str, *, contrast: str) -> Tested:
     """Each level of a factor against the first, or the two that the user named."""
-    levels = {as_text(level): level for level in levels_of(model.values[column])}
-    names = list(levels)
-    pairs = [named_pair(contrast, column, names)] if contrast else [(name, names[0]) for name in names[1:]]
     contrasts = tuple(
         Contrast(
-            f"{level} against {reference}",
-            level,
-            reference,
-            difference(model, [column], {column: (levels[level], levels[reference])}),
+            f"{as_text(level)} against {as_text(reference)}",
+            as_text(level),
+            as_text(reference),
+            difference(model, [column], {column: (level, reference)}),
         )
-        for level, reference in pairs
+        for level, reference in compared_levels(model, column, contrast=contrast)
     )
     meaning = f"log2 fold change of '{column}', {contrasts[0].name}{averaged_over(model, [column])}"
     return Tested(contrasts, np.nan, np.nan, "", meaning)

@@ -10,6 +10,7 @@ import pandas as pd
 from immune_aging.statistics.contrasts import (
     Contrast,
     Model,
+    as_text,
     matching_term,
     on_scaled_columns,
     tested_term,
@@ -88,7 +89,7 @@ def as_labels(column: pd.Series) -> pd.Series:
     def label(value: object) -> str | None:
         if pd.isna(value) or value == "":
             return None
-        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        return as_text(value)
 
     return column.astype(object).map(label)
 

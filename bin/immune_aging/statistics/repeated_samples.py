@@ -19,7 +19,7 @@ import pandas as pd
 from immune_aging.samples.cell_type_samples import CellTypeSamples, summed_by_donor
 from immune_aging.statistics.contrasts import Contrast
 from immune_aging.statistics.designs import MIN_RESIDUAL_DF, Design
-from immune_aging.statistics.formulas import formula_columns, source_column
+from immune_aging.statistics.formulas import formula_columns, parse, source_column
 from immune_aging.task.skipped import CannotFit
 
 # Share of a contrast's information that comes from between donors: above the first the samples of a donor are summed,
@@ -127,7 +127,7 @@ def choose_repeats(samples: pd.DataFrame, design: Design) -> Repeats:
 
 def design_columns(samples: pd.DataFrame, design: Design) -> list[str]:
     """Columns of the samples that the fixed terms of a design are made of."""
-    return [source_column(name, samples.columns) for name in formula_columns(design.formula.split(" + (1 | ")[0])]
+    return [source_column(name, samples.columns) for name in parse(design.formula).columns]
 
 
 def varying_factors(samples: pd.DataFrame, design: Design) -> list[str]:

@@ -7,10 +7,9 @@ import pandas as pd
 
 from immune_aging.statistics.contrasts import (
     Contrast,
-    as_text,
+    compared_levels,
     difference,
     levels_of,
-    named_pair,
     on_scaled_columns,
 )
 from immune_aging.statistics.count_tests import fit_voom
@@ -68,7 +67,7 @@ def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast:
         there = ", ".join(sorted(str(one) for one in samples.columns if one != VARYING))
         raise BadInput(f"--by_column '{by}': is no donor column; there are: {there}")
     refuse_varying_columns(samples, [by])
-    fixed = design.formula.split(" + (1 | ")[0]
+    fixed = parse(design.formula).fixed
     values, _ = complete_values(samples.loc[design.matrix.index], [*parse(fixed).columns, by], batch="")
     if values[by].dtype == float:
         raise BadInput(f"--by_column '{by}': holds numbers, which have no levels; name a column of groups")
@@ -90,10 +89,7 @@ def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast:
     matrix, means, sds = scaled_matrix(model)
     pairs = {}
     if test in model.factors:
-        levels = {as_text(level): level for level in levels_of(model.values[test])}
-        names = list(levels)
-        level, reference = named_pair(contrast, test, names) if contrast else (names[1], names[0])
-        pairs = {test: (levels[level], levels[reference])}
+        pairs = {test: compared_levels(model, test, contrast=contrast)[0]}
     groups = levels_of(model.values[by])
     within = [on_scaled_columns(difference(model, [test], pairs, at={by: group}), means, sds) for group in groups]
     name = design.contrasts[0].name
