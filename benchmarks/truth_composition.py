@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "benchmarks")]
 from immune_aging.statistics.composition import compare_types  # noqa: E402
 from immune_aging.statistics.designs import build_design  # noqa: E402
 from immune_aging.statistics.multiple_testing import ALPHA  # noqa: E402
-from verdict import Verdict  # noqa: E402
+from verdict import Verdict, print_table  # noqa: E402
 
 SEED = 20261125
 FIVE = np.array([0.27, 0.2, 0.19, 0.17, 0.17])
@@ -151,6 +151,4 @@ def verdicts(quick: bool = False) -> Iterator[Verdict]:
 
 
 if __name__ == "__main__":
-    print("| target | measured | |\n| --- | --- | --- |")
-    for verdict in verdicts("--quick" in sys.argv):
-        print(f"| {verdict.target} | {verdict.figure} | {'pass' if verdict.met else 'FAIL'} |", flush=True)
+    print_table(verdicts("--quick" in sys.argv))

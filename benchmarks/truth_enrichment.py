@@ -40,7 +40,7 @@ from immune_aging.statistics.multiple_testing import ALPHA  # noqa: E402
 from immune_aging.statistics.set_tests import competitive_tests  # noqa: E402
 from immune_aging.task.checkpoints import read_tsv, write_h5ad  # noqa: E402
 from inputs.step_options import default_options  # noqa: E402
-from verdict import Verdict  # noqa: E402
+from verdict import Verdict, print_table  # noqa: E402
 
 SEED = 20261125
 GMT = ROOT / "assets/gene_sets/h.all.v7.5.1.symbols.gmt"
@@ -412,6 +412,4 @@ if __name__ == "__main__":
                 f"genes of a set correlated by {correlation:g}: p < .05 in {coexpressed(correlation):.3f}", flush=True
             )
         sys.exit()
-    print("| target | measured | |\n| --- | --- | --- |")
-    for verdict in verdicts("--quick" in sys.argv):
-        print(f"| {verdict.target} | {verdict.figure} | {'pass' if verdict.met else 'FAIL'} |", flush=True)
+    print_table(verdicts("--quick" in sys.argv))

@@ -28,7 +28,7 @@ from deseq2_fits import (
     dispersion_gains,
     simulated_table,
 )
-from verdict import Verdict
+from verdict import Verdict, print_table
 
 SEED = 1
 # Samples, genes drawn (some five in six have enough counts to test), pools in the design or not.
@@ -110,16 +110,5 @@ def verdicts(quick: bool = False) -> Iterator[Verdict]:
             yield from verdicts_of(table, f"{n_samples:,} samples x {design.shape[1]} coefficients")
 
 
-def main() -> int:
-    made = []
-    for verdict in verdicts(quick="--quick" in sys.argv[1:]):
-        print(f"-> {verdict}", file=sys.stderr, flush=True)
-        made.append(verdict)
-    print("| target | measured | |\n| --- | --- | --- |")
-    for verdict in made:
-        print(f"| {verdict.target} | {verdict.figure} | {'pass' if verdict.met else 'FAIL'} |")
-    return 0 if all(verdict.met for verdict in made) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_table(verdicts(quick="--quick" in sys.argv[1:])))

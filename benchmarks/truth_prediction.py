@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.stats import kstest
 
 from pseudobulk_cohorts import PseudobulkCohort, draw
-from verdict import Verdict
+from verdict import Verdict, print_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bin"))
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
@@ -419,13 +419,5 @@ def verdicts(quick: bool = False) -> Iterator[Verdict]:
     )
 
 
-def main() -> int:
-    made = list(verdicts(quick="--quick" in sys.argv[1:]))
-    print("| target | measured | |\n| --- | --- | --- |")
-    for verdict in made:
-        print(f"| {verdict.target} | {verdict.figure} | {'pass' if verdict.met else 'FAIL'} |")
-    return 0 if all(verdict.met for verdict in made) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_table(verdicts(quick="--quick" in sys.argv[1:])))

@@ -33,7 +33,7 @@ from immune_aging.simulation.model import NAMES  # noqa: E402
 from immune_aging.task.checkpoints import read_json, read_tsv, write_h5ad  # noqa: E402
 from inputs.step_options import default_options  # noqa: E402
 from pseudobulk_cohorts import HALLMARK, draw  # noqa: E402
-from verdict import Verdict  # noqa: E402
+from verdict import Verdict, print_table  # noqa: E402
 
 SEED = 20261128
 SYMBOLS = ROOT / "assets/genes/gencode_v48_human.tsv.gz"
@@ -174,13 +174,5 @@ def verdicts(quick: bool = False) -> Iterator[Verdict]:
         yield from ensembl_ids_alone(table, Path(folder))
 
 
-def main() -> int:
-    made = list(verdicts(quick="--quick" in sys.argv[1:]))
-    print("| target | measured | |\n| --- | --- | --- |")
-    for verdict in made:
-        print(f"| {verdict.target} | {verdict.figure} | {'pass' if verdict.met else 'FAIL'} |")
-    return 0 if all(verdict.met for verdict in made) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_table(verdicts(quick="--quick" in sys.argv[1:])))

@@ -24,7 +24,7 @@ from immune_aging.statistics.count_tests import DeseqOptions  # noqa: E402
 from immune_aging.statistics.differential_expression import Answer, Question, analyse_cell_type  # noqa: E402
 from immune_aging.statistics.multiple_testing import ALPHA  # noqa: E402
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR  # noqa: E402
-from verdict import Verdict  # noqa: E402
+from verdict import Verdict, print_table  # noqa: E402
 
 SEED = 20261128
 # PyDESeq2's own rate with few samples, which the run notes.
@@ -230,5 +230,4 @@ def verdicts(quick: bool = False) -> Iterator[Verdict]:
 
 
 if __name__ == "__main__":
-    for verdict in verdicts(quick="--quick" in sys.argv):
-        print(verdict, flush=True)
+    sys.exit(print_table(verdicts(quick="--quick" in sys.argv[1:])))
