@@ -17,9 +17,11 @@ def numbersOf(value, decimals) {
     }.unique()
 }
 
-// The parts of the analysis that the run comes to, in their order; a table of samples has no cells.
+// The parts of the analysis that the run comes to, in their order; a table of samples has no cells, and the statistics
+// need no embedding.
 def partsOf(given) {
-    def parts = given.pseudobulk ? ['pseudobulk', 'statistics'] : ['qc', 'embedding', 'clusters', 'pseudobulk', 'statistics']
+    def of_cells = "${given.skip_embedding}" == 'true' ? ['qc'] : ['qc', 'embedding', 'clusters']
+    def parts = (given.pseudobulk ? [] : of_cells) + ['pseudobulk', 'statistics']
     return given.stop_after ? parts.take(parts.indexOf(given.stop_after) + 1) : parts
 }
 

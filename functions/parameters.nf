@@ -174,6 +174,9 @@ def problemsOf(given, schema) {
     if (given.pseudobulk && given.stop_after) {
         problems << "--stop_after ${given.stop_after}: has nothing to do with --pseudobulk, which starts after it; leave one out"
     }
+    if (given.stop_after && !given.pseudobulk && !(given.stop_after in partsOf(given))) {
+        problems << "--stop_after ${given.stop_after}: is left out by --skip_embedding; leave out one of them, or stop after qc or pseudobulk"
+    }
     def local_input = given.input && !(given.input ==~ '[a-z]+://.*') ? given.input : null
     given.subMap('input', 'enrichr_url').each { name, address ->
         if ("${address}".startsWith('http://') && "${given.allow_http}" != 'true') {

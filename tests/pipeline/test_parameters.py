@@ -71,6 +71,12 @@ BAD = [
         {"simulate": None, "pseudobulk": str(ROOT / "main.nf"), "stop_after": "qc"},
         "--stop_after qc: has nothing to do with --pseudobulk",
     ),
+    (
+        {"skip_embedding": True, "stop_after": "embedding"},
+        "--stop_after embedding: is left out by --skip_embedding; leave out one of them, or stop after qc or pseudobulk",
+    ),
+    ({"skip_embedding": "true", "stop_after": "clusters"}, "--stop_after clusters: is left out by --skip_embedding"),
+    ({"skip_embedding": "yes"}, "--skip_embedding yes: must be true or false"),
     ({"qc_thresholds": "mads"}, "--qc_thresholds mads: must be one of fixed, mad; did you mean mad?"),
     ({"mad_group": "a'b"}, "--mad_group a'b: must match"),
     ({"doublet_rate_per_1000": 1.5}, "--doublet_rate_per_1000 1.5: must be less than 1"),
@@ -123,6 +129,8 @@ GOOD = [
     {"qc_thresholds": "mad", "mad_group": "pool", "mad_cutoff": 3}, {"doublet_rate_per_1000": 0.008, "doublet_rate_column": "rate"},
     {"sensitivity": "strict: max_pct_mito=10 & min_genes=500,doublets=keep"},
     {"simulate": None, "input": "small.h5ad", "outdir": "results", "dataset": "small"},
+    {"skip_embedding": True}, {"skip_embedding": True, "stop_after": "qc"}, {"skip_embedding": True, "stop_after": "pseudobulk"},
+    {"skip_embedding": "false", "stop_after": "embedding"},
     {"sensitivity": ["design=~ age + sex:age", "mad: mad_cutoff=3", "max_doublet_score=0.2"]},
 ]  # fmt: skip
 # Whatever VARY_QC can change can be asked for.
@@ -137,6 +145,8 @@ FAN_OUTS = [
     {"prediction_models": "ridge,elastic_net, ridge", "elastic_net_alphas": 0.5, "ridge_alphas": "1,1.0,0.1", "stop_after": "clusters"},
     {"prediction_models": ["linear_svr"], "ridge_alphas": [3], "nested_alphas": False, "simulate": None, "pseudobulk": "x.h5ad"},
     {"sensitivity": ["strict: max_pct_mito=10 & design = ~ age", "design=~ age"]},
+    {"skip_embedding": True}, {"skip_embedding": "true", "stop_after": "qc"}, {"skip_embedding": "false"},
+    {"skip_embedding": True, "simulate": None, "pseudobulk": "x.h5ad"},
 ]  # fmt: skip
 # The files that come with the pipeline must pass as they are.
 GOOD.append({"simulate": None} | json.loads((ROOT / "params.json").read_text()))
@@ -178,11 +188,17 @@ def test_equal_numbers_of_a_list_are_one_task(found):
 
 
 def test_parts_are_those_up_to_the_last_and_a_table_has_no_cells(found):
-    whole, until_clusters, table, _ = (fan_out["parts"] for fan_out in found["fan_outs"])
+    whole, until_clusters, table = (fan_out["parts"] for fan_out in found["fan_outs"][:3])
     assert whole == ["qc", "embedding", "clusters", "pseudobulk", "statistics"]
     assert until_clusters == ["qc", "embedding", "clusters"]
     assert table == ["pseudobulk", "statistics"]
     assert ENTRIES["stop_after"]["enum"] == whole[:-1]
+
+
+def test_the_statistics_need_no_embedding(found):
+    without, until_qc, whole, table = (fan_out["parts"] for fan_out in found["fan_outs"][4:8])
+    assert without == ["qc", "pseudobulk", "statistics"] and until_qc == ["qc"]
+    assert "clusters" in whole and table == ["pseudobulk", "statistics"]
 
 
 def test_each_model_is_fitted_with_its_own_penalties_and_the_nested_choice(found):

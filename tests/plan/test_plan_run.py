@@ -66,6 +66,16 @@ def test_a_run_that_ends_early_costs_less():
     assert costs(no_cells, first="pseudobulk")["tasks"] < costs()["tasks"] - 4 * 23
 
 
+def test_a_run_without_an_embedding_costs_less_and_has_none_of_its_tasks():
+    asked = {"parameters": DEFAULTS, "fan_out": FAN_OUT}
+    found = plan_costs.costs(LARGE, asked, parts=["qc", "pseudobulk", "statistics"], cores=2)
+    left_out = set(costs()["processes"]) - set(found["processes"])
+    assert left_out == {
+        "RANK_GENES", "SELECT_GENES", "NORMALIZE", "PCA", "HARMONY", "NEIGHBORS", "UMAP", "CLUSTER", "PLOT_EMBEDDING",
+    }  # fmt: skip
+    assert found["minutes"] < costs()["minutes"] - 3
+
+
 def test_an_export_needs_its_own_disk_and_its_copy_as_much_again():
     measured_raw, measured_layer = 4.08, 3.5  # GB; docs/benchmarks.md
     for mode, times in (("copy", 2), ("symlink", 1)):

@@ -276,6 +276,17 @@ def test_a_run_that_stopped_early_says_which_parts_it_does_not_hold(inputs, tmp_
     assert "Scrublet" in text and "Harmony" not in text and "No statistics were run on this cell type." in text
 
 
+def test_a_run_that_left_out_the_embedding_says_so_where_its_maps_would_be(inputs, tmp_path):
+    parameters = read_json(inputs / "params.json") | {"skip_embedding": {"value": True, "default": False, "group": "g"}}
+    write_json(parameters, tmp_path / "p.json")
+    steps = ("filter_cohort", "merge_qc", "split_cohort", "merge_pseudobulk")
+    text = write(inputs, tmp_path, [inputs / task / "published" for task in steps], tmp_path / "p.json")
+    words = " ".join(" ".join(Page(text).words).split())
+    assert "asked to leave out the embedding), or without any result: Embedding, Clusters, Differential" in words
+    assert "The embedding was left out (--skip_embedding): there are no maps and no clusters." in words
+    assert "Harmony" not in words and "seurat_v3" not in words and "UMAP was computed" not in words
+
+
 def test_a_run_from_a_pseudobulk_table_has_no_cells(inputs, tmp_path):
     late = [tree for tree in trees_of(inputs) if tree.parent.name.split("-")[0] in ("merge_pseudobulk", "de", "gsea")]
     types = pd.DataFrame(

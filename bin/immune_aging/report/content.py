@@ -84,6 +84,7 @@ def content_of(
         "cohort": cohort_facts(results),
         "missing": missing_parts(results),
         "stop_after": values.get("stop_after"),
+        "skip_embedding": str(values.get("skip_embedding")).lower() == "true",
         "cell_types": sections,
         "explorers": explorers(results, [section["id"] for section in sections], alpha=ALPHA),
         "cell_map": cell_map(results),
