@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Check that a cohort can be analysed, from its metadata and a sample of its counts, and write down what it holds.
 
-In: the cohort's h5ad, and a table of gene symbols for genes that it does not name. Out: `cells.parquet` (row, cell_id,
-donor_id, cell_type; one row per cell of the file), `donors.parquet` (donor_id, age_years, sex, and every obs column
-that is constant within donors), `genes.parquet` (position, gene_id, symbol, left_out) and `check.json` (where
-the counts are, what is missing). All problems found are reported at once.
+In: the cohort's h5ad, a table of facts about donors if there is one, and a table of gene symbols for genes that it
+does not name. Out: `cells.parquet` (row, cell_id, donor_id, cell_type; one row per cell of the file), `donors.parquet`
+(donor_id, age_years, sex, and every column that is constant within donors), `genes.parquet` (position, gene_id, symbol,
+left_out) and `check.json` (where the counts are, what is missing). All problems found are reported at once.
 """
 
 import argparse
@@ -39,6 +39,7 @@ def main(argv: list[str]) -> None:
             counts_layer=args.counts_layer,
             age_ranges=args.age_ranges,
             round_counts=args.round_counts,
+            donor_facts=args.donor_table,
         )
     if problems:
         raise BadInput(f"{source}: " + " | ".join(problems))

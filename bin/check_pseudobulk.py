@@ -2,9 +2,9 @@
 """Take a pseudobulk table that someone else made and bring it into the pipeline's own form.
 
 In: an h5ad of samples x genes with raw sums in X, raw.X or a layer, and obs columns for donor, cell type, age and
-sex (n_cells is taken over where it is there), and a table of gene symbols for genes that it does not name. Out: the
-same files as MERGE_PSEUDOBULK writes, `cell_types.tsv` and `donors.tsv`, so that the statistics start from it, and
-`check.json` (how much of everything there is, what is missing).
+sex (n_cells is taken over where it is there), a table of facts about donors if there is one, and a table of gene
+symbols for genes that it does not name. Out: the same files as MERGE_PSEUDOBULK writes, `cell_types.tsv` and
+`donors.tsv`, so that the statistics start from it, and `check.json` (how much of everything there is, what is missing).
 """
 
 import argparse
@@ -38,6 +38,7 @@ def main(argv: list[str]) -> None:
         counts_layer=args.counts_layer,
         age_ranges=args.age_ranges,
         round_counts=args.round_counts,
+        donor_facts=args.donor_table,
     )
     floors = {"min_cells": args.min_cells_per_sample, "min_depth_share": args.min_depth_share}
     found = bring_into_form(given, **floors, min_samples=args.min_samples_per_type, known=known)

@@ -12,8 +12,8 @@ def gmtFile(source) {
     return gmt.exists() ? [gmt] : []
 }
 
-// The table of symbols of genes, or none.
-def symbolTable(source) {
+// A table that a parameter names (symbols of genes, facts about donors), or none.
+def tableOrNone(source) {
     return source ? [file(source, glob: false)] : []
 }
 

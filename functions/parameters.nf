@@ -190,8 +190,8 @@ def problemsOf(given, schema) {
         problems << '--export_h5ad: needs cells, which --pseudobulk has not; leave it out'
     }
     problems += placeProblems(given, local_input)
-    if (given.gene_symbols && !file(given.gene_symbols, glob: false).exists()) {
-        problems << "--gene_symbols ${given.gene_symbols}: there is no such file; check the path"
+    given.subMap('gene_symbols', 'donor_table').findAll { _name, path -> path && !file(path, glob: false).exists() }.each { name, path ->
+        problems << "--${name} ${path}: there is no such file; check the path"
     }
     if (given.gene_sets.contains('/') && !file(given.gene_sets, glob: false).exists()) {
         problems << "--gene_sets ${given.gene_sets}: there is no such file; give a GMT file or the name of an Enrichr library"

@@ -33,6 +33,7 @@ def main(argv: list[str]) -> None:
     ids_alone = cohort.copy()
     del ids_alone.var["feature_name"]  # ENSG00000000003 and ENSG00000000005 are genes; the other ids are none
     write_cohort(ids_alone, folder / "ids_alone.h5ad")
+    (folder / "facts.csv").write_text("donor,cmv\nD00,yes\nD01,no\n")
     (folder / "marker.txt").write_text("downloads\n")
     check_cohort.main(
         [*default_options("check_cohort"), "--cohort", "cohort.h5ad", "--output-cells", "cells.parquet", "--output-donors", "donors.parquet",

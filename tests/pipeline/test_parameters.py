@@ -120,6 +120,7 @@ BAD = [
         "--export_h5ad: needs cells, which --pseudobulk has not",
     ),
     ({"gene_symbols": "/no/such.tsv"}, "--gene_symbols /no/such.tsv: there is no such file; check the path"),
+    ({"donor_table": "/no/such.csv"}, "--donor_table /no/such.csv: there is no such file; check the path"),
     ({"gene_sets": "/no/such.gmt"}, "--gene_sets /no/such.gmt: there is no such file"),
 ]
 GOOD = [

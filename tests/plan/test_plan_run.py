@@ -111,7 +111,7 @@ def options_for(path, **changes):
         counts_layer="auto", round_counts=False, donor_percentile=0, min_cells_per_type=10, min_donor_fraction=0.9, cells_per_shard=100,
         parts=["qc"], mad_group="", doublet_rate_column="", batch_column="donor_id", min_cells_per_sample=10,
         min_samples_per_type=5, designs=["~ sex + age"], test_term="age", contrast="", by_column="", age_spline=0, pool_column="auto",
-        acceleration_columns=[], gene_symbols=None, gene_sets=None, gene_set_min_size=10, gene_set_max_size=1000,
+        acceleration_columns=[], donor_table=None, gene_symbols=None, gene_sets=None, gene_set_min_size=10, gene_set_max_size=1000,
     )  # fmt: skip
     return argparse.Namespace(**(vars(args) | changes))
 

@@ -1,6 +1,7 @@
 """The columns that the user names for donor, sample, cell type, age and sex, as options of a step."""
 
 import argparse
+from pathlib import Path
 
 from immune_aging.cohort.ages import DROP, MIDPOINT
 from immune_aging.cohort.examination import ROLES
@@ -16,6 +17,7 @@ def add_column_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--age-column", required=True)
     parser.add_argument("--age-ranges", choices=(MIDPOINT, DROP), default=MIDPOINT, help="of ages given as intervals")
     parser.add_argument("--sex-column", required=True)
+    parser.add_argument("--donor-table", type=Path, help="facts about donors, or samples of donors (CSV or TSV)")
 
 
 def columns_of(args: argparse.Namespace) -> dict[str, str]:

@@ -116,7 +116,7 @@ def several_samples(obs: pd.DataFrame, columns: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _name_key(name: str) -> str:
+def name_key(name: str) -> str:
     """A name without what spellings of it differ by: case, blanks, separators, leading zeros."""
     text = re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold())
     return re.sub(r"(?<=\d)[\s_.-]+(?=\d)", "-", re.sub(r"(?<!\d)[\s_.-]+|[\s_.-]+(?!\d)", "", text))
@@ -140,7 +140,7 @@ def one_under_several_names(donors: pd.DataFrame) -> list[str]:
     donors = donors.drop_duplicates("donor_id")
     notes = []
     for key, what in (
-        (_name_key, "differ only by case, blanks, separators or leading zeros"),
+        (name_key, "differ only by case, blanks, separators or leading zeros"),
         (lambda name: _SAMPLE_ENDING.sub("", name), "look like samples of one person"),
     )[: 1 if by_stem else 2]:
         groups = donors.groupby(donors["donor_id"].map(key), sort=True)

@@ -21,6 +21,7 @@ from immune_aging.cohort.cohort_file import (
 )
 from immune_aging.cohort.count_evidence import find_counts
 from immune_aging.cohort.donor_doubts import donor_doubts, missing_kept, numbers_for_names, several_facts_remedy
+from immune_aging.cohort.donor_facts import with_donor_table
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, repeated
 from immune_aging.cohort.gene_symbols import GeneNames
 from immune_aging.cohort.hostile_names import LABELLED
@@ -206,6 +207,7 @@ def examine(
     counts_layer: str,
     age_ranges: str = MIDPOINT,
     round_counts: bool = False,
+    donor_facts: Path | None = None,
 ) -> tuple[Cohort, list[str]]:
     """Read a cohort's metadata and a sample of its counts.
 
@@ -219,6 +221,8 @@ def examine(
         What becomes of ages given as intervals: 'midpoint' or 'drop'.
     round_counts
         Counts that are fractions may be rounded.
+    donor_facts
+        A table of facts about donors that the file need not have; None for none.
 
     Returns
     -------
@@ -230,23 +234,25 @@ def examine(
         The file is no h5ad, or its tables cannot be read.
     """
     with open_cohort(source) as file:
-        names = column_names(file, "obs")
-        problems = [
-            f"--{role}_column {columns[role]}: obs has no such column, {nearest(columns[role], names)}"
-            for role in columns
-            if columns[role] not in names
-        ]
         layer, counts, var, beside = None, None, read_table(file, "var"), None
         source_says = source_texts(file)
         table = read_table(file, "obs")
         broken = table.attrs.get(UNREADABLE, {})
+        table, wrong, joining = with_donor_table(table, donor_facts, columns)
+        names = list(dict.fromkeys([*column_names(file, "obs"), *table.columns]))
+        problems = wrong + [
+            f"--{role}_column {columns[role]}: obs has no such column, {nearest(columns[role], names)}"
+            for role in columns
+            if columns[role] not in names
+        ]
         problems += [
             f"obs: cannot be read ({why}) in column '{name}'; copy or download the file again, or write it anew "
             "with anndata"
             for name, why in broken.items()
             if name in columns.values()
         ]
-        obs, notes = tidied(table, columns)
+        obs, changes = tidied(table, columns)
+        notes = [*joining, *changes]
         if others := [f"'{name}' ({why})" for name, why in broken.items() if name not in columns.values()]:
             notes.append(f"columns of cells that cannot be read are left out: {', '.join(others[:MAX_TEXTS])}")
         if not len(obs) or not len(var):

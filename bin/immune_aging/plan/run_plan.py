@@ -73,6 +73,7 @@ def plan_cohort(args: argparse.Namespace) -> dict:
         counts_layer=args.counts_layer,
         age_ranges=args.age_ranges,
         round_counts=args.round_counts,
+        donor_facts=args.donor_table,
     )
     try:
         known = read_symbol_table(args.gene_symbols)

@@ -22,6 +22,7 @@ from immune_aging.cohort.cohort_file import (
 )
 from immune_aging.cohort.count_evidence import find_counts
 from immune_aging.cohort.donor_doubts import missing_kept, one_under_several_names
+from immune_aging.cohort.donor_facts import with_donor_table
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, match, one_per_donor, plain, repeated, sample_key
 from immune_aging.cohort.examination import age_doubts, key_problems
 from immune_aging.cohort.features import feature_kinds, feature_notes
@@ -121,7 +122,13 @@ def columns_in(names: list[str], wanted: Mapping[str, str], *, where: str) -> di
 
 
 def read_given_table(
-    path: Path, *, columns: Mapping[str, str], counts_layer: str, age_ranges: str = MIDPOINT, round_counts: bool = False
+    path: Path,
+    *,
+    columns: Mapping[str, str],
+    counts_layer: str,
+    age_ranges: str = MIDPOINT,
+    round_counts: bool = False,
+    donor_facts: Path | None = None,
 ) -> GivenTable:
     """Read a table of samples x genes.
 
@@ -135,18 +142,26 @@ def read_given_table(
         What becomes of ages given as intervals: 'midpoint' or 'drop'.
     round_counts
         Counts that are fractions may be rounded.
+    donor_facts
+        A table of facts about donors that the file need not have; None for none.
 
     Raises
     ------
     BadInput
-        A column is missing, or no matrix holds raw sums.
+        A column is missing, the table contradicts the file, or no matrix holds raw sums.
     """
     where = f"--pseudobulk {path.name}"
     with open_cohort(path) as file:
-        columns = columns_in(column_names(file, "obs"), columns, where=where)
+        given, wrong, joining = with_donor_table(
+            read_table(file, "obs"), donor_facts, columns, unit="samples", ages=(columns["age"], *AGE_COLUMNS)
+        )
+        if wrong:
+            raise BadInput(f"{where}: " + " | ".join(wrong))
+        names = list(dict.fromkeys([*column_names(file, "obs"), *given.columns]))
+        columns = columns_in(names, columns, where=where)
         found = find_counts(file, where, counts_layer=counts_layer, round_counts=round_counts, of_cells=False)
         layer, counts = found.layer, found.counts
-        obs, notes = tidied(read_table(file, "obs"), columns, unit="samples")
+        obs, changes = tidied(given, columns, unit="samples")
         var, source = read_table(file, counts.var_path), source_texts(file)
         genes = feature_kinds(var, symbols_of(var)) == ""
         blocks = [
@@ -156,7 +171,9 @@ def read_given_table(
     # A file by genes comes in blocks of genes, any other in blocks of samples.
     stack = sparse.hstack if counts.layout == "csc" else sparse.vstack
     sums = stack(blocks, format="csr").astype(np.int64)
-    notes += [
+    notes = [
+        *joining,
+        *changes,
         *found.notes,
         *feature_notes(feature_kinds(var, symbols_of(var)), var.index.astype(str).to_numpy(dtype=object)),
     ]

@@ -9,8 +9,8 @@ process CHECK_COHORT {
     container "${task.ext.container_image}"
 
     input:
-    // gene_symbols may be none
-    tuple val(meta), path(cohort, stageAs: 'cohort.h5ad'), path(gene_symbols, stageAs: 'gene_symbols/*')
+    // gene_symbols and donor_table may be none
+    tuple val(meta), path(cohort, stageAs: 'cohort.h5ad'), path(gene_symbols, stageAs: 'gene_symbols/*'), path(donor_table, stageAs: 'donor_table/*')
 
     output:
     tuple val(meta), path('*_step-check_cells.parquet'), emit: cells
@@ -34,7 +34,7 @@ process CHECK_COHORT {
         --age-column ${quote(params.age_column)} \\
         --sex-column ${quote(params.sex_column)} \\
         --age-ranges ${params.age_ranges} ${params.round_counts ? '--round-counts' : ''} \\
-        ${gene_symbols ? "--gene-symbols ${quote(gene_symbols)}" : ''} \\
+        ${gene_symbols ? "--gene-symbols ${quote(gene_symbols)}" : ''} ${donor_table ? "--donor-table ${quote(donor_table)}" : ''} \\
         --output-cells 'dataset-${params.dataset}_${meta.id}_step-check_cells.parquet' \\
         --output-donors 'dataset-${params.dataset}_${meta.id}_step-check_donors.parquet' \\
         --output-genes 'dataset-${params.dataset}_${meta.id}_step-check_genes.parquet' \\

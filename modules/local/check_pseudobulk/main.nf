@@ -8,8 +8,8 @@ process CHECK_PSEUDOBULK {
     container "${task.ext.container_image}"
 
     input:
-    // gene_symbols may be none
-    tuple val(meta), path(table, stageAs: 'table/*'), path(gene_symbols, stageAs: 'gene_symbols/*')
+    // gene_symbols and donor_table may be none
+    tuple val(meta), path(table, stageAs: 'table/*'), path(gene_symbols, stageAs: 'gene_symbols/*'), path(donor_table, stageAs: 'donor_table/*')
 
     output:
     tuple val(meta), path('*_step-pseudobulk_counts.h5ad', arity: '1..*'), path('*_all_step-pseudobulk_files.tsv'), emit: counts
@@ -34,7 +34,7 @@ process CHECK_PSEUDOBULK {
         --age-column ${quote(params.age_column)} \\
         --sex-column ${quote(params.sex_column)} \\
         --age-ranges ${params.age_ranges} ${params.round_counts ? '--round-counts' : ''} \\
-        ${gene_symbols ? "--gene-symbols ${quote(gene_symbols)}" : ''} \\
+        ${gene_symbols ? "--gene-symbols ${quote(gene_symbols)}" : ''} ${donor_table ? "--donor-table ${quote(donor_table)}" : ''} \\
         --min-cells-per-sample ${params.min_cells_per_sample} \\
         --min-depth-share ${params.min_depth_share} \\
         --min-samples-per-type ${params.min_samples_per_type} \\

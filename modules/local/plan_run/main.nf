@@ -10,9 +10,9 @@ process PLAN_RUN {
     container "${task.ext.container_image}"
 
     input:
-    // kind: cohort or samples; designs: of the run and its variants; gene_symbols (of a cohort alone), check (of samples
+    // kind: cohort or samples; designs: of the run and its variants; gene_symbols and donor_table (of a cohort alone), check (of samples
     // alone), gene_sets and to_reckon may be none
-    tuple val(meta), val(kind), path(cohort, stageAs: 'cohort.h5ad'), path(gene_symbols, stageAs: 'gene_symbols/*'), path(check), val(parts), val(designs), path(gene_sets, stageAs: 'gene_sets/*'), path(to_reckon)
+    tuple val(meta), val(kind), path(cohort, stageAs: 'cohort.h5ad'), path(gene_symbols, stageAs: 'gene_symbols/*'), path(donor_table, stageAs: 'donor_table/*'), path(check), val(parts), val(designs), path(gene_sets, stageAs: 'gene_sets/*'), path(to_reckon)
 
     output:
     tuple val(meta), path('plan.json'), emit: plan
@@ -51,7 +51,7 @@ process PLAN_RUN {
         --acceleration-columns ${quote(listOf(params.acceleration_columns).join(','))} \\
         --gene-set-min-size ${params.gene_set_min_size} \\
         --gene-set-max-size ${params.gene_set_max_size} \\
-        ${gene_symbols ? "--gene-symbols ${quote(gene_symbols)}" : ''} \\
+        ${gene_symbols ? "--gene-symbols ${quote(gene_symbols)}" : ''} ${donor_table ? "--donor-table ${quote(donor_table)}" : ''} \\
         ${gene_sets ? "--gene-sets ${quote(gene_sets)}" : ''} ${to_reckon ? "--to-reckon ${to_reckon}" : ''} \\
         --output plan.json
     """

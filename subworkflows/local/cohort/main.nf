@@ -8,7 +8,7 @@ include { FILTER_COHORT   } from '../../../modules/local/filter_cohort'
 include { SPLIT_COHORT    } from '../../../modules/local/split_cohort'
 include { filesById       } from '../../../functions/channels'
 include { designsOf; partsOf; toReckon } from '../../../functions/fan_out'
-include { byContent; downloadMarker; gmtFile; localSource; symbolTable } from '../../../functions/inputs'
+include { byContent; downloadMarker; gmtFile; localSource; tableOrNone } from '../../../functions/inputs'
 
 workflow COHORT {
     main:
@@ -44,14 +44,16 @@ workflow COHORT {
         versions = versions.mix(FETCH_COHORT.out.versions)
     }
 
-    symbols = byContent(channel.fromList(symbolTable(params.gene_symbols))).map { table -> [table] }
+    symbols     = byContent(channel.fromList(tableOrNone(params.gene_symbols))).map { table -> [table] }
+    donor_facts = byContent(channel.fromList(tableOrNone(params.donor_table))).map { table -> [table] }
 
     // Costs are reckoned for a check alone, so that one parameter more or less does not plan the run anew.
     to_reckon = params.check_only ? channel.of(toReckon(params)).collectFile(name: 'to_reckon.json') : channel.of([[]])
     PLAN_RUN(
         cohort
             .combine(symbols)
-            .map { meta, file, table -> [meta, 'cohort', file, table, [], partsOf(params), designsOf(params)] }
+            .combine(donor_facts)
+            .map { meta, file, table, facts -> [meta, 'cohort', file, table, facts, [], partsOf(params), designsOf(params)] }
             .combine(byContent(channel.fromList(gmtFile(params.gene_sets))).map { gene_sets -> [gene_sets] })
             .combine(to_reckon)
     )
@@ -68,7 +70,7 @@ workflow COHORT {
     filtering    = channel.empty()
     if (!params.check_only) {
         // The plan is no input, so that another plan of the same cohort re-runs nothing; but it must be there.
-        CHECK_COHORT(cohort.join(PLAN_RUN.out.plan).map { meta, file, _plan -> [meta, file] }.combine(symbols))
+        CHECK_COHORT(cohort.join(PLAN_RUN.out.plan).map { meta, file, _plan -> [meta, file] }.combine(symbols).combine(donor_facts))
         check  = CHECK_COHORT.out.check
         donors = CHECK_COHORT.out.donors.map { _meta, table -> [[id: 'all'], table] }
         FILTER_COHORT(CHECK_COHORT.out.cells.join(CHECK_COHORT.out.donors).map { _meta, cells, donors_file -> [[id: 'all'], cells, donors_file] })
