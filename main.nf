@@ -2,7 +2,7 @@
 // How gene expression changes with age in each immune cell type of a large single-cell cohort.
 
 include { after; mixed         } from './functions/channels'
-include { partsOf              } from './functions/fan_out'
+include { hasAges; partsOf     } from './functions/fan_out'
 include { helpText; readSchema } from './functions/parameters'
 include { runDescription       } from './functions/provenance'
 include { publish              } from './functions/publishing'
@@ -64,7 +64,7 @@ workflow {
         done << CELL_TYPES.out
     }
     (shards, types, thresholds, donors) = 'qc' in parts ? [CELLS.out.shards, COHORT.out.cell_types, CELLS.out.thresholds, COHORT.out.donors] : [none] * 4
-    if (params.published_clocks && 'statistics' in parts) {
+    if (params.published_clocks && hasAges(params) && 'statistics' in parts) {
         CLOCKS(shards, donors, 'qc' in parts ? none : samples.table, input.check)
         done << CLOCKS.out
     }

@@ -6,7 +6,8 @@ their reason, `donors.tsv`, beside it `samples.tsv` where donors have several sa
 `filtering.json` (the funnel). Rules, in this order:
 
 1. cells without a donor, a sample (where samples are told apart) or a cell type go;
-2. samples and donors without a known age go, then donors with fewer cells than the given percentile over donors;
+2. samples and donors without a known age go (unless --age_column is none), then donors with fewer cells than the
+   given percentile over donors;
 3. cell types stay that have at least `min_cells_per_type` cells in at least `min_donor_fraction` of these donors;
 4. donors who lack one of these cell types altogether go.
 """

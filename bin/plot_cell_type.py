@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw one cell type's results: volcano, MA, gene sets, genes against age, predicted against true age, penalties.
+"""Draw one cell type's results: volcano, MA, gene sets, genes by the tested term, predicted against true age.
 
 In: published trees with `cell_types/<id>/...`, the cell type's counts, the gene sets; what is not there or has no
 rows is not drawn. Out: figures, and `expression_by_age.tsv`: the donors' expression of the genes one looks at first.
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from immune_aging import results
 from immune_aging.figures.cell_type import draw
-from immune_aging.figures.genes_by_age import expression_by_age
+from immune_aging.figures.genes_by_age import expression_by_term
 from immune_aging.figures.style import save_drawings
 from immune_aging.samples.cell_type_samples import read_samples
 from immune_aging.statistics.gene_sets import read_gmt
@@ -36,7 +36,8 @@ def main(argv: list[str]) -> None:
     expression = None
     if args.counts and de is not None:
         wanted = [gene.strip() for gene in args.genes.split(",") if gene.strip()]
-        expression = expression_by_age(read_samples(args.counts), de, wanted)
+        term = str(published.summary(f"cell_types/{args.id}/de_summary.json").get("test_term", "age"))
+        expression = expression_by_term(read_samples(args.counts), de, wanted, term=term)
         write_tsv(expression, args.output / "expression_by_age.tsv")
     sets = read_gmt(args.gene_sets) if args.gene_sets else None
     figures = args.output / "figures"

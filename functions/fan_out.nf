@@ -25,6 +25,16 @@ def partsOf(given) {
     return given.stop_after ? parts.take(parts.indexOf(given.stop_after) + 1) : parts
 }
 
+// Whether donors have ages: a cohort that is not about age has no column of them.
+def hasAges(given) {
+    return given.age_column != 'none'
+}
+
+// Donor columns that age acceleration is tested against; not sex, by default or not, where no donor's is known.
+def accelerationColumns(asked, sex_column) {
+    return listOf(asked).findAll { column -> column != 'sex' || sex_column != 'none' }
+}
+
 // The penalties of each prediction model, and the parameter that lists them: [ ridge: [parameter: 'ridge_alphas', alphas: ['0.1', ...]], ... ]
 def penaltiesOf(given) {
     def own = [ridge: 'ridge_alphas', elastic_net: 'elastic_net_alphas', linear_svr: 'svr_alphas']
@@ -33,9 +43,10 @@ def penaltiesOf(given) {
     }
 }
 
-// Each prediction model with each penalty of its own list and with the nested choice: [ [model: 'ridge', alpha: '0.1'], ... ]
+// Each prediction model with each penalty of its own list and with the nested choice: [ [model: 'ridge', alpha: '0.1'], ... ];
+// none where donors have no ages.
 def predictionFits(given) {
-    return penaltiesOf(given).collectMany { model, entry ->
+    return !hasAges(given) ? [] : penaltiesOf(given).collectMany { model, entry ->
         (entry.alphas + (given.nested_alphas ? ['nested'] : [])).collect { alpha -> [model: model, alpha: alpha] }
     }
 }

@@ -1,6 +1,6 @@
 // The parameters: help and checks, both driven by nextflow_schema.json. Nothing here starts a task.
 
-include { listOf; partsOf; penaltiesOf; variantsOf } from './fan_out'
+include { hasAges; listOf; partsOf; penaltiesOf; variantsOf } from './fan_out'
 include { refuse                              } from './publishing'
 
 // All parameters of the schema, name -> description of it, with the title of its group.
@@ -104,12 +104,24 @@ def variantProblems(given, schema) {
 
 // Models of age that would have no fit at all: a parameters file can set a list of penalties to null.
 def penaltyProblems(given) {
-    if (given.nested_alphas.toString() == 'true' || !('statistics' in partsOf(given))) {
+    if (given.nested_alphas.toString() == 'true' || !hasAges(given) || !('statistics' in partsOf(given))) {
         return []
     }
     return penaltiesOf(given).findAll { _model, entry -> !entry.alphas }.collect { model, entry ->
         "--${entry.parameter}: has no penalty and --nested_alphas is false, so ${model} is not fitted at all; give penalties, or leave ${model} out of --prediction_models"
     }
+}
+
+// What is wrong with the question of a run whose donors have no ages, which the default question is about.
+def questionProblems(given) {
+    if (hasAges(given) || !('statistics' in partsOf(given))) {
+        return []
+    }
+    def asks_age = given.test_term == 'age' && !(given.design ==~ /(?s).*\bage\b.*/)
+    if (given.design.tokenize() != ['~', 'sex', '+', 'age'] && !asks_age) {
+        return []
+    }
+    return ["--age_column none: the question must be named, because the default one is about age; give --design and --test_term, like --design '~ donor + condition' --test_term condition"]
 }
 
 // A path without links, . and .., of a file that may not be there yet.
@@ -166,6 +178,7 @@ def problemsOf(given, schema) {
     }
     problems += variantProblems(given, schema)
     problems += penaltyProblems(given)
+    problems += questionProblems(given)
     def sources = ['input', 'pseudobulk', 'simulate'].findAll { name -> given[name] }
     if (sources.size() != 1) {
         def found = sources ? "${sources.collect { name -> "--${name}" }.join(' and ')} are given" : 'nothing to analyse is given'

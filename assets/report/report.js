@@ -192,8 +192,10 @@
     hover(i) {
       const { cell_type: type, donor_id: donor, sex, age_years: age } = this.data.colourings;
       const word = (colouring) => this.words.get(colouring)[colouring.codes[i]];
-      const years = age.values[i] === null ? "age unknown" : `${shown(age.values[i])} years`;
-      const lines = [word(type), `donor ${word(donor)}: ${years}, ${word(sex)}`];
+      // A cohort without ages or sexes has no such colouring.
+      const years = age && (age.values[i] === null ? "age unknown" : `${shown(age.values[i])} years`);
+      const facts = [years, sex && word(sex)].filter((fact) => fact).join(", ");
+      const lines = [word(type), `donor ${word(donor)}${facts ? `: ${facts}` : ""}`];
       if (![type, donor, sex, age].includes(this.by)) {
         lines.push(`${plain(this.by.label)}: ${this.by.names ? word(this.by) : shown(this.by.values[i])}`);
       }
@@ -235,6 +237,8 @@
       super(root, root.dataset.type);
       this.unit = root.dataset.unit;
       this.term = root.dataset.term;
+      this.up = root.dataset.up;
+      this.down = root.dataset.down;
       this.alpha = Number(root.dataset.alpha);
       this.page = 0;
       this.order = { column: "p_value", down: false };
@@ -400,8 +404,8 @@
       const colours = look();
       const kinds = [
         ["not called", (i) => !this.called(i), colours.other, "circle", 4],
-        [`up with ${this.term}`, (i) => this.called(i) && d.log2_fold_change[i] > 0, colours.up, "triangle-up", 7],
-        [`down with ${this.term}`, (i) => this.called(i) && d.log2_fold_change[i] <= 0, colours.down, "triangle-down", 7],
+        [this.up, (i) => this.called(i) && d.log2_fold_change[i] > 0, colours.up, "triangle-up", 7],
+        [this.down, (i) => this.called(i) && d.log2_fold_change[i] <= 0, colours.down, "triangle-down", 7],
       ];
       const height = (i) => -Math.log10(Math.max(d.p_value[i], TINY));
       const hits = [...new Set([...(this.hits || []), ...(this.chosen === null ? [] : [this.chosen])])];
@@ -439,7 +443,9 @@
       const area = this.part("age");
       const words = this.part("age-said");
       const values = this.chosen === null ? null : this.values(this.chosen);
-      area.hidden = !values;
+      const { age_years: ages, term_value: own } = this.data.expression || {};
+      const known = values && (own || ages).some((value) => value !== null);
+      area.hidden = !known;
       if (!values) {
         if (this.chosen !== null) {
           words.textContent = `${this.names[this.chosen]}: this page holds the donors' expression of ` +
@@ -448,20 +454,26 @@
         }
         return;
       }
-      const { donor_id: donors, age_years: ages, sex } = this.data.expression;
+      if (!known) return;
+      const { donor_id: donors, sex } = this.data.expression;
+      // Against the tested term where that is not age.
+      const at = own ? own.map((value) => (typeof value === "string" ? plain(value) : value)) : ages;
+      const [label, unit] = own ? [plain(this.term), ""] : ["Age (years)", " years"];
+      const said = own ? `samples by ${this.term}. Each dot is a sample.` : "donors by age. Each dot is a donor.";
       const colours = look();
       const symbols = ["circle", "diamond", "square", "cross"];
       const marks = [colours.down, colours.up, colours.soft, colours.other];
       const traces = [...new Set(sex)].sort().map((kind, k) => {
         const rows = donors.map((_, i) => i).filter((i) => sex[i] === kind);
         return {
-          type: "scatter", mode: "markers", name: plain(kind), x: rows.map((i) => ages[i]), y: rows.map((i) => values[i]),
-          text: rows.map((i) => plain(donors[i])), hovertemplate: "%{text}<br>%{x} years<br>%{y} log2 CPM<extra></extra>",
+          type: "scatter", mode: "markers", name: plain(kind), x: rows.map((i) => at[i]), y: rows.map((i) => values[i]),
+          text: rows.map((i) => plain(donors[i])), hovertemplate: `%{text}<br>%{x}${unit}<br>%{y} log2 CPM<extra></extra>`,
           marker: { color: marks[k % 4], symbol: symbols[k % 4], size: 8, opacity: 0.8 },
         };
       });
-      words.textContent = `${this.names[this.chosen]}: log2 counts per million of ${donors.length} donors by age. Each dot is a donor.`;
-      await this.plot(area, traces, layout(colours, "Age (years)", `${plain(this.names[this.chosen])}, log2 CPM`));
+      words.textContent = `${this.names[this.chosen]}: log2 counts per million of ${donors.length} ${said}`;
+      const extra = own ? { xaxis: { categoryorder: "category ascending" } } : {};
+      await this.plot(area, traces, layout(colours, label, `${plain(this.names[this.chosen])}, log2 CPM`, extra));
     }
   }
 

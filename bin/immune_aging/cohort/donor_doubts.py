@@ -71,7 +71,7 @@ def _codes(column: pd.Series) -> tuple[np.ndarray, np.ndarray] | None:
 def column_that_tells_apart(obs: pd.DataFrame, columns: Mapping[str, str]) -> str:
     """A column of pools in which every name of a donor has one age and one sex; '' where there is none."""
     donors = pd.factorize(obs[columns["donor"]])[0]
-    facts = [pd.factorize(obs[columns[role]])[0] for role in ("age", "sex") if columns[role] in obs]
+    facts = [pd.factorize(obs[columns[role]])[0] for role in ("age", "sex") if columns.get(role) in obs]
     found = {}
     for name in obs.columns:
         words = words_of(str(name))

@@ -10,6 +10,8 @@ from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING
 
 # Columns of donors.parquet; the cohort's own give way.
 OWN_COLUMNS = ("donor_id", SAMPLE_OF_DONOR, "age_years", "sex", "age_text", VARYING)
+# What the cohort's own columns of these names are called where they are not what is taken for age or sex.
+AS_GIVEN = {"age_years": "age_years_as_given", "sex": "sex_as_given"}
 
 
 def sample_key(table: pd.DataFrame) -> list[str]:
@@ -71,6 +73,14 @@ def _several_values(values: pd.Series, keys: pd.DataFrame, *, remedy: str) -> li
     return [f"column '{values.name}': {what} has {several.iloc[0]} values ({shown}){more}; {remedy}"]
 
 
+def not_told(table: pd.DataFrame, fact: str) -> bool:
+    """Whether no row of a table of donors tells `age_years` or `sex`, as where --age_column or --sex_column is none.
+
+    Where a column of ages is named, a cohort in which no age can be read is refused.
+    """
+    return fact in table and len(table) > 0 and bool(table[fact].isna().all())
+
+
 def ages_of(values: pd.Series, *, column: str, age_ranges: str) -> list[float]:
     """Ages in years of what a column of ages holds; NaN where that is none."""
     per_year, _ = unit_of_column(column)
@@ -81,19 +91,20 @@ def donor_table(
     obs: pd.DataFrame,
     *,
     donor: str,
-    age: str,
-    sex: str,
+    age: str | None = None,
+    sex: str | None = None,
     sample: str | None = None,
     age_ranges: str = MIDPOINT,
 ) -> tuple[pd.DataFrame, list[str]]:
     """One row per donor, sorted by donor id; with `sample` one row per sample of a donor, sorted by both.
 
-    A donor's samples may differ in age, and must not differ in sex.
+    A donor's samples may differ in age, and must not differ in sex. Without a column of ages or sexes all of them are
+    missing, and a column of the cohort that has the name of ours is kept under its name of `AS_GIVEN`.
 
     Parameters
     ----------
     obs
-        Cells x metadata; `donor`, `age`, `sex` and `sample` name its columns.
+        Cells x metadata; `donor`, `age`, `sex` and `sample` name its columns, None stands for no column.
     age_ranges
         What becomes of ages given as intervals: 'midpoint' or 'drop'.
 
@@ -104,26 +115,31 @@ def donor_table(
     a JSON list), and the problems found.
     """
     obs = obs[obs[donor].notna() & (True if sample is None else obs[sample].notna())]
+    unused = [name for name, column in (("age_years", age), ("sex", sex)) if column is None]
+    given = [name for name in unused if name in obs and obs[name].notna().any()]
+    obs = obs.rename(columns={name: AS_GIVEN[name] for name in given if AS_GIVEN[name] not in obs})
+    no_values = pd.Series(np.nan, index=obs.index, dtype=object)
+    ages, sexes = (no_values if column is None else obs[column] for column in (age, sex))
     keys = pd.DataFrame({"donor_id": obs[donor].astype(str)})
     if sample is not None:
         keys[SAMPLE_OF_DONOR] = obs[sample].astype(str)
     one = "a donor must have one" if sample is None else "a sample must have one"
     remedy = f"{one}, or name its samples with --sample_column" if sample is None else one
-    problems = _several_values(obs[age], keys, remedy=remedy)
-    problems += _several_values(obs[sex], keys[["donor_id"]], remedy="a donor must have one")
+    problems = _several_values(ages, keys, remedy=remedy)
+    problems += _several_values(sexes, keys[["donor_id"]], remedy="a donor must have one")
     # The columns of the key in order, so that rows are sorted by donor, then by sample.
     number = keys.groupby(list(keys), sort=True).ngroup()
     varies = varies_within_donors(obs, number)
     keep = [column for column in obs.columns if not varies[column].any() and column not in OWN_COLUMNS]
     places = number.reset_index(drop=True).drop_duplicates().sort_values().index
-    first = obs.iloc[places]
+    first, ages, sexes = obs.iloc[places], ages.iloc[places], sexes.iloc[places]
     table = keys.iloc[places].reset_index(drop=True).astype(object)
-    table["age_years"] = ages_of(first[age], column=age, age_ranges=age_ranges)
-    table["sex"] = [value if pd.isna(value) else str(value) for value in first[sex]]
+    table["age_years"] = ages_of(ages, column=age or "", age_ranges=age_ranges)
+    table["sex"] = pd.Series([value if pd.isna(value) else str(value) for value in sexes], dtype=object)
     if sample is not None:  # a donor's sex is known if one of its samples tells it
         told = table.dropna(subset="sex").drop_duplicates("donor_id").set_index("donor_id")["sex"]
         table["sex"] = table["sex"].where(table["sex"].notna(), table["donor_id"].map(told))
-    table["age_text"] = [value if pd.isna(value) else str(value) for value in first[age]]
+    table["age_text"] = pd.Series([value if pd.isna(value) else str(value) for value in ages], dtype=object)
     names = varies.columns.astype(str)
     table[VARYING] = [json.dumps(names[row].tolist()) for row in varies.to_numpy(dtype=bool)]
     extra = pd.DataFrame({column: plain(first[column].reset_index(drop=True)) for column in keep})

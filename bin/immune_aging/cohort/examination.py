@@ -1,7 +1,7 @@
 """What is right and wrong with a cohort: its cells, donors, genes and labels."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from immune_aging.cohort.cohort_file import (
 from immune_aging.cohort.count_evidence import find_counts
 from immune_aging.cohort.donor_doubts import donor_doubts, missing_kept, numbers_for_names, several_facts_remedy
 from immune_aging.cohort.donor_facts import with_donor_table
-from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, repeated
+from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, not_told, repeated
 from immune_aging.cohort.gene_symbols import GeneNames
 from immune_aging.cohort.hostile_names import LABELLED
 from immune_aging.cohort.table_encodings import UNREADABLE
@@ -85,6 +85,27 @@ def other_species(gene_ids: np.ndarray, symbols: np.ndarray) -> str:
         return str(ids[foreign.index[0]])
     mitochondrial = [name for name in symbols if _MOUSE_MITOCHONDRIAL.fullmatch(name)]
     return mitochondrial[0] if mitochondrial and not any(name.startswith("MT-") for name in symbols) else ""
+
+
+def column_problems(columns: Mapping[str, str], names: Sequence[str]) -> list[str]:
+    """What is wrong with columns that are not among the `names` of the file's, each with what may have been meant."""
+    without = {role: f" (--{role}_column none, where the cohort does not tell it)" for role in ("age", "sex")}
+    return [
+        f"--{role}_column {column}: obs has no such column, {nearest(column, list(names))}{without.get(role, '')}"
+        for role, column in columns.items()
+        if column not in names
+    ]
+
+
+def notes_on_unused(columns: Mapping[str, str]) -> list[str]:
+    """What is left out of a run whose cohort has no ages, or no sexes."""
+    left_out = {
+        "age": "age prediction, immune age, published clocks, curves of age and figures of ages are left out",
+        "sex": "figures by sex are left out, and the default design has age alone",
+    }
+    if "age" not in columns:
+        left_out["sex"] = "figures by sex are left out"
+    return [f"--{role}_column none: {what}" for role, what in left_out.items() if role not in columns]
 
 
 def name_problems(cohort: Cohort) -> list[str]:
@@ -165,9 +186,9 @@ def age_doubts(donors: pd.DataFrame, column: str, *, age_ranges: str, numbers: b
 
 
 def unknown_ages(donors: pd.DataFrame) -> list[str]:
-    """A note on donors, or samples of donors, whose age is not known."""
+    """A note on donors, or samples of donors, whose age is not known; none where no age is used."""
     unknown = donors[donors["age_years"].isna()]
-    if not len(unknown):
+    if not len(unknown) or not_told(donors, "age_years"):
         return []
     texts = ", ".join(repr(str(text)) for text in unknown["age_text"].fillna("no value").unique()[:MAX_TEXTS])
     what = "samples" if SAMPLE_OF_DONOR in donors else "donors"
@@ -190,7 +211,7 @@ def label_doubts(
     numbers = numbers_for_names(list(kinds))
     problems: list[str] = []
     notes: list[str] = []
-    if columns["age"] in obs:
+    if columns.get("age") in obs:
         problems, notes = age_doubts(donors, columns["age"], age_ranges=age_ranges, numbers=numbers)
     if numbers:
         notes.append(
@@ -214,7 +235,8 @@ def examine(
     Parameters
     ----------
     columns
-        Name of the obs column of each of `ROLES`, and of `sample` where donors have several.
+        Name of the obs column of each of `ROLES`, and of `sample` where donors have several; age and sex have none
+        where they are not used.
     counts_layer
         'auto', 'X', 'raw.X' or the name of a layer.
     age_ranges
@@ -240,11 +262,7 @@ def examine(
         broken = table.attrs.get(UNREADABLE, {})
         table, wrong, joining = with_donor_table(table, donor_facts, columns)
         names = list(dict.fromkeys([*column_names(file, "obs"), *table.columns]))
-        problems = wrong + [
-            f"--{role}_column {columns[role]}: obs has no such column, {nearest(columns[role], names)}"
-            for role in columns
-            if columns[role] not in names
-        ]
+        problems = wrong + column_problems(columns, names)
         problems += [
             f"obs: cannot be read ({why}) in column '{name}'; copy or download the file again, or write it anew "
             "with anndata"
@@ -252,7 +270,7 @@ def examine(
             if name in columns.values()
         ]
         obs, changes = tidied(table, columns)
-        notes = [*joining, *changes]
+        notes = [*notes_on_unused(columns), *joining, *changes]
         if others := [f"'{name}' ({why})" for name, why in broken.items() if name not in columns.values()]:
             notes.append(f"columns of cells that cannot be read are left out: {', '.join(others[:MAX_TEXTS])}")
         if not len(obs) or not len(var):
@@ -268,9 +286,9 @@ def examine(
                 problems.append(str(error).removeprefix(f"{source}: "))
     labels, donors = label_problems(obs, columns), None
     if len(obs) and columns["donor"] in obs and columns.get("sample", columns["donor"]) in obs and not labels:
-        lacking = {columns[role]: np.nan for role in ("age", "sex") if columns[role] not in obs}
+        lacking = {columns[role]: np.nan for role in ("age", "sex") if columns.get(role, "") not in [*obs, ""]}
         donors, donor_problems = donor_table(
-            obs.assign(**lacking), donor=columns["donor"], age=columns["age"], sex=columns["sex"],
+            obs.assign(**lacking), donor=columns["donor"], age=columns.get("age"), sex=columns.get("sex"),
             sample=columns.get("sample"), age_ranges=age_ranges,
         )  # fmt: skip
         problems += donor_problems + key_problems(donors)

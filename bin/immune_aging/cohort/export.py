@@ -17,7 +17,7 @@ from anndata.io import read_elem, sparse_dataset, write_elem
 from scipy import sparse
 
 from immune_aging.cohort.cohort_file import Counts, open_cohort, read_table, unchanged
-from immune_aging.cohort.donors import match
+from immune_aging.cohort.donors import match, not_told
 from immune_aging.cohort.splitting import are_genes
 from immune_aging.cohort.spool import spool_counts
 from immune_aging.task.checkpoints import atomic_path, check_same_cells, read_h5ad, read_parquet
@@ -110,10 +110,10 @@ def with_dropped(cells: pd.DataFrame, dropped: pd.DataFrame) -> pd.DataFrame:
 
 
 def own_columns(cells: pd.DataFrame, donors: pd.DataFrame, clusters: dict[str, pd.Categorical]) -> pd.DataFrame:
-    """What the pipeline found out: quality control, age in years, clusters; in the order of `cells`."""
-    found = cells.drop(columns=["cell_id", "donor_id", "cell_type"]).assign(
-        age_years=match(cells, donors, ["age_years"])["age_years"].to_numpy()
-    )
+    """What the pipeline found out: quality control, age in years if it is used, clusters; in the order of `cells`."""
+    found = cells.drop(columns=["cell_id", "donor_id", "cell_type"])
+    if not not_told(donors, "age_years"):
+        found = found.assign(age_years=match(cells, donors, ["age_years"])["age_years"].to_numpy())
     return text_as_categories(found).assign(**clusters)
 
 

@@ -1,7 +1,7 @@
 """Which cell types, donors and samples of donors a cohort keeps, and the shards that they are divided into.
 
 The rules are about persons: a donor's samples count together for its number of cells and for the cell types that it
-has. Only an unknown age takes single samples away.
+has. Only an unknown age takes single samples away, unless the cohort has no ages at all (--age_column none).
 """
 
 import argparse
@@ -10,9 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from immune_aging.cohort.donors import one_per_donor, sample_key
+from immune_aging.cohort.donors import not_told, one_per_donor, sample_key
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING, unique_slugs
 from immune_aging.task.command_line import BadInput
+
+
+def of_unknown_age(donors: pd.DataFrame) -> np.ndarray:
+    """Which donors, or samples of donors, go because their age is not known; none where no age is used."""
+    return donors["age_years"].isna().to_numpy() & (not not_told(donors, "age_years"))
 
 
 def donor_reasons(donors: pd.DataFrame, n_cells: pd.Series, *, donor_percentile: float) -> tuple[pd.Series, float]:
@@ -32,7 +37,7 @@ def donor_reasons(donors: pd.DataFrame, n_cells: pd.Series, *, donor_percentile:
     Reasons by donor_id, and the least number of cells a donor needs.
     """
     reasons = pd.Series("", index=donors["donor_id"].to_numpy())
-    reasons[donors["age_years"].isna().to_numpy()] = "age unknown"
+    reasons[of_unknown_age(donors)] = "age unknown"
     counts = n_cells.reindex(reasons.index, fill_value=0)
     known = counts[reasons == ""]
     cut = float(np.percentile(known, donor_percentile)) if len(known) else 0.0
@@ -265,8 +270,7 @@ def sample_rows(samples: pd.DataFrame, chosen: Chosen, labelled: pd.DataFrame, k
     n_kept = _cells_of(samples, kept)
     of_donor = samples["donor_id"].map(chosen.donors).to_numpy(dtype=object)
     reason = np.where(of_donor != "", "donor left out: " + of_donor, np.where(n_kept > 0, "", "no cell is kept"))
-    ageless = samples["age_years"].isna().to_numpy()
-    reason = np.where(ageless, "age unknown", reason)
+    reason = np.where(of_unknown_age(samples), "age unknown", reason)
     counted = {"n_cells": _cells_of(samples, labelled), "n_cells_kept": n_kept, "kept": reason == "", "reason": reason}
     own = samples[["donor_id", SAMPLE_OF_DONOR, "age_years", "sex"]].assign(**counted)
     others = [name for name in samples if name not in (*SAMPLE_COLUMNS, "age_text", VARYING)]

@@ -73,7 +73,8 @@ def tidied(obs: pd.DataFrame, columns: Mapping[str, str], *, unit: str = "cells"
     Parameters
     ----------
     columns
-        Name of the column of each role: donor, cell_type, age, sex. One that is not there is passed over.
+        Name of the column of each role: donor, cell_type, age, sex. One that is not there is passed over, and so are
+        age and sex without a column.
     unit
         How notes call the rows.
     """
@@ -90,8 +91,8 @@ def tidied(obs: pd.DataFrame, columns: Mapping[str, str], *, unit: str = "cells"
         both = donors.astype(str) + "|" + samples.astype(str)
         whose["age"] = both.where(donors.notna() & samples.notna())
     for role in ("age", "sex"):
-        name = columns[role]
-        if name not in obs or name in new:
+        name = columns.get(role)
+        if name is None or name not in obs or name in new:
             continue
         column = obs[name]
         if is_text(column):

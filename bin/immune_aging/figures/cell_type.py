@@ -5,9 +5,15 @@ from collections.abc import Mapping
 import pandas as pd
 
 from immune_aging.figures.curves import plot_curves
-from immune_aging.figures.effects import called_genes, directions, unit_of
+from immune_aging.figures.effects import called_genes, directions, is_about_age, unit_of
 from immune_aging.figures.gene_sets import N_SETS, plot_gsea, plot_ora
-from immune_aging.figures.genes_by_age import plot_genes_by_age
+from immune_aging.figures.genes_by_age import (
+    TERM_VALUE,
+    can_be_drawn,
+    is_of_levels,
+    plot_genes_by_age,
+    plot_genes_by_term,
+)
 from immune_aging.figures.predictions import best_fits, plot_predictions, plot_sweep, read_predictions
 from immune_aging.figures.running_sums import plot_running_sums
 from immune_aging.figures.style import Drawing, Drawings
@@ -20,7 +26,7 @@ from immune_aging.statistics.running_sums import top_sets
 from immune_aging.task.checkpoints import slug
 
 N_CURVES = 3  # gene sets of either direction whose running sums are drawn
-N_AGE_PANELS = 6  # genes drawn against age
+N_GENE_PANELS = 6  # genes drawn against the tested term
 DE_COLUMNS = ("gene_id", "symbol", "base_mean", "log2_fold_change", "stat", "p_value", "padj", "robust")
 GSEA_COLUMNS = (
     "gene_set", "nes", "direction", "p_value", "q_value", "p_value_preranked", "q_value_preranked", "size",
@@ -38,31 +44,31 @@ def draw(
     Parameters
     ----------
     expression
-        As `expression_by_age` gives it: draws genes against age.
+        As `expression_by_term` gives it: draws genes against the tested term.
     sets
         Draws running sums.
     """
     folder = f"cell_types/{identifier}"
     summary = results.summary(f"{folder}/de_summary.json")
-    cell_type = summary.get("cell_type", identifier)
+    cell_type, words = summary.get("cell_type", identifier), directions(summary)
     de = results.table(f"{folder}/de.tsv", DE_COLUMNS)
     if de is not None:
-        yield from draw_genes(de, cell_type, unit=unit_of(summary), words=directions(summary))
+        yield from draw_genes(de, cell_type, unit=unit_of(summary), words=words)
     yield from draw_levels(results, folder, summary, cell_type)
     points = results.table(f"{folder}/de_curve_points.tsv", CURVE_COLUMNS)
     if points is not None:
         yield "curves", draw_age_curves(points, cell_type)
-    if de is not None and expression is not None:
-        yield "genes", draw_genes_by_age(de, expression, cell_type)
+    if de is not None and expression is not None and can_be_drawn(expression):
+        yield "genes", draw_genes_by_term(de, expression, cell_type, summary)
     gsea = results.table(f"{folder}/gsea.tsv", GSEA_COLUMNS)
     if gsea is not None:
-        yield "gsea", draw_gsea(gsea, cell_type)
+        yield "gsea", draw_gsea(gsea, cell_type, words=words)
     if gsea is not None and de is not None and sets:
-        yield from draw_curves(de, gsea, sets, cell_type)
+        yield from draw_curves(de, gsea, sets, cell_type, words=words)
     ways = {way: results.table(f"{folder}/ora_{way}.tsv", ORA_COLUMNS) for way in ("up", "down")}
     ora = {way: table for way, table in ways.items() if table is not None}
     if ora:
-        yield "ora", draw_ora(ora, cell_type)
+        yield "ora", draw_ora(ora, cell_type, summary)
     metrics, predictions = read_predictions(results, folder)
     if len(metrics):
         yield from draw_predictions(metrics, predictions, cell_type)
@@ -121,25 +127,32 @@ def draw_age_curves(points: pd.DataFrame, cell_type: str) -> Drawing:
     )
 
 
-def draw_genes_by_age(de: pd.DataFrame, expression: pd.DataFrame, cell_type: str) -> Drawing:
-    """The genes of smallest p against age."""
+def draw_genes_by_term(
+    de: pd.DataFrame, expression: pd.DataFrame, cell_type: str, summary: Mapping[str, object]
+) -> Drawing:
+    """The genes of smallest p against age, or against the tested column where that is another."""
     first = de[de["gene_id"].isin(expression.columns)].sort_values(["p_value", "gene_id"], kind="stable")
-    first = first.head(N_AGE_PANELS)
+    first = first.head(N_GENE_PANELS)
     n_donors = expression["donor_id"].nunique()
     several = len(expression) > n_donors
     n_dots = f"{len(expression):,} samples of {n_donors:,} donors" if several else f"{len(expression):,} donors"
+    genes = f"Log2 counts per million in {cell_type} of the {len(first)} genes with the smallest p by"
+    if TERM_VALUE not in expression:
+        words = f"{genes} the donor's age; each dot is one of {n_dots}."
+        return Drawing(plot_genes_by_age(expression, first), "Genes against age", words)
+    term = str(summary.get("test_term", ""))
+    pairs = " Lines join the samples of a donor." if several and is_of_levels(expression) else ""
     return Drawing(
-        plot_genes_by_age(expression, first),
-        "Genes against age",
-        f"Log2 counts per million in {cell_type} of the {len(first)} genes with the smallest p by the donor's age; "
-        f"each dot is one of {n_dots}.",
+        plot_genes_by_term(expression, first, term=term),
+        f"Genes by {term}",
+        f"{genes} {term}; each dot is one of {n_dots}.{pairs}",
     )
 
 
-def draw_gsea(gsea: pd.DataFrame, cell_type: str) -> Drawing:
+def draw_gsea(gsea: pd.DataFrame, cell_type: str, *, words: tuple[str, str]) -> Drawing:
     """The gene sets of smallest q by their enrichment score."""
     return Drawing(
-        plot_gsea(gsea),
+        plot_gsea(gsea, words=words),
         "Gene set enrichment",
         f"Normalised enrichment scores in {cell_type} of the {min(N_SETS, len(gsea))} gene sets with the smallest q of "
         f"{len(gsea)}; filled dots have q < {ALPHA:g} ({int((gsea['q_value'] < ALPHA).sum())} sets in all); area by "
@@ -147,7 +160,9 @@ def draw_gsea(gsea: pd.DataFrame, cell_type: str) -> Drawing:
     )
 
 
-def draw_curves(de: pd.DataFrame, gsea: pd.DataFrame, sets: GeneSets, cell_type: str) -> Drawings:
+def draw_curves(
+    de: pd.DataFrame, gsea: pd.DataFrame, sets: GeneSets, cell_type: str, *, words: tuple[str, str]
+) -> Drawings:
     """The running sums of the surest gene sets, where any of them is among `sets`."""
     curves = top_sets(gsea[gsea["gene_set"].isin(sets)], N_CURVES)
     if curves.empty:
@@ -156,7 +171,7 @@ def draw_curves(de: pd.DataFrame, gsea: pd.DataFrame, sets: GeneSets, cell_type:
     yield (
         "running_sums",
         Drawing(
-            plot_running_sums(ranking, sets, curves),
+            plot_running_sums(ranking, sets, curves, words=words),
             "Running sums of the top gene sets",
             f"How the enrichment scores of up to {N_CURVES} gene sets of either direction with the smallest q come "
             f"about in {cell_type}: all {len(ranking):,} genes from the most increasing to the most decreasing, ticks "
@@ -165,7 +180,7 @@ def draw_curves(de: pd.DataFrame, gsea: pd.DataFrame, sets: GeneSets, cell_type:
     )
 
 
-def draw_ora(ora: dict[str, pd.DataFrame], cell_type: str) -> Drawing:
+def draw_ora(ora: dict[str, pd.DataFrame], cell_type: str, summary: Mapping[str, object]) -> Drawing:
     """The gene sets over-represented among the genes that go up and down.
 
     Parameters
@@ -173,11 +188,16 @@ def draw_ora(ora: dict[str, pd.DataFrame], cell_type: str) -> Drawing:
     ora
         ora_up.tsv and ora_down.tsv by direction, at least one of them.
     """
-    found = " and ".join(f"{int((table['padj'] <= ALPHA).sum())} for genes {name}" for name, table in ora.items())
+    words = dict(zip(("up", "down"), directions(summary), strict=True))
+    of_age = is_about_age(summary)
+    genes = f"age genes of {cell_type}" if of_age else f"genes of {cell_type} called for {summary.get('test_term')}"
+    found = " and ".join(
+        f"{int((table['padj'] <= ALPHA).sum())} for genes {way if of_age else words[way]}" for way, table in ora.items()
+    )
     return Drawing(
-        plot_ora(ora),
+        plot_ora(ora, words=(words["up"], words["down"])),
         "Over-representation",
-        f"Gene sets over-represented among the age genes of {cell_type}; sets with adjusted p <= {ALPHA:g} (filled): "
+        f"Gene sets over-represented among the {genes}; sets with adjusted p <= {ALPHA:g} (filled): "
         f"{found}. Area by the number of genes shared.",
     )
 

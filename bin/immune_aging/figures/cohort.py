@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from immune_aging.cohort.donors import not_told
 from immune_aging.figures.style import (
     CUT,
     NEUTRAL,
@@ -67,6 +68,7 @@ def plot_age_and_sex(donors: pd.DataFrame) -> Figure:
     """Histogram of the ages of the kept donors, one panel per sex, in bins of five years."""
     kept = donors[donors["kept"] & donors["age_years"].notna()]
     sexes = sorted(kept["sex"].fillna("unknown").astype(str).unique())
+    sexless = kept["sex"].isna().all()
     figure = new_figure(6.5, 1.2 + 1.3 * max(len(sexes), 1))
     axes = figure.subplots(max(len(sexes), 1), sharex=True, sharey=True, squeeze=False)[:, 0]
     if not sexes:
@@ -82,7 +84,8 @@ def plot_age_and_sex(donors: pd.DataFrame) -> Figure:
         ages = kept.loc[kept["sex"].fillna("unknown").astype(str) == sex, "age_years"]
         ax.hist(ages, bins=edges, color=colours[sex], edgecolor="white", linewidth=0.6)
         ax.axvline(ages.median(), color="black", linestyle=":", linewidth=1)
-        ax.set_title(f"{sex}: {len(ages):,} donors, median {ages.median():.0f} years", loc="left")
+        of_sex = "" if sexless else f"{sex}: "
+        ax.set_title(f"{of_sex}{len(ages):,} donors, median {ages.median():.0f} years", loc="left")
         ax.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
     axes[-1].set_xlabel("Age (years)")
     figure.supylabel("Donors", fontsize=9)
@@ -160,15 +163,17 @@ def draw(donors: pd.DataFrame, types: pd.DataFrame, *, cut: float | None) -> Dra
         ),
     )
     ages = kept["age_years"]
-    span = "No age is known." if ages.isna().all() else f"They are {ages.min():.0f} to {ages.max():.0f} years old."
-    yield (
-        "age_sex",
-        Drawing(
-            plot_age_and_sex(donors),
-            "Age and sex",
-            f"Ages of the {len(kept):,} kept donors by sex, in bins of five years. {span}",
-        ),
-    )
+    if not not_told(donors, "age_years"):
+        span = "No age is known." if ages.isna().all() else f"They are {ages.min():.0f} to {ages.max():.0f} years old."
+        by_sex = not not_told(donors, "sex")
+        yield (
+            "age_sex",
+            Drawing(
+                plot_age_and_sex(donors),
+                "Age and sex" if by_sex else "Age",
+                f"Ages of the {len(kept):,} kept donors{' by sex' if by_sex else ''}, in bins of five years. {span}",
+            ),
+        )
     yield (
         "cell_types",
         Drawing(

@@ -1,4 +1,4 @@
-"""Figures that compare cell types: gene sets, genes that age alike, and what each could have shown."""
+"""Figures that compare cell types: gene sets, genes that change alike, and what each could have shown."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from immune_aging.figures.effects import gene_names, unit_of
+from immune_aging.figures.effects import directions, gene_names, is_about_age, unit_of
 from immune_aging.figures.gene_sets import set_label
 from immune_aging.figures.style import NEUTRAL, PALE, Drawing, Drawings, colours_for, new_figure, shorten
 from immune_aging.results import Results
@@ -105,7 +105,7 @@ def striking_genes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot_genes(table: pd.DataFrame, names: dict[str, str], *, unit: str) -> Figure:
-    """Effects of striking genes by cell type: those that age alike on top, then opposed and specific ones.
+    """Effects of striking genes by cell type: those that change alike on top, then opposed and specific ones.
 
     Parameters
     ----------
@@ -186,7 +186,8 @@ def plot_power(table: pd.DataFrame, *, unit: str) -> Figure:
 def draw_comparison(results: Results) -> Drawings:
     """What COMPARE_CELL_TYPES published, as far as it is there and has rows."""
     facts = results.summary("comparison/comparison_summary.json")
-    names, unit = facts.get("cell_types", {}), unit_of(facts)
+    names, unit, (up, _) = facts.get("cell_types", {}), unit_of(facts), directions(facts)
+    alike, red = "age" if is_about_age(facts) else "change", up.replace("up with", "rises with")
     sets = results.table("comparison/gsea_nes.tsv")
     if sets is not None:
         yield (
@@ -194,7 +195,7 @@ def draw_comparison(results: Results) -> Drawings:
             Drawing(
                 plot_nes(sets, names),
                 "Gene sets across cell types",
-                f"Normalised enrichment scores (red: rises with age); dots: q below {ALPHA:g}; grey: not tested. "
+                f"Normalised enrichment scores (red: {red}); dots: q below {ALPHA:g}; grey: not tested. "
                 f"{min(len(sets), N_SETS)} of {len(sets)} sets, those called in most cell types.",
             ),
         )
@@ -206,7 +207,7 @@ def draw_comparison(results: Results) -> Drawings:
             "shared_genes",
             Drawing(
                 plot_genes(striking, names, unit=unit),
-                "Genes that age alike, and genes of one cell type",
+                f"Genes that {alike} alike, and genes of one cell type",
                 f"Effects of the {len(striking)} most striking of {counts.get('shared', 0):,} shared, "
                 f"{counts.get('opposed', 0):,} opposed and {counts.get('specific', 0):,} specific genes; dots: "
                 "robustly called in that cell type; grey: not tested.",

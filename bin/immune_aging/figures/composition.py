@@ -1,4 +1,6 @@
-"""Figures of the composition: which cell types become more or less frequent with age."""
+"""Figures of the composition: which cell types become more or less frequent."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,9 @@ from matplotlib.lines import Line2D
 from immune_aging.figures.effects import unit_of, write_p_values
 from immune_aging.figures.style import DOWN, NEUTRAL, PALE, UP, Drawing, Drawings, new_figure, shorten
 from immune_aging.results import Results
+from immune_aging.statistics.composition import TERM_VALUE
 from immune_aging.statistics.multiple_testing import ALPHA
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 
 
 def plot_effects(table: pd.DataFrame, *, unit: str) -> Figure:
@@ -49,37 +53,77 @@ def plot_effects(table: pd.DataFrame, *, unit: str) -> Figure:
     return figure
 
 
-def plot_proportions(shares: pd.DataFrame, table: pd.DataFrame) -> Figure:
+def running_medians(x: np.ndarray, share: np.ndarray, *, of_levels: bool) -> list[tuple[float, float]]:
+    """Medians of groups of equal size along `x`, which is sorted; of each value of it where these are levels."""
+    if of_levels:
+        return [(value, float(np.median(share[x == value]))) for value in np.unique(x)]
+    groups = np.array_split(np.arange(len(x)), min(6, max(len(x) // 5, 1)))
+    return [(float(np.median(x[group])), float(np.median(share[group]))) for group in groups]
+
+
+def plot_proportions(
+    shares: pd.DataFrame, table: pd.DataFrame, *, label: str = "Age (years)", levels: Sequence[str] = ()
+) -> Figure:
     """Share of each cell type against the donor's age, one panel per cell type, with the running median.
 
     Parameters
     ----------
     shares
-        proportions.tsv.
+        proportions.tsv, with the column `x` to draw against.
     table
         composition.tsv: the cell types to draw, in its order, and their p values.
+    label
+        Of `x`.
+    levels
+        Names of the places 0, 1, ... of `x`; none of numbers.
     """
     columns = len(table) if len(table) < 5 else 3 if len(table) < 7 else 4
     rows = -(-len(table) // columns)
     figure = new_figure(0.6 + 2.1 * columns, 0.4 + 1.9 * rows)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
     for ax, row in zip(axes.flat, table.itertuples(), strict=False):
-        own = shares[(shares["id"] == row.id) & shares["age_years"].notna()].sort_values(["age_years", "donor_id"])
-        age, share = own["age_years"].to_numpy(dtype=float), 100 * own["proportion"].to_numpy()
+        own = shares[(shares["id"] == row.id) & shares["x"].notna()].sort_values(["x", "donor_id"])
+        x, share = own["x"].to_numpy(dtype=float), 100 * own["proportion"].to_numpy()
         colour = (UP if row.log2_fold_change > 0 else DOWN) if row.padj < ALPHA else NEUTRAL
         size = float(np.clip(1500 / max(len(own), 1), 3, 16))
-        ax.scatter(age, share, s=size, color=PALE, linewidth=0, rasterized=True)
-        groups = np.array_split(np.arange(len(own)), min(6, max(len(own) // 5, 1)))
-        middle = [(np.median(age[group]), np.median(share[group])) for group in groups]
-        ax.plot(*zip(*middle, strict=True), color=colour, marker="o", markersize=3.5)
+        ax.scatter(x, share, s=size, color=PALE, linewidth=0, rasterized=True)
+        ax.plot(
+            *zip(*running_medians(x, share, of_levels=bool(levels)), strict=True),
+            color=colour,
+            marker="o",
+            markersize=3.5,
+        )
         ax.set_title(shorten(row.cell_type, 28), fontsize=8)
         ax.set_ylim(bottom=0)
+        if levels:
+            ax.set_xticks(range(len(levels)), [shorten(level, 12) for level in levels])
+            ax.set_xlim(-0.5, len(levels) - 0.5)
     for place, ax in list(enumerate(axes.flat))[len(table) :]:
         ax.set_axis_off()
         axes.flat[place - columns].tick_params(labelbottom=True)
-    figure.supxlabel("Age (years)", fontsize=9)
+    figure.supxlabel(label, fontsize=9)
     figure.supylabel("Share of the donor's cells (%)", fontsize=9)
     return figure
+
+
+def draw_proportions(shares: pd.DataFrame, changes: pd.DataFrame, facts: Mapping[str, object]) -> Drawings:
+    """The shares by age, or by the tested column where that is another; nothing where neither is known."""
+    coloured = f"coloured where the cell type itself changes (adjusted p below {ALPHA:g})."
+    if TERM_VALUE not in shares:
+        if shares["age_years"].notna().any():
+            figure = plot_proportions(shares.assign(x=shares["age_years"]), changes)
+            words = f"Each donor's share of cells of the type, with medians of equal groups by age; {coloured}"
+            yield "proportions", Drawing(figure, "Shares of the cell types by age", words)
+        return
+    term, value = str(facts.get("test_term", "")), shares[TERM_VALUE]
+    levels: list[str] = []
+    if not pd.api.types.is_numeric_dtype(value):
+        levels = sorted(value.dropna().astype(str).unique())
+        value = value.astype(str).where(value.notna()).map({level: i for i, level in enumerate(levels)})
+    figure = plot_proportions(shares.assign(x=value.astype(float)), changes, label=shorten(term, 60), levels=levels)
+    whose = "sample" if SAMPLE_OF_DONOR in shares else "donor"
+    words = f"Each {whose}'s share of cells of the type by {term}, with medians; {coloured}"
+    yield "proportions", Drawing(figure, f"Shares of the cell types by {term}", words)
 
 
 def draw_composition(results: Results) -> Drawings:
@@ -99,12 +143,4 @@ def draw_composition(results: Results) -> Drawings:
             "share, which also moves when another cell type grows.",
         ),
     )
-    yield (
-        "proportions",
-        Drawing(
-            plot_proportions(shares, changes),
-            "Shares of the cell types by age",
-            "Each donor's share of cells of the type, with medians of equal groups by age; coloured where the cell "
-            f"type itself changes (adjusted p below {ALPHA:g}).",
-        ),
-    )
+    yield from draw_proportions(shares, changes, facts)

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from immune_aging.figures.style import NEUTRAL
 from immune_aging.statistics.multiple_testing import ALPHA
 
+OF_AGE = ("up with age", "down with age")
+
 
 def gene_names(table: pd.DataFrame) -> pd.Series:
     """Symbol of each gene, its id where there is none."""
@@ -37,6 +39,23 @@ def directions(summary: Mapping[str, object]) -> tuple[str, str]:
         return f"up with {column}", f"down with {column}"
     level, against, _ = contrast.partition(" against ")
     return (f"higher in {level}", f"lower in {level}") if against else ("effect above 0", "effect below 0")
+
+
+def is_about_age(summary: Mapping[str, object]) -> bool:
+    """Whether effects are those of the donors' age, given a step's summary."""
+    return (summary.get("unit") or summary.get("test_term", "age")) == "age"
+
+
+def span_of(words: tuple[str, str]) -> str:
+    """From one direction to the other: 'from up to down with age'.
+
+    Parameters
+    ----------
+    words
+        Of `directions`.
+    """
+    (up, *of_up), (down, *of_down) = (one.split(" ") for one in words)
+    return " ".join(["from", up, "to", down, *of_up] if of_up == of_down else ["from", words[0], "to", words[1]])
 
 
 def write_p_values(ax: Axes, rows: Iterable[float], p_values: Iterable[float]) -> None:

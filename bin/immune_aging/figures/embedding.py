@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.donors import not_told
 from immune_aging.embedding.mixing import measure, sampled, summarize
 from immune_aging.figures.maps import inside, plot_categories, plot_pca, plot_values
 from immune_aging.figures.mixing import AFTER, BEFORE, plot_mixing
@@ -12,6 +13,7 @@ from immune_aging.figures.style import Drawing, Drawings
 from immune_aging.task.checkpoints import unique_slugs
 
 AXES = ("UMAP 1", "UMAP 2")
+UNTOLD = ("sex", "age_years")  # are missing in all cells where --sex_column or --age_column is none
 MEAN = "Each dot shows the mean of the cells under it."
 # File name, column, what colours the map, and what its reader must know.
 KINDS = (
@@ -95,10 +97,14 @@ def draw_umaps(points: np.ndarray, cells: pd.DataFrame) -> Drawings:
     points
         Coordinates, cells x 2.
     cells
-        cell_type and donor_id (categorical), sex, n_counts, age_years, doublet_score.
+        cell_type and donor_id (categorical), sex, n_counts, age_years, doublet_score. Sex and age are not drawn where
+        no cell has one.
     """
     n = cells_shown(points)
+    told = [column for column in cells if column not in UNTOLD or not not_told(cells, column)]
     for name, column, what, note in KINDS:
+        if column not in told:
+            continue
         kinds = cells[column]
         if column == "sex":
             kinds = kinds.fillna("unknown").astype(str).astype("category")
@@ -106,6 +112,8 @@ def draw_umaps(points: np.ndarray, cells: pd.DataFrame) -> Drawings:
         words = f"UMAP of {n}, coloured by {what} ({len(kinds.cat.categories):,}). {note}"
         yield f"umap_{name}", Drawing(figure, f"UMAP by {what}", words)
     for name, column, bar, log, what in NUMBERS:
+        if column not in told:
+            continue
         figure = plot_values(points, cells[column].to_numpy(dtype=float), axis_names=AXES, bar=bar, log=log)
         title = f"UMAP by {name.replace('_', ' ')}"
         yield f"umap_{name}", Drawing(figure, title, f"UMAP of {n}, coloured by {what}. {MEAN}")

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from immune_aging.figures.effects import write_p_values
+from immune_aging.figures.effects import OF_AGE, write_p_values
 from immune_aging.figures.style import DOWN, NEUTRAL, UP, log_ticks, new_figure, shorten
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.statistics.running_sums import directions, surest_first
@@ -52,8 +52,14 @@ def draw_sets(
     ax.margins(x=0.12)
 
 
-def plot_gsea(table: pd.DataFrame) -> Figure:
-    """Normalised enrichment score of the gene sets with the smallest q, from up to down, coloured by direction."""
+def plot_gsea(table: pd.DataFrame, *, words: tuple[str, str] = OF_AGE) -> Figure:
+    """Normalised enrichment score of the gene sets with the smallest q, from up to down, coloured by direction.
+
+    Parameters
+    ----------
+    words
+        What up and down mean: 'up with age', 'down with age'.
+    """
     top = surest_first(table).head(N_SETS)
     top = top.sort_values(["nes", "gene_set"], ascending=[False, True], kind="stable")
     figure = new_figure(7, 1.3 + 0.26 * len(top))
@@ -68,13 +74,21 @@ def plot_gsea(table: pd.DataFrame) -> Figure:
         np.where(directions(top) == "up", UP, DOWN).tolist(),
     )
     ax.axvline(0, color="black", linewidth=0.8)
-    ax.set_xlabel("Normalised enrichment score (down with age < 0 < up with age)")
+    ax.set_xlabel(f"Normalised enrichment score ({words[1]} < 0 < {words[0]})")
     ax.set_title("q", loc="right")
     return figure
 
 
-def plot_ora(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Odds ratios of the sets over-represented among the genes that go up and among those that go down."""
+def plot_ora(tables: dict[str, pd.DataFrame], *, words: tuple[str, str] = OF_AGE) -> Figure:
+    """Odds ratios of the sets over-represented among the genes that go up and among those that go down.
+
+    Parameters
+    ----------
+    tables
+        By direction, 'up' and 'down'.
+    words
+        What these mean: 'up with age', 'down with age'.
+    """
     rows = []
     for direction, table in tables.items():
         top = table.sort_values(["p_value", "gene_set"], kind="stable").head(N_SETS // 2)
@@ -105,8 +119,8 @@ def plot_ora(tables: dict[str, pd.DataFrame]) -> Figure:
     if 0 < n_up < len(top):
         ax.axhline(len(top) - n_up - 0.5, color="black", linewidth=0.6)
     handles = [
-        Line2D([], [], marker="o", linestyle="", color=colour, label=f"genes {direction} with age")
-        for direction, colour in (("up", UP), ("down", DOWN))
+        Line2D([], [], marker="o", linestyle="", color=colour, label=f"genes {said}")
+        for direction, colour, said in (("up", UP, words[0]), ("down", DOWN, words[1]))
         if direction in set(top["direction"])
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from immune_aging.figures.effects import OF_AGE, span_of
 from immune_aging.figures.gene_sets import set_label
 from immune_aging.figures.style import DOWN, NEUTRAL, UP, new_figure
 from immune_aging.statistics.running_sums import directions, running_sum
@@ -13,7 +14,9 @@ from immune_aging.statistics.running_sums import directions, running_sum
 COLUMNS = 3  # panels in a row
 
 
-def plot_running_sums(ranking: pd.Series, sets: Mapping[str, Collection[str]], gsea: pd.DataFrame) -> Figure:
+def plot_running_sums(
+    ranking: pd.Series, sets: Mapping[str, Collection[str]], gsea: pd.DataFrame, *, words: tuple[str, str] = OF_AGE
+) -> Figure:
     """One panel per set: the running sum along the ranking, and below it where the set's genes stand.
 
     Parameters
@@ -24,6 +27,8 @@ def plot_running_sums(ranking: pd.Series, sets: Mapping[str, Collection[str]], g
         Symbols of each set in `gsea`.
     gsea
         Rows of gsea.tsv to draw, in order.
+    words
+        What up and down mean: 'up with age', 'down with age'.
     """
     rows = -(-len(gsea) // COLUMNS)
     figure = new_figure(3.2 * min(COLUMNS, len(gsea)) + 0.3, 2.4 * rows + 0.3)
@@ -47,6 +52,6 @@ def plot_running_sums(ranking: pd.Series, sets: Mapping[str, Collection[str]], g
         ax.set_title(f"{name}\nNES {row['nes']:.2f}{chance}", loc="left", fontsize=8)
     for ax in axes.flat[len(gsea) :]:
         ax.set_axis_off()
-    figure.supxlabel("Rank of the gene, from up to down with age", fontsize=9)
+    figure.supxlabel(f"Rank of the gene, {span_of(words)}", fontsize=9)
     figure.supylabel("Running enrichment score", fontsize=9)
     return figure

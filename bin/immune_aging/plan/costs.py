@@ -3,6 +3,8 @@
 import math
 import shutil
 
+from immune_aging.cohort.columns import NO_COLUMN
+
 # CPU seconds measured at 1.27 million cells, 1.5 billion counts, 982 donors, 6 cell types (docs/benchmarks.md), without
 # the start of each task.
 READING_PER_BILLION = 55.0  # read, check, filter, split
@@ -40,7 +42,8 @@ def task_counts(plan: dict, parameters: dict, fan_out: dict, parts: list[str]) -
     shards, types, variants = plan["n_shards"], plan["n_types"], fan_out["variants"]
     once = ["PLAN_RUN", "DRAW_DAG", "REPORT"]
     counts: dict[str, int] = {}
-    counts["PUBLISHED_CLOCKS"] = bool(parameters["published_clocks"] and "statistics" in parts)
+    has_ages = parameters["age_column"] != NO_COLUMN
+    counts["PUBLISHED_CLOCKS"] = bool(parameters["published_clocks"] and has_ages and "statistics" in parts)
     if "qc" in parts:
         once += ["FETCH_COHORT", "CHECK_COHORT", "FILTER_COHORT", "SPLIT_COHORT", "MERGE_QC", "PLOT_COHORT", "PLOT_QC"]
         own_doublet_rates = parameters["doublet_rate_per_1000"] is not None or parameters["doublet_rate_column"]
@@ -62,11 +65,12 @@ def task_counts(plan: dict, parameters: dict, fan_out: dict, parts: list[str]) -
             once.append("MERGE_PSEUDOBULK")
             counts["PSEUDOBULK"] = shards
     if "statistics" in parts:
-        once += ["FETCH_GENE_SETS", "COMPOSITION", "COMPARE_CELL_TYPES", "PLOT_COMPARISON", "SUMMARIZE_PREDICTIONS"]
+        once += ["FETCH_GENE_SETS", "COMPOSITION", "COMPARE_CELL_TYPES", "PLOT_COMPARISON"]
         by_type = ["DIFFERENTIAL_EXPRESSION", "GSEA", "OVERREPRESENTATION", "PLOT_CELL_TYPE"]
         counts |= dict.fromkeys(by_type, types)
         counts["PREDICT_AGE"] = types * len(fan_out["fits"])
-        counts["IMMUNE_AGE"] = bool(parameters["nested_alphas"])
+        counts["SUMMARIZE_PREDICTIONS"] = has_ages
+        counts["IMMUNE_AGE"] = bool(parameters["nested_alphas"]) and has_ages
         of_cells = sum(variant["cells"] for variant in variants)
         counts |= {"VARY_QC": of_cells, "VARIED_PSEUDOBULK": of_cells * shards, "VARIED_SAMPLES": of_cells}
         counts |= {"VARIED_EXPRESSION": len(variants) * types, "SENSITIVITY": bool(variants)}

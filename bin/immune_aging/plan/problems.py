@@ -1,6 +1,7 @@
 """What makes a run impossible, or not what was asked, said before any step runs."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.cohort_file import nearest
-from immune_aging.cohort.donors import one_per_donor
+from immune_aging.cohort.columns import NO_COLUMN
+from immune_aging.cohort.donors import not_told, one_per_donor
 from immune_aging.statistics.batches import AUTO, NONE, find_column
 from immune_aging.statistics.curves import with_curve
 from immune_aging.statistics.designs import Design, build_design
+from immune_aging.statistics.formulas import DEFAULT_DESIGN
 from immune_aging.statistics.gene_sets import measured_sets, read_gmt
 from immune_aging.statistics.within_levels import design_by_level
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING
@@ -21,6 +24,9 @@ from immune_aging.task.skipped import CannotFit
 
 def column_problem(donors: pd.DataFrame, column: str, parameter: str) -> str:
     """Why a donor column that a parameter names cannot be used; '' where it can."""
+    for fact, role in (("age_years", "age"), ("sex", "sex")):
+        if column == fact and not_told(donors, fact):
+            return f"--{parameter} {column}: is known of no donor, as with --{role}_column none; name another column"
     if column in donors:
         return ""
     listed = donors[VARYING].astype(str).str.contains(f'"{column}"', regex=False) if VARYING in donors else []
@@ -95,8 +101,11 @@ def donor_problems(donors: pd.DataFrame, *, n_all: int, min_samples: int, age_co
             f"{min_samples} samples; give more donors, lower --min_samples_per_type, or end before with --stop_after"
         ]
     ages = donors["age_years"]
-    if ages.nunique() < 2:
-        return [f"--age_column {age_column}: all {len(donors)} {what} are {ages.iloc[0]:g} years old; ages must differ"]
+    if age_column != NO_COLUMN and ages.nunique() < 2:
+        return [
+            f"--age_column {age_column}: all {len(donors)} {what} are {ages.iloc[0]:g} years old; ages must differ "
+            "(--age_column none for a question that is not about age)"
+        ]
     return []
 
 
@@ -131,6 +140,20 @@ def batch_problem(donors: pd.DataFrame, column: str) -> str:
     return f"--batch_column {column}: has no value for donor '{donor}'; fill it in or name another column"
 
 
+def unnamed_question(args: argparse.Namespace) -> str:
+    """What to say where there are no ages, and the run would ask about age because nothing else was named; else ''."""
+    if args.age_column != NO_COLUMN:
+        return ""
+    design = args.designs[0]
+    asks_age = args.test_term == "age" and not re.search(r"\bage\b", design)
+    if design.split() != DEFAULT_DESIGN.split() and not asks_age:
+        return ""
+    return (
+        "--age_column none: the question must be named, because the default one is about age; give --design and "
+        "--test_term, like --design '~ donor + condition' --test_term condition"
+    )
+
+
 def run_problems(
     donors: pd.DataFrame, args: argparse.Namespace, *, n_all: int, names_only: bool
 ) -> tuple[list[str], list[str]]:
@@ -159,16 +182,24 @@ def run_problems(
                 find_column(donors, args.pool_column)
             except BadInput as error:
                 problems.append(str(error))
-        found, notes = design_problems(
-            donors,
-            args.designs,
-            test_term=args.test_term,
-            contrast=args.contrast,
-            min_samples=args.min_samples_per_type,
-            by_column=args.by_column,
-            age_spline=args.age_spline,
+        unnamed = unnamed_question(args)
+        found, notes = (
+            ([unnamed], [])
+            if unnamed
+            else design_problems(
+                donors,
+                args.designs,
+                test_term=args.test_term,
+                contrast=args.contrast,
+                min_samples=args.min_samples_per_type,
+                by_column=args.by_column,
+                age_spline=args.age_spline,
+            )
         )
-        problems += [one for one in found if not names_only or "is no donor column" in one or "not a formula" in one]
-        people = one_per_donor(donors)
-        problems += [column_problem(people, column, "acceleration_columns") for column in args.acceleration_columns]
+        known = ("is no donor column", "not a formula", unnamed or "not a formula")
+        problems += [one for one in found if not names_only or any(text in one for text in known)]
+        if args.age_column != NO_COLUMN:
+            people = one_per_donor(donors)
+            wanted = [one for one in args.acceleration_columns if one != "sex" or not not_told(donors, "sex")]
+            problems += [column_problem(people, column, "acceleration_columns") for column in wanted]
     return [problem for problem in problems if problem], notes

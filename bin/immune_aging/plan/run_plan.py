@@ -7,9 +7,9 @@ import pandas as pd
 
 from immune_aging.cohort.cohort_file import open_cohort, read_table, symbols_of, values_of
 from immune_aging.cohort.columns import columns_of
-from immune_aging.cohort.donors import sample_key
+from immune_aging.cohort.donors import not_told, sample_key
 from immune_aging.cohort.examination import Cohort, cell_table, examine
-from immune_aging.cohort.filtering import Chosen, choose_by_options, plan_shards
+from immune_aging.cohort.filtering import Chosen, choose_by_options, of_unknown_age, plan_shards
 from immune_aging.cohort.gene_symbols import NO_TABLE, gene_names, read_symbol_table
 from immune_aging.plan.problems import gene_set_findings, run_problems
 from immune_aging.plan.text import notes_of
@@ -26,7 +26,8 @@ def set_sizes(args: argparse.Namespace) -> dict[str, int]:
 def choose_cells(cohort: Cohort, args: argparse.Namespace) -> tuple[pd.DataFrame, Chosen | None, list[str]]:
     """The cells and what the rules keep of them, as far as its columns can be read; and why they keep nothing."""
     columns, donors = columns_of(args), cohort.donors
-    if donors is None or not len(donors) or donors["age_years"].isna().all() or columns["cell_type"] not in cohort.obs:
+    ageless = "age" in columns and donors is not None and not_told(donors, "age_years")
+    if donors is None or not len(donors) or ageless or columns["cell_type"] not in cohort.obs:
         return pd.DataFrame(), None, []
     cells = cell_table(cohort, columns)
     try:
@@ -37,8 +38,8 @@ def choose_cells(cohort: Cohort, args: argparse.Namespace) -> tuple[pd.DataFrame
 
 def kept_samples(donors: pd.DataFrame, chosen: Chosen) -> np.ndarray:
     """Which donors, or samples of donors, the rules keep."""
-    kept = donors["donor_id"].map(chosen.donors) == ""
-    return (kept & donors["age_years"].notna()).to_numpy() if SAMPLE_OF_DONOR in donors else kept.to_numpy()
+    kept = (donors["donor_id"].map(chosen.donors) == "").to_numpy()
+    return kept & ~of_unknown_age(donors) if SAMPLE_OF_DONOR in donors else kept
 
 
 def cells_by_sample(cells: pd.DataFrame, donors: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,8 @@ MIN_SHARE = 0.5
 PRIOR_COUNT = 2.0  # as edgeR's cpm(log=TRUE) has it, but towards each gene's own mean
 VOOM_PRIOR_COUNT = 0.5  # of `log_cpm`, so that a zero has a logarithm
 
+UNKNOWN_SEX = "unknown"
+
 
 def mean_rates(counts: np.ndarray, library: np.ndarray) -> np.ndarray:
     """Share of all counts that each gene has in the training samples.
@@ -72,8 +74,8 @@ def sex_indicators(sex: pd.Series) -> np.ndarray:
 
 
 def sex_labels(sex: pd.Series) -> pd.Series:
-    """Sex as text, 'unknown' where it is missing."""
-    return sex.astype(object).where(sex.notna(), "unknown").astype(str)
+    """Sex as text, `UNKNOWN_SEX` where it is missing."""
+    return sex.astype(object).where(sex.notna(), UNKNOWN_SEX).astype(str)
 
 
 def log_ratios(cells: np.ndarray) -> np.ndarray:

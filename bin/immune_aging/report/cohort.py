@@ -1,5 +1,6 @@
 """What the report says of the cohort in its first line, and the cell types that were left out."""
 
+from immune_aging.cohort.donors import not_told
 from immune_aging.results import Results
 
 
@@ -20,7 +21,8 @@ def cohort_facts(results: Results) -> dict:
     if donors is not None:
         kept = donors[donors["kept"]]
         sexes = kept["sex"].fillna("unknown").value_counts().sort_index()
-        facts |= {"n_donors": len(kept), "sexes": list(sexes.items())}
+        told = not not_told(donors, "sex")
+        facts |= {"n_donors": len(kept), "sexes": list(sexes.items()) if told else []}
         ages = kept["age_years"].dropna()
         if len(ages):
             facts |= {"age_low": ages.min(), "age_median": ages.median(), "age_high": ages.max()}

@@ -16,6 +16,7 @@ from immune_aging.report.notes import cohort_notes, missing_parts
 from immune_aging.report.parameters import Parameters, parameter_groups, reproduce
 from immune_aging.report.pictures import Picture, embed, in_folder
 from immune_aging.report.quality_control import qc_content
+from immune_aging.report.question import question_of
 from immune_aging.report.sensitivity import sensitivity_content
 from immune_aging.report.versions import version_rows
 from immune_aging.results import Results
@@ -75,20 +76,22 @@ def content_of(
     pictures = embed(results, threads=threads)
     values = {name: entry.get("value") for name, entry in parameters.items()}
     stages = funnel(results)
-    sentences, references = methods(values, list(results))
     sections = cell_type_sections(results, pictures)
+    composition = composition_part(results, pictures)
+    question = question_of([*(section["de"] for section in sections), composition["summary"]], values)
+    sentences, references = methods(values, list(results))
     return {
         "dataset": shown(values.get("dataset", "cohort")),
-        "term": shown(values.get("test_term", "age")),
+        "question": question,
         "alpha": ALPHA,
         "cohort": cohort_facts(results),
-        "missing": missing_parts(results),
+        "missing": missing_parts(results, has_ages=question.has_ages),
         "stop_after": values.get("stop_after"),
         "skip_embedding": str(values.get("skip_embedding")).lower() == "true",
         "cell_types": sections,
         "explorers": explorers(results, [section["id"] for section in sections], alpha=ALPHA),
         "cell_map": cell_map(results),
-        "composition": composition_part(results, pictures),
+        "composition": composition,
         "comparison": comparison_part(results, pictures),
         "funnel": stages,
         "breaks": breaks(stages),

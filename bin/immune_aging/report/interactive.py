@@ -16,8 +16,10 @@ import numpy as np
 import pandas as pd
 from jinja2.utils import markupsafe
 
+from immune_aging.cohort.donors import not_told
 from immune_aging.embedding.map_sample import CLUSTER, FEWEST, GENE
 from immune_aging.embedding.map_sample import COLUMNS as UMAP_COLUMNS
+from immune_aging.figures.genes_by_age import TERM_VALUE
 from immune_aging.figures.style import PALETTE, colour_limits, colours_for, shorten
 from immune_aging.results import Results
 
@@ -87,17 +89,27 @@ def expression_columns(table: pd.DataFrame | None, *, most: int) -> dict | None:
     Parameters
     ----------
     table
-        expression_by_age.tsv: `DONOR_COLUMNS`, then one column per gene, named by its id.
+        expression_by_age.tsv: `DONOR_COLUMNS`, `TERM_VALUE` where the tested term is not age, then one column per gene,
+        named by its id.
     """
     if table is None:
         return None
-    genes = [name for name in table.columns if name not in DONOR_COLUMNS][:most]
+    genes = [name for name in table.columns if name not in (*DONOR_COLUMNS, TERM_VALUE)][:most]
+    own = {"term_value": term_values(table[TERM_VALUE])} if TERM_VALUE in table else {}
     return {
+        **own,
         "donor_id": table["donor_id"].tolist(),
         "age_years": rounded(table["age_years"]),
         "sex": table["sex"].fillna("unknown").tolist(),
         "genes": {gene: rounded(table[gene]) for gene in genes},
     }
+
+
+def term_values(values: pd.Series) -> list[float | None] | list[str | None]:
+    """What the tested term says of each sample: numbers, or levels as text; None where missing."""
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        return rounded(values)
+    return [None if pd.isna(value) else str(value) for value in values]
 
 
 def explorers(results: Results, identifiers: list[str], *, alpha: float) -> dict[str, dict]:
@@ -160,11 +172,11 @@ def cell_map(results: Results) -> dict | None:
     for name in table.columns:
         if name.startswith(CLUSTER):
             colourings[name] = by_kind(f"Cluster, resolution {name.removeprefix(CLUSTER)}", table[name], clusters=True)
-    colourings |= {
-        "donor_id": by_kind("Donor", donors),
-        "sex": by_kind("Sex", table["sex"].fillna("unknown")),
-        "age_years": by_number("Age (years)", table["age_years"]),
-    }
+    colourings["donor_id"] = by_kind("Donor", donors)
+    if not not_told(table, "sex"):
+        colourings["sex"] = by_kind("Sex", table["sex"].fillna("unknown"))
+    if not not_told(table, "age_years"):
+        colourings["age_years"] = by_number("Age (years)", table["age_years"])
     for name in shown:
         label = f"Expression of {shorten(name.removeprefix(GENE), LONGEST)}"
         colourings[name] = by_number(label, table[name])

@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Mapping
 
+from immune_aging.cohort.columns import NO_COLUMN
 from immune_aging.report.formats import shown
+from immune_aging.statistics.formulas import DEFAULT_DESIGN, DEFAULT_WITHOUT_SEX
 
 # `loaded`, `by_sample` and `told_apart_by` say whether donors had several samples.
 # A part of the results, the sentence to write where it is there, and the works that it cites. Names in braces
@@ -10,7 +12,7 @@ from immune_aging.report.formats import shown
 SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "cohort/filtering.json",
-        "Donors of unknown age, donors below percentile {donor_percentile} of the number of cells, cell "
+        "{ageless}onors below percentile {donor_percentile} of the number of cells, cell "
         "types with "
         "{min_cells_per_type} cells in less than {min_donor_fraction:%} of donors, and donors who lack one "
         "of the remaining cell types were left out.",
@@ -70,8 +72,8 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "pseudobulk/samples.tsv",
-        "Donors had several samples, told apart by {told_apart_by}; in the rules about donors and in the prediction of "
-        "age those of a donor were added up, so that folds, bootstraps and permutations were of donors.",
+        "Donors had several samples, told apart by {told_apart_by}; in the rules about donors{and_in_prediction} those "
+        "of a donor were added up{so_that}.",
         (),
     ),
     (
@@ -191,6 +193,13 @@ def methods(parameters: Mapping[str, object], available: Collection[str]) -> tup
     several = bool(parameters.get("sample_column"))
     words["by_sample"] = _Shown(", sample" if several else "")
     words["loaded"] = _Shown("sample" if several else "donor")
+    has_ages = parameters.get("age_column") != NO_COLUMN
+    words["ageless"] = _Shown("Donors of unknown age, d" if has_ages else "D")
+    words["and_in_prediction"] = _Shown(" and in the prediction of age" if has_ages else "")
+    words["so_that"] = _Shown(", so that folds, bootstraps and permutations were of donors" if has_ages else "")
+    sexless, design = parameters.get("sex_column") == NO_COLUMN, str(parameters.get("design", ""))
+    if sexless and design.split() == DEFAULT_DESIGN.split():
+        words["design"] = _Shown(DEFAULT_WITHOUT_SEX)
     if several:
         words["told_apart_by"] = words["sample_column"]
     for part, sentence, works in SENTENCES:

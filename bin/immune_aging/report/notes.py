@@ -19,13 +19,21 @@ PARTS = (
     ("Composition", "composition/composition.tsv"),
     ("Comparison of cell types", "comparison/power.tsv"),
 )
+OF_AGE = ("Age prediction", "Immune age")  # parts that a cohort without ages does not have
 SUMMARIES = ("cohort/check.json", "qc/qc.json", "embedding/genes.json")
 
 
-def missing_parts(names: Iterable[str]) -> list[str]:
-    """The parts of the analysis of which nothing was published, given the paths of all results."""
+def missing_parts(names: Iterable[str], *, has_ages: bool = True) -> list[str]:
+    """The parts of the analysis of which nothing was published, given the paths of all results.
+
+    Parameters
+    ----------
+    has_ages
+        Whether donors have ages; where they have none, no part that needs them is missed.
+    """
     published = list(names)
-    return [part for part, path in PARTS if not any(path in name for name in published)]
+    wanted = [(part, path) for part, path in PARTS if has_ages or part not in OF_AGE]
+    return [part for part, path in wanted if not any(path in name for name in published)]
 
 
 def unknown_genes(results: Results, asked: object) -> list[str]:

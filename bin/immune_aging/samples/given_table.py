@@ -12,7 +12,6 @@ from scipy import sparse
 from immune_aging.cohort.ages import MIDPOINT
 from immune_aging.cohort.cohort_file import (
     column_names,
-    nearest,
     open_cohort,
     prove_counts,
     read_blocks,
@@ -24,8 +23,9 @@ from immune_aging.cohort.count_evidence import find_counts
 from immune_aging.cohort.donor_doubts import missing_kept, one_under_several_names
 from immune_aging.cohort.donor_facts import with_donor_table
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, match, one_per_donor, plain, repeated, sample_key
-from immune_aging.cohort.examination import age_doubts, key_problems
+from immune_aging.cohort.examination import age_doubts, column_problems, key_problems, notes_on_unused
 from immune_aging.cohort.features import feature_kinds, feature_notes
+from immune_aging.cohort.filtering import of_unknown_age
 from immune_aging.cohort.gene_symbols import GeneNames, SymbolTable, gene_names
 from immune_aging.cohort.spool import of_genes
 from immune_aging.cohort.tidy_labels import tidied
@@ -52,7 +52,8 @@ class GivenTable:
     obs, var
         Its samples and genes; names of donors, samples and cell types without hidden characters.
     columns
-        Name of the obs column of each role: donor, cell_type, age, sex, and sample where donors have several.
+        Name of the obs column of each role: donor, cell_type, age and sex where they are used, and sample where donors
+        have several.
     age_ranges
         What becomes of ages given as intervals: 'midpoint' or 'drop'.
     notes
@@ -79,7 +80,7 @@ class GivenSamples:
     Attributes
     ----------
     table
-        The samples that have a donor, a cell type and a known age, as `sample_table` makes it.
+        The samples that have a donor, a cell type and, where ages are used, a known age, as `sample_table` makes it.
     types
         The table of cell types.
     donors
@@ -109,13 +110,10 @@ def columns_in(names: list[str], wanted: Mapping[str, str], *, where: str) -> di
     BadInput
         Columns are missing; all of them are named.
     """
-    age = next((name for name in (wanted["age"], *AGE_COLUMNS) if name in names), wanted["age"])
-    columns = dict(wanted) | {"age": age}
-    problems = [
-        f"--{role}_column {column}: obs has no such column, {nearest(column, names)}"
-        for role, column in columns.items()
-        if column not in names
-    ]
+    columns = dict(wanted)
+    if "age" in wanted:
+        columns["age"] = next((name for name in (wanted["age"], *AGE_COLUMNS) if name in names), wanted["age"])
+    problems = column_problems(columns, names)
     if problems:
         raise BadInput(f"{where}: " + " | ".join(problems))
     return columns
@@ -152,8 +150,9 @@ def read_given_table(
     """
     where = f"--pseudobulk {path.name}"
     with open_cohort(path) as file:
+        ages = (columns["age"], *AGE_COLUMNS) if "age" in columns else ()
         given, wrong, joining = with_donor_table(
-            read_table(file, "obs"), donor_facts, columns, unit="samples", ages=(columns["age"], *AGE_COLUMNS)
+            read_table(file, "obs"), donor_facts, columns, unit="samples", ages=ages
         )
         if wrong:
             raise BadInput(f"{where}: " + " | ".join(wrong))
@@ -172,6 +171,7 @@ def read_given_table(
     stack = sparse.hstack if counts.layout == "csc" else sparse.vstack
     sums = stack(blocks, format="csr").astype(np.int64)
     notes = [
+        *notes_on_unused(columns),
         *joining,
         *changes,
         *found.notes,
@@ -193,12 +193,13 @@ def donors_of(given: GivenTable) -> tuple[pd.DataFrame, list[str]]:
     columns = given.columns
     notes: list[str] = []
     donors, problems = donor_table(
-        given.obs, donor=columns["donor"], age=columns["age"], sex=columns["sex"], sample=columns.get("sample"),
-        age_ranges=given.age_ranges,
+        given.obs, donor=columns["donor"], age=columns.get("age"), sex=columns.get("sex"),
+        sample=columns.get("sample"), age_ranges=given.age_ranges,
     )  # fmt: skip
     problems += key_problems(donors)
-    if not problems and len(donors) and donors["age_years"].notna().any():
-        problems, notes = age_doubts(donors, columns["age"], age_ranges=given.age_ranges, numbers=False)
+    if not problems and len(donors) and ("age" not in columns or donors["age_years"].notna().any()):
+        if "age" in columns:
+            problems, notes = age_doubts(donors, columns["age"], age_ranges=given.age_ranges, numbers=False)
         notes = [*notes, *one_under_several_names(donors), *missing_kept(donors, OWN_COLUMNS)]
     if name := repeated(given.var.index.astype(str).to_numpy(dtype=object)):
         problems.append(f"var names: '{name}' occurs twice; make them unique with adata.var_names_make_unique()")
@@ -208,7 +209,7 @@ def donors_of(given: GivenTable) -> tuple[pd.DataFrame, list[str]]:
 
 
 def usable_samples(given: GivenTable, donors: pd.DataFrame) -> tuple[pd.DataFrame, sparse.csr_matrix]:
-    """The samples that have a donor, a cell type and a known age.
+    """The samples that have a donor, a cell type and, where ages are used, a known age.
 
     Returns
     -------
@@ -225,8 +226,9 @@ def usable_samples(given: GivenTable, donors: pd.DataFrame) -> tuple[pd.DataFram
     labels = {name: obs[columns[role]] for name, role in roles.items() if role in columns}
     samples = pd.DataFrame({name: label.astype(str).to_numpy(dtype=object) for name, label in labels.items()})
     samples["n_cells"] = plain(obs["n_cells"]).to_numpy() if "n_cells" in obs else np.full(len(obs), np.nan)
-    known_age = match(samples, donors, ["age_years"])["age_years"].notna().to_numpy()
-    used = np.logical_and.reduce([label.notna().to_numpy() for label in labels.values()]) & known_age
+    used = np.logical_and.reduce([label.notna().to_numpy() for label in labels.values()])
+    if "age" in columns:
+        used &= match(samples, donors, ["age_years"])["age_years"].notna().to_numpy()
     samples = samples[used].reset_index(drop=True)
     key = sample_key(samples)
     twice = samples.duplicated([*key, "cell_type"])
@@ -238,9 +240,10 @@ def usable_samples(given: GivenTable, donors: pd.DataFrame) -> tuple[pd.DataFram
             f"{given.where}: {whose} has two samples of cell type '{row['cell_type']}'; sum them first{others}"
         )
     if not len(samples):
-        raise BadInput(
-            f"{given.where}: no sample has a donor, a cell type and a known age; check --age_column {columns['age']}"
-        )
+        lacking = "a donor and a cell type; check --donor_column and --cell_type_column"
+        if "age" in columns:
+            lacking = f"a donor, a cell type and a known age; check --age_column {columns['age']}"
+        raise BadInput(f"{given.where}: no sample has {lacking}")
     return samples, given.sums[used]
 
 
@@ -282,7 +285,7 @@ def donor_rows(donors: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
         donor_id, sample_of_donor where donors have several, n_cells of each row of the table.
     """
     key = sample_key(donors)
-    reason = np.where(donors["age_years"].isna(), "age unknown", "")
+    reason = np.where(of_unknown_age(donors), "age unknown", "")
     n_cells = match(donors, samples.groupby(key)["n_cells"].sum(min_count=1).reset_index(), ["n_cells"])["n_cells"]
     return donors[[*key, "age_years", "sex"]].assign(n_cells=n_cells, kept=reason == "", reason=reason)
 

@@ -127,7 +127,7 @@ def choose_batches(
     if effect in ("fixed", "random"):
         refuse_varying_columns(samples, [found])
         return Batches(found, effect, f"pool_effect is {effect}")
-    if not is_default(formula):
+    if not is_default(formula, samples):
         return Batches(found, "none", "the design is not the default one, and is taken as it is")
     return weigh_batches(samples, found, formula=formula, test_term=test_term, contrast=contrast)
 

@@ -189,6 +189,11 @@ class Comparison:
     reason: str = ""
 
 
+def is_slope_of_age(summary: Mapping[str, object]) -> bool:
+    """Whether a cell type's effects are per SD of the donors' age, given its de_summary.json."""
+    return summary.get("unit", summary.get("test_term")) == "age" and summary.get("contrast", "per SD") == "per SD"
+
+
 def compare_cell_types(results: Results, *, source: str | Path) -> Comparison:
     """Put the published results of the cell types side by side.
 
@@ -210,13 +215,14 @@ def compare_cell_types(results: Results, *, source: str | Path) -> Comparison:
     names = {name: str(summary.get("cell_type", name)) for name, summary in summaries.items()}
     sds = {name: float(summary.get("test_term_sd") or np.nan) for name, summary in summaries.items()}
     samples = {name: int(summary.get("n_samples", 0)) for name, summary in summaries.items()}
-    by_age = all(summary.get("test_term") == "age" for summary in summaries.values())
+    by_age = all(is_slope_of_age(summary) for summary in summaries.values())
     first = next(iter(summaries.values()), {})
     power = power_table(tables, names, samples, sds if by_age else dict.fromkeys(sds, np.nan))
     sets = enrichment_matrix(results)
     facts = {
         "test_term": first.get("test_term", ""),
         "contrast": first.get("contrast", ""),
+        **({"unit": first["unit"]} if first.get("unit", "") not in ("", first.get("test_term")) else {}),
         "cell_types": names,
         "left_out": left_out,
         "rule_power": f"adjusted p < {ALPHA}, {POWER_AIM:.0%} power, {CHANGING_SHARE:.0%} of the genes changing",

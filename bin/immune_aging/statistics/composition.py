@@ -15,7 +15,8 @@ import pandas as pd
 
 from immune_aging.cohort.donors import one_per_donor, sample_key
 from immune_aging.samples.sample_obs import read_obs
-from immune_aging.statistics.designs import Design, build_design
+from immune_aging.statistics.designs import Design, as_labels, build_design
+from immune_aging.statistics.formulas import drawn_column
 from immune_aging.statistics.linear_models import contrast_as_coefficient
 from immune_aging.statistics.multiple_testing import ALPHA, adjusted_p_values
 from immune_aging.statistics.repeated_samples import choose_repeats, design_columns, over_donors, with_donors
@@ -24,6 +25,7 @@ from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
 PROPORTIONS = ("donor_id", "id", "cell_type", "n_cells", "proportion", "age_years", "sex")
+TERM_VALUE = "test_term_value"  # a further one, where the tested term is not age and the rows tell it
 COLUMNS = (
     "id", "cell_type", "n_cells", "n_donors", "mean_proportion", "log2_fold_change", "lfc_se", "ci_low", "ci_high",
     "stat", "p_value", "padj", "lfc_per_decade", "reference_weight", "share_log2_odds", "share_p_value", "share_padj",
@@ -302,7 +304,7 @@ def compare_types(counts: pd.DataFrame, design: Design) -> pd.DataFrame:
             "stat": effect / se,
             "p_value": p_value,
             "padj": adjusted_p_values(p_value),
-            "lfc_per_decade": effect / design.sd * 10 if design.unit == "age" else np.nan,
+            "lfc_per_decade": effect / design.sd * 10 if design.of_age else np.nan,
             "reference_weight": probability @ weights,
             "share_log2_odds": share["effect"],
             "share_p_value": share["p_value"],
@@ -336,10 +338,11 @@ def describe_types(counts: pd.DataFrame, ids: pd.Series, donors: pd.Series) -> p
     )
 
 
-def proportions(counts: pd.DataFrame, ids: pd.Series, donors: pd.DataFrame) -> pd.DataFrame:
+def proportions(counts: pd.DataFrame, ids: pd.Series, donors: pd.DataFrame, *, term: str = "age") -> pd.DataFrame:
     """The columns of proportions.tsv, one row per donor and cell type; shares of the cells of all cell types here.
 
-    Where the test is of samples, one row per sample and cell type, and sample_of_donor follows donor_id.
+    Where the test is of samples, one row per sample and cell type, and sample_of_donor follows donor_id. What a tested
+    term other than age says of each is the last column.
 
     Parameters
     ----------
@@ -347,13 +350,20 @@ def proportions(counts: pd.DataFrame, ids: pd.Series, donors: pd.DataFrame) -> p
         Cells of each donor, or of each sample, by cell type.
     donors
         donor_id, age_years, sex of these, by the same index; sample_of_donor where they are samples.
+    term
+        The tested term.
     """
     table = counts.rename_axis(index="unit", columns="cell_type").stack().rename("n_cells").reset_index()
     table["proportion"] = table["n_cells"] / table.groupby("unit")["n_cells"].transform("sum")
     table["id"] = table["cell_type"].map(ids)
     known = donors[[*sample_key(donors), "age_years", "sex"]]
-    table = table.join(known.rename_axis("unit"), on="unit")
     columns = [*sample_key(donors), *PROPORTIONS[1:]]
+    column = drawn_column(term, donors)
+    if column not in ("", "age_years"):
+        numeric = pd.api.types.is_numeric_dtype(donors[column]) and not pd.api.types.is_bool_dtype(donors[column])
+        known = known.assign(**{TERM_VALUE: donors[column] if numeric else as_labels(donors[column])})
+        columns.append(TERM_VALUE)
+    table = table.join(known.rename_axis("unit"), on="unit")
     return table[columns].sort_values([*sample_key(donors), "id"], ignore_index=True)
 
 
@@ -407,7 +417,7 @@ def compare_donors(
         **count_calls(table),
         "notes": list(design.notes),
     }
-    return proportions(counts, ids, units), table, numbers
+    return proportions(counts, ids, units, term=test_term), table, numbers
 
 
 def count_calls(table: pd.DataFrame) -> dict[str, int]:

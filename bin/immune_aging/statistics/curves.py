@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.donors import not_told
 from immune_aging.statistics.contrasts import Contrast
 from immune_aging.statistics.count_tests import fit_voom
 from immune_aging.statistics.designs import MIN_RESIDUAL_DF, Design
+from immune_aging.statistics.formulas import source_column
 from immune_aging.statistics.linear_models import WeightedExpression, weighted_expression, weighted_fits
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.task.command_line import BadInput
@@ -112,7 +114,9 @@ def with_curve(design: Design, samples: pd.DataFrame, *, df: int) -> Curve:
     """
     if df < 2:
         raise BadInput(f"--age_spline {df}: is a line, which is tested anyway; give 2 to 6, or 0 for no curves")
-    if design.unit != "age" or design.test_term.strip("`") != "age":
+    if not_told(samples, "age_years"):
+        raise BadInput(f"--age_spline {df}: needs ages, which --age_column none leaves out; leave one of them out")
+    if not design.of_age or source_column(design.test_term.strip("`"), samples) != "age_years":
         raise BadInput(f"--age_spline {df}: needs --test_term age, not '{design.test_term}'")
     ages = samples.loc[design.matrix.index, "age_years"].to_numpy(dtype=float)
     first, last = np.percentile(ages, PERCENTILES)

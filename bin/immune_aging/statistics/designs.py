@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.donors import AS_GIVEN, not_told
 from immune_aging.statistics.contrasts import (
     Contrast,
     Model,
@@ -55,7 +56,9 @@ class Design:
     notes
         What was changed and why, for a person.
     unit
-        The numeric column, as the formula names it, per SD of which the effect is; '' where there is none.
+        The numeric column, per SD of which the effect is, as the formula names it, or 'age'; '' where there is none.
+    of_age
+        Whether that is the donors' age in years.
     meaning
         One sentence: what the effect of the leading contrast is.
     random
@@ -70,6 +73,7 @@ class Design:
     sd: float
     notes: tuple[str, ...]
     unit: str = ""
+    of_age: bool = False
     meaning: str = ""
     random: str = ""
 
@@ -103,8 +107,10 @@ def donor_values(samples: pd.DataFrame, columns: Collection[str]) -> pd.DataFram
         A column is not there.
     """
     values = {}
-    for name in columns:
-        source = source_column(name, samples.columns)
+    untold = [name for name in columns if is_untold(samples, name)]
+    for name in [*(one for one in columns if one not in untold), *untold]:  # what is no column at all is said first
+        refuse_untold(samples, name, what=f"--design: '{name}'")
+        source = source_column(name, samples)
         if source not in samples:
             raise BadInput(
                 f"--design: '{name}' is no donor column; there are: "
@@ -113,6 +119,27 @@ def donor_values(samples: pd.DataFrame, columns: Collection[str]) -> pd.DataFram
         column = samples[source]
         values[name] = column.astype(float) if _is_numeric(column) else as_labels(column)
     return pd.DataFrame(values, index=samples.index)
+
+
+def is_untold(samples: pd.DataFrame, name: str) -> str:
+    """'age' or 'sex' where a name in a formula means that, and it is known of no donor; else ''."""
+    source = source_column(name, samples)
+    for fact, role in (("age_years", "age"), ("sex", "sex")):
+        if not_told(samples, fact) and (source == fact or (source == role and role not in samples)):
+            return role
+    return ""
+
+
+def refuse_untold(samples: pd.DataFrame, name: str, *, what: str) -> None:
+    """Raise `BadInput` where a name in a formula, or of a parameter, means ages or sexes that no donor has.
+
+    Parameters
+    ----------
+    what
+        How the message begins.
+    """
+    if role := is_untold(samples, name):
+        raise BadInput(f"{what}: is known of no donor, as with --{role}_column none; leave it out")
 
 
 def varies_somewhere(samples: pd.DataFrame, column: str) -> bool:
@@ -135,7 +162,7 @@ def refuse_varying_columns(samples: pd.DataFrame, columns: Collection[str]) -> N
     for donor, listed in zip(samples["donor_id"], samples[VARYING], strict=True):
         varying = set(json.loads(listed)) if isinstance(listed, str) and listed else set()
         for name in columns:
-            if source_column(name, samples.columns) in varying:
+            if source_column(name, samples) in varying:
                 remedy = (
                     "so --sample_column does not tell all of its samples apart: join the columns that do to one"
                     if SAMPLE_OF_DONOR in samples
@@ -172,13 +199,13 @@ def build_design(
     up to .017); the contrasts are those of `contrasts.tested_term`, which no coding changes. Categorical columns get
     treatment coding against their first level in alphabetical order.
 
-    In the default design, `sex` is dropped, and this noted, where only one sex has samples. In a design that
-    the user wrote nothing is dropped: a term that is constant skips the cell type.
+    In the default design, `sex` is dropped, and this noted, where only one sex has samples, or none is told. In a
+    design that the user wrote nothing is dropped: a term that is constant skips the cell type.
 
     Parameters
     ----------
     samples
-        One row per sample; the donor columns of the formula, `age` standing for `age_years`, `donor` for `donor_id`.
+        One row per sample; the donor columns of the formula, which `source_column` finds: `age` is `age_years`.
     contrast
         'LEVEL vs REFERENCE' of a categorical `test_term`; '' tests each level against the first.
     batch
@@ -192,6 +219,7 @@ def build_design(
         These samples cannot carry the design: a term is constant, a column varies within a donor, the columns are
         collinear, a level of the named contrast lacks, or too few samples are left.
     """
+    formula, without = default_without_sex(samples, formula)
     asked = parse(formula)
     term_factors(asked, test_term)
     random = [asked.random] if asked.random else []
@@ -200,7 +228,10 @@ def build_design(
     if len(values) < min_samples:
         raise CannotFit(f"{len(values)} samples; at least {min_samples} are needed")
     fixed, dropped = formula_these_samples_carry(
-        values.drop(columns=[name for name in random if name not in asked.columns]), asked.fixed, test_term=test_term
+        values.drop(columns=[name for name in random if name not in asked.columns]),
+        asked.fixed,
+        test_term=test_term,
+        default=is_default(formula, samples),
     )
     if batch:
         fixed += f" + {quoted(batch)}"
@@ -217,6 +248,7 @@ def build_design(
     )
     notes = (
         *left_out,
+        *without,
         *dropped,
         *notes_of_several_contrasts(test_term, contrasts),
         *notes_of_codes(model, test_term=test_term),
@@ -231,10 +263,20 @@ def build_design(
         tested.mean,
         tested.sd,
         notes,
-        unit=tested.unit_column,
+        unit=shown_unit(tested.unit_column, samples),
+        of_age=bool(tested.unit_column) and source_column(tested.unit_column, samples) == "age_years",
         meaning=tested.meaning,
         random=asked.random,
     )
+
+
+def shown_unit(column: str, samples: pd.DataFrame) -> str:
+    """The tested numeric column for a reader: `age` is the donors' age, however the formula calls it, and no other."""
+    if not column:
+        return ""
+    if source_column(column, samples) == "age_years":
+        return "age"
+    return f"column '{column}'" if column == "age" else column
 
 
 def complete_values(samples: pd.DataFrame, columns: Sequence[str], *, batch: str) -> tuple[pd.DataFrame, list[str]]:
@@ -257,13 +299,24 @@ def complete_values(samples: pd.DataFrame, columns: Sequence[str], *, batch: str
     return values[~incomplete], [note]
 
 
-def formula_these_samples_carry(values: pd.DataFrame, formula: str, *, test_term: str) -> tuple[str, list[str]]:
+def default_without_sex(samples: pd.DataFrame, formula: str) -> tuple[str, list[str]]:
+    """The formula, the default one without sex where no donor's is told; and a note of that."""
+    if formula.split() != DEFAULT_DESIGN.split() or not not_told(samples, "sex") or AS_GIVEN["sex"] in samples:
+        return formula, []
+    return DEFAULT_WITHOUT_SEX, ["no donor's sex is known: the default design has age alone"]
+
+
+def formula_these_samples_carry(
+    values: pd.DataFrame, formula: str, *, test_term: str, default: bool
+) -> tuple[str, list[str]]:
     """The formula, the default one without sex where only one sex has samples; and a note of that.
 
     Parameters
     ----------
     values
         Every donor column that the design will use, batch included.
+    default
+        Whether the formula is the pipeline's own.
 
     Raises
     ------
@@ -271,7 +324,7 @@ def formula_these_samples_carry(values: pd.DataFrame, formula: str, *, test_term
         Another column has one value in all samples.
     """
     constant = [name for name in values if values[name].nunique() < 2]
-    if constant == ["sex"] and test_term != "sex" and is_default(formula):
+    if constant == ["sex"] and test_term != "sex" and default:
         return DEFAULT_WITHOUT_SEX, [f"sex dropped from the design: all samples are '{values['sex'].iloc[0]}'"]
     if constant:
         raise CannotFit(f"design '{formula}': '{constant[0]}' has one value in all {len(values)} samples")

@@ -302,7 +302,7 @@ def random_blocks(samples: pd.DataFrame, design: Design, batches: Batches, repea
     column = "donor_id" if repeats.use == "random" else asked or (batches.column if batches.use == "random" else "")
     if not column:
         return None
-    labels = as_labels(samples[source_column(column, samples.columns)])
+    labels = as_labels(samples[source_column(column, samples)])
     if labels.isna().any():
         raise CannotFit(f"'{column}' is unknown for {int(labels.isna().sum())} of {len(labels)} samples")
     if not 2 <= labels.nunique() < len(labels):

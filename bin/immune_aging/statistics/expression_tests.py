@@ -114,7 +114,7 @@ def merge_engines(
     effect = first["log2_fold_change"]
     result = first.assign(
         lfc_per_unit=effect / design.sd,  # NaN where the term has no unit
-        lfc_per_decade=effect / design.sd * 10 if design.unit == "age" else np.nan,
+        lfc_per_decade=effect / design.sd * 10 if design.of_age else np.nan,
         log2_fold_change_companion=second["log2_fold_change"],
         p_value_companion=second["p_value"],
         padj_companion=second["padj"],

@@ -6,11 +6,11 @@ name back in everything that a person reads.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
+from immune_aging.cohort.donors import AS_GIVEN, OWN_COLUMNS, not_told
 from immune_aging.task.command_line import BadInput
 
 DEFAULT_DESIGN = "~ sex + age"
@@ -63,9 +63,10 @@ class Formula:
         return values.rename(columns={name: self.plain_name(name) for name in self.columns})
 
 
-def is_default(formula: str) -> bool:
-    """Whether this is the pipeline's own design rather than one that the user wrote."""
-    return formula.split() == DEFAULT_DESIGN.split()
+def is_default(formula: str, samples: pd.DataFrame) -> bool:
+    """Whether this is the pipeline's own design for these samples rather than one that the user wrote."""
+    known = [DEFAULT_DESIGN, DEFAULT_WITHOUT_SEX] if not_told(samples, "sex") else [DEFAULT_DESIGN]
+    return formula.split() in [one.split() for one in known]
 
 
 def quoted(column: str) -> str:
@@ -165,6 +166,40 @@ def term_factors(formula: Formula, term: str) -> frozenset[str]:
     return frozenset(str(factor) for factor in found[0].factors)
 
 
-def source_column(name: str, columns: Mapping | pd.Index) -> str:
-    """The column of the samples that a name in a formula stands for: its own, or that of an alias."""
-    return name if name in columns and name != "age" else ALIASES.get(name, name)
+def source_column(name: str, samples: pd.DataFrame) -> str:
+    """The column of the samples that a name in a formula stands for: its own, or that of an alias.
+
+    `age` means the donors' age, and so does the cohort's own column of ages, whatever it holds besides numbers of
+    years. Where ages or sexes are not used (--age_column none), a column of the cohort that is called so means itself.
+    """
+    if name == "age":
+        return name if not_told(samples, "age_years") else ALIASES[name]
+    if name in AS_GIVEN and AS_GIVEN[name] in samples and not_told(samples, name):
+        return AS_GIVEN[name]
+    if name not in samples:
+        return ALIASES.get(name, name)
+    return ALIASES["age"] if holds_age_texts(samples, name) else name
+
+
+def drawn_column(test_term: str, samples: pd.DataFrame) -> str:
+    """The column of the samples to draw results against: that of the tested term, age where several are in the term.
+
+    '' where the samples have none of the term's columns.
+    """
+    try:
+        sources = [source_column(name, samples) for name in parse(f"~ {test_term}").columns]
+    except BadInput:  # a name that only backticks make one
+        sources = [source_column(test_term, samples)]
+    there = [one for one in sources if one in samples]
+    return ALIASES["age"] if ALIASES["age"] in there else there[0] if there else ""
+
+
+def holds_age_texts(samples: pd.DataFrame, name: str) -> bool:
+    """Whether a column is the one that the ages were read from."""
+    if name in OWN_COLUMNS or "age_text" not in samples or not_told(samples, "age_years"):
+        return False
+    own, texts = samples[name], samples["age_text"]
+    if pd.api.types.is_numeric_dtype(own):  # 45 is 45.0 where a value is missing
+        own, texts = own.astype(float), pd.to_numeric(texts.astype(object), errors="coerce")
+    alike = (own.astype(object) == texts.astype(object)) | (own.isna() & texts.isna())
+    return bool(alike.all()) and bool(own.notna().any())

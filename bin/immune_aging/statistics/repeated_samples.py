@@ -63,8 +63,15 @@ def are_repeated(samples: pd.DataFrame) -> bool:
 
 
 def is_donor(name: str, samples: pd.DataFrame) -> bool:
-    """Whether a name in a formula means the donor: `donor_id`, or `donor` where no column of its own is called so."""
-    return source_column(name, samples.columns) == "donor_id"
+    """Whether a name in a formula means the donor.
+
+    `donor_id` does, `donor` where no column of its own is called so, and the column that the donors' names come from,
+    which the samples keep under its own name.
+    """
+    source = source_column(name, samples)
+    if source == "donor_id" or source not in samples:
+        return source == "donor_id"
+    return bool((samples[source].astype(str) == samples["donor_id"].astype(str)).all())
 
 
 def share_between(design: Design, donors: np.ndarray) -> float:
@@ -127,7 +134,7 @@ def choose_repeats(samples: pd.DataFrame, design: Design) -> Repeats:
 
 def design_columns(samples: pd.DataFrame, design: Design) -> list[str]:
     """Columns of the samples that the fixed terms of a design are made of."""
-    return [source_column(name, samples.columns) for name in parse(design.formula).columns]
+    return [source_column(name, samples) for name in parse(design.formula).columns]
 
 
 def varying_factors(samples: pd.DataFrame, design: Design) -> list[str]:

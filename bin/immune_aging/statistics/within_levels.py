@@ -17,6 +17,7 @@ from immune_aging.statistics.designs import (
     Design,
     complete_values,
     evaluated,
+    refuse_untold,
     refuse_varying_columns,
     scaled_matrix,
     varies_somewhere,
@@ -63,7 +64,8 @@ def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast:
     test = design.test_term.strip("`")
     if by == test:
         raise BadInput(f"--by_column '{by}': is the tested term itself; name another column")
-    if not {by, source_column(by, samples.columns)} & set(samples.columns) and not varies_somewhere(samples, by):
+    refuse_untold(samples, by, what=f"--by_column '{by}'")
+    if not {by, source_column(by, samples)} & set(samples.columns) and not varies_somewhere(samples, by):
         there = ", ".join(sorted(str(one) for one in samples.columns if one != VARYING))
         raise BadInput(f"--by_column '{by}': is no donor column; there are: {there}")
     refuse_varying_columns(samples, [by])

@@ -1,5 +1,5 @@
-include { listOf } from '../../../functions/fan_out'
-include { quote  } from '../../../functions/shell'
+include { accelerationColumns } from '../../../functions/fan_out'
+include { quote               } from '../../../functions/shell'
 
 process IMMUNE_AGE {
     tag "$meta.id"
@@ -23,7 +23,7 @@ process IMMUNE_AGE {
     exec 'immune_age.py' \\
         --fits ${fits} \\
         --tables ${tables} \\
-        --columns ${quote(listOf(params.acceleration_columns).join(','))} \\
+        --columns ${quote(accelerationColumns(params.acceleration_columns, params.sex_column).join(','))} \\
         --seed ${params.seed} ${params.strict && params.nested_alphas ? '--strict' : ''} \\
         --output published/immune_age
     """

@@ -1,5 +1,5 @@
-include { listOf } from '../../../functions/fan_out'
-include { quote  } from '../../../functions/shell'
+include { accelerationColumns } from '../../../functions/fan_out'
+include { quote               } from '../../../functions/shell'
 
 process PLAN_RUN {
     tag "$meta.id"
@@ -48,7 +48,7 @@ process PLAN_RUN {
         --age-spline ${params.age_spline} \\
         --contrast ${quote(params.contrast)} \\
         --pool-column ${quote(params.pool_column)} \\
-        --acceleration-columns ${quote(listOf(params.acceleration_columns).join(','))} \\
+        --acceleration-columns ${quote(accelerationColumns(params.acceleration_columns, params.sex_column).join(','))} \\
         --gene-set-min-size ${params.gene_set_min_size} \\
         --gene-set-max-size ${params.gene_set_max_size} \\
         ${gene_symbols ? "--gene-symbols ${quote(gene_symbols)}" : ''} ${donor_table ? "--donor-table ${quote(donor_table)}" : ''} \\

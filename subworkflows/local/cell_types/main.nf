@@ -52,7 +52,7 @@ workflow CELL_TYPES {
             .map { folders -> [[id: 'all']] + folders }
     )
 
-    fits = predictionFits(params)
+    fits = predictionFits(params)   // none where donors have no ages
     // [ [id: ..., model: 'ridge', alpha: '0.1'], counts.h5ad, samples.tsv ]
     PREDICT_AGE(
         samples
@@ -63,10 +63,15 @@ workflow CELL_TYPES {
     IMMUNE_AGE(
         PREDICT_AGE.out.inner.map { _meta, file -> file }.toSortedList { one, other -> one.name <=> other.name }.map { files -> [files] }
             .combine(counts)
-            .filter { _fits, _meta, tables, _table -> tables }
+            .filter { _files, _meta, tables, _table -> fits && tables }
             .map { files, meta, tables, _table -> [meta, files, tables] }
     )
-    SUMMARIZE_PREDICTIONS(PREDICT_AGE.out.metrics.toSortedList { one, other -> "${one[0]}" <=> "${other[0]}" }.map { rows -> [[id: 'all'], rows.collect { row -> row[1] }] })
+    SUMMARIZE_PREDICTIONS(
+        PREDICT_AGE.out.metrics
+            .toSortedList { one, other -> "${one[0]}" <=> "${other[0]}" }
+            .filter { fits }
+            .map { rows -> [[id: 'all'], rows.collect { row -> row[1] }] }
+    )
 
     results = DIFFERENTIAL_EXPRESSION.out.published
         .mix(GSEA.out.published, OVERREPRESENTATION.out.published, PREDICT_AGE.out.published)
