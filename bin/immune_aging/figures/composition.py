@@ -62,7 +62,12 @@ def running_medians(x: np.ndarray, share: np.ndarray, *, of_levels: bool) -> lis
 
 
 def plot_proportions(
-    shares: pd.DataFrame, table: pd.DataFrame, *, label: str = "Age (years)", levels: Sequence[str] = ()
+    shares: pd.DataFrame,
+    table: pd.DataFrame,
+    *,
+    label: str = "Age (years)",
+    levels: Sequence[str] = (),
+    whose: str = "donor",
 ) -> Figure:
     """Share of each cell type against the donor's age, one panel per cell type, with the running median.
 
@@ -76,6 +81,8 @@ def plot_proportions(
         Of `x`.
     levels
         Names of the places 0, 1, ... of `x`; none of numbers.
+    whose
+        Of whom each share is.
     """
     columns = len(table) if len(table) < 5 else 3 if len(table) < 7 else 4
     rows = -(-len(table) // columns)
@@ -102,7 +109,7 @@ def plot_proportions(
         ax.set_axis_off()
         axes.flat[place - columns].tick_params(labelbottom=True)
     figure.supxlabel(label, fontsize=9)
-    figure.supylabel("Share of the donor's cells (%)", fontsize=9)
+    figure.supylabel(f"Share of the {whose}'s cells (%)", fontsize=9)
     return figure
 
 
@@ -120,8 +127,10 @@ def draw_proportions(shares: pd.DataFrame, changes: pd.DataFrame, facts: Mapping
     if not pd.api.types.is_numeric_dtype(value):
         levels = sorted(value.dropna().astype(str).unique())
         value = value.astype(str).where(value.notna()).map({level: i for i, level in enumerate(levels)})
-    figure = plot_proportions(shares.assign(x=value.astype(float)), changes, label=shorten(term, 60), levels=levels)
     whose = "sample" if SAMPLE_OF_DONOR in shares else "donor"
+    figure = plot_proportions(
+        shares.assign(x=value.astype(float)), changes, label=shorten(term, 60), levels=levels, whose=whose
+    )
     words = f"Each {whose}'s share of cells of the type by {term}, with medians; {coloured}"
     yield "proportions", Drawing(figure, f"Shares of the cell types by {term}", words)
 
