@@ -16,7 +16,7 @@ from immune_aging.report.notes import cohort_notes, missing_parts
 from immune_aging.report.parameters import Parameters, parameter_groups, reproduce
 from immune_aging.report.pictures import Picture, embed, in_folder
 from immune_aging.report.quality_control import qc_content
-from immune_aging.report.question import question_of
+from immune_aging.report.question import facts_left_out, question_of
 from immune_aging.report.sensitivity import sensitivity_content
 from immune_aging.report.versions import version_rows
 from immune_aging.results import Results
@@ -90,7 +90,7 @@ def content_of(
         "skip_embedding": str(values.get("skip_embedding")).lower() == "true",
         "cell_types": sections,
         "explorers": explorers(results, [section["id"] for section in sections], alpha=ALPHA),
-        "cell_map": cell_map(results),
+        "cell_map": cell_map(results, left_out=facts_left_out(values)),
         "composition": composition,
         "comparison": comparison_part(results, pictures),
         "funnel": stages,

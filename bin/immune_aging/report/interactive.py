@@ -10,13 +10,13 @@ import functools
 import gzip
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jinja2.utils import markupsafe
 
-from immune_aging.cohort.donors import not_told
 from immune_aging.embedding.map_sample import CLUSTER, FEWEST, GENE
 from immune_aging.embedding.map_sample import COLUMNS as UMAP_COLUMNS
 from immune_aging.figures.genes_by_age import TERM_VALUE
@@ -157,10 +157,15 @@ def by_number(label: str, values: pd.Series) -> dict:
     return {"label": label, "limits": list(limits), "values": listed}
 
 
-def cell_map(results: Results) -> dict | None:
+def cell_map(results: Results, *, left_out: Collection[str] = ()) -> dict | None:
     """The map of cells: `data` to embed, how many cells and genes it holds, what it can be coloured by; or None.
 
     Of many genes, the first as fit are in it.
+
+    Parameters
+    ----------
+    left_out
+        'sex' and 'age_years' where the cohort is without them.
     """
     table = results.table("embedding/umap_sample.tsv", UMAP_COLUMNS)
     if table is None:
@@ -173,9 +178,9 @@ def cell_map(results: Results) -> dict | None:
         if name.startswith(CLUSTER):
             colourings[name] = by_kind(f"Cluster, resolution {name.removeprefix(CLUSTER)}", table[name], clusters=True)
     colourings["donor_id"] = by_kind("Donor", donors)
-    if not not_told(table, "sex"):
+    if "sex" not in left_out:
         colourings["sex"] = by_kind("Sex", table["sex"].fillna("unknown"))
-    if not not_told(table, "age_years"):
+    if "age_years" not in left_out:
         colourings["age_years"] = by_number("Age (years)", table["age_years"])
     for name in shown:
         label = f"Expression of {shorten(name.removeprefix(GENE), LONGEST)}"

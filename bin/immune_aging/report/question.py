@@ -105,6 +105,12 @@ def question_of(summaries: Sequence[Mapping[str, object]], parameters: Mapping[s
     )
 
 
+def facts_left_out(parameters: Mapping[str, object]) -> list[str]:
+    """Columns of donors that hold nothing, because the run was told that there are no ages or no sexes."""
+    roles = {"age_column": "age_years", "sex_column": "sex"}
+    return [fact for name, fact in roles.items() if parameters.get(name) == NO_COLUMN]
+
+
 def level_words(contrast: object) -> str:
     """A named contrast 'LEVEL vs REFERENCE' as the steps call it; that of a number where none was named."""
     level, _, reference = str(contrast or "").partition(" vs ")
