@@ -8,14 +8,19 @@ their reason, `donors.tsv`, beside it `samples.tsv` where donors have several sa
 1. cells without a donor, a sample (where samples are told apart) or a cell type go;
 2. samples and donors without a known age go (unless --age_column is none), then donors with fewer cells than the
    given percentile over donors;
-3. cell types stay that have at least `min_cells_per_type` cells in at least `min_donor_fraction` of these donors;
-4. donors who lack one of these cell types altogether go.
+3. where `min_donor_fraction` is in force, cell types stay that have at least `min_cells_per_type` cells in at least
+   that share of these donors;
+4. with `--analysed-donors common` donors who lack one of these cell types altogether go, as do the cells of the other
+   cell types.
+
+With `each` all cells that are left after 2 go on, those of a cell type that 3 leaves out as well: a donor's
+doublets and thresholds are found among all its cells, whatever is analysed.
 """
 
 import argparse
 from pathlib import Path
 
-from immune_aging.cohort.filtering import add_rule_options, choose_by_options, filtered, funnel
+from immune_aging.cohort.filtering import add_rule_options, choose_by_options, filtered, funnel, rules_in_force
 from immune_aging.task.checkpoints import read_parquet, write_json, write_parquet, write_tsv, write_versions
 from immune_aging.task.command_line import run
 
@@ -42,13 +47,7 @@ def main(argv: list[str]) -> None:
     write_tsv(found.donors, args.output_donors)
     if found.samples is not None:
         write_tsv(found.samples, args.output_donors.with_name("samples.tsv"))
-    rules = {
-        "donor_percentile": args.donor_percentile,
-        "min_cells_of_a_donor": chosen.cut,
-        "min_cells_per_type": args.min_cells_per_type,
-        "min_donor_fraction": args.min_donor_fraction,
-    }
-    write_json({"rules": rules, **funnel(found)}, args.output_summary)
+    write_json({"rules": rules_in_force(args, chosen), **funnel(found)}, args.output_summary)
     write_versions("filter_cohort", ["numpy", "pandas"], args.versions)
 
 

@@ -8,11 +8,14 @@ age acceleration, a figure, a summary.
 In each repeat and fold a model of models learns how to weigh the cell types from the fold's training donors alone:
 from predictions by fits that saw neither the donor nor anyone of the fold. It then weighs the predictions of the
 donors held out. The weights are not negative and need no tuning (stacking; Breiman 1996, Machine Learning 24:49-64).
+Where each cell type was analysed in donors of its own, cell types that fewer than half of the donors have, and donors
+with fewer than half of the others, are left out.
 """
 
 import argparse
 from pathlib import Path
 
+from immune_aging.cohort.filtering import COMMON, EACH
 from immune_aging.figures.immune_age import draw
 from immune_aging.figures.style import save_drawing
 from immune_aging.prediction.immune_age import FILES, immune_ages, joined_fits
@@ -27,6 +30,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--fits", type=Path, nargs="*", default=[], help="nested predictions (Parquet) of each fit")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="pseudobulk tables of the cell types")
     parser.add_argument("--columns", type=list_of(str), required=True, help="donor columns to test")
+    parser.add_argument(
+        "--analysed-donors", choices=(EACH, COMMON), required=True, help="in which donors the cell types were analysed"
+    )
     parser.add_argument("--bootstrap", type=int, default=1000, help="draws for the intervals (default: %(default)s)")
     parser.add_argument("--seed", type=int, required=True, help="of the bootstrap")
     parser.add_argument("--strict", action="store_true", help="no immune age is an error")
@@ -35,7 +41,12 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     summary = args.output / "immune_age_summary.json"
-    options = {"columns": args.columns, "n_bootstrap": args.bootstrap, "seed": args.seed}
+    options = {
+        "common": args.analysed_donors == COMMON,
+        "columns": args.columns,
+        "n_bootstrap": args.bootstrap,
+        "seed": args.seed,
+    }
     try:
         fits = joined_fits([read_parquet(path) for path in sorted(args.fits, key=lambda path: path.name)])
         samples = [read_obs(path) for path in sorted(args.tables, key=lambda path: path.name)]

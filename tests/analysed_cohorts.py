@@ -74,7 +74,7 @@ def analysed(
     if problems:
         raise BadInput(" | ".join(problems))
     cells, genes = cell_table(cohort, names), gene_names(cohort.var, known, cohort.beside)
-    chosen = choose(cells, cohort.donors, donor_percentile=0, min_cells=1, min_fraction=0.5)
+    chosen = choose(cells, cohort.donors, donor_percentile=0, min_cells=1, min_fraction=0.5, common=True)
     found = filtered(cells, cohort.donors, chosen, min_cells=1, cells_per_shard=60)
     before, table = Path.cwd(), gene_table(genes)
     os.chdir(folder)

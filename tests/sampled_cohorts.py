@@ -1,5 +1,6 @@
 """Cohorts whose donors gave several samples, and the steps from them to pseudobulk tables."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import anndata
@@ -30,8 +31,15 @@ def cohort_of_visits(*, visits: int = 2, years: float = 3, **size: int) -> annda
     return cohort
 
 
-def to_samples(cohort: anndata.AnnData, folder: Path, *options: str, cells_per_shard: int = 150) -> Path:
-    """From a cohort to its samples: check, filter, split, quality control (which keeps all cells) and sums.
+def to_samples(
+    cohort: anndata.AnnData, folder: Path, *options: str, rules: Sequence[str] = (), cells_per_shard: int = 150
+) -> Path:
+    """From a cohort to its samples: check, filter, split, quality control (doublets are all it drops) and sums.
+
+    Parameters
+    ----------
+    options, rules
+        More options of the check, and of the filter.
 
     Returns
     -------
@@ -51,7 +59,7 @@ def to_samples(cohort: anndata.AnnData, folder: Path, *options: str, cells_per_s
          "--min-cells-per-type", "3", "--donor-percentile", "0", "--cells-per-shard", str(cells_per_shard),
          "--output-cells", at("kept.parquet"), "--output-dropped", at("dropped.parquet"), "--output-cell-types",
          at("types.parquet"), "--output-donors", at("p/cohort/donors.tsv"), "--output-summary",
-         at("p/cohort/filtering.json"), *versions]
+         at("p/cohort/filtering.json"), *rules, *versions]
     )  # fmt: skip
     split_cohort.main(
         ["--cohort", at("cohort.h5ad"), "--check", at("check.json"), "--cells", at("kept.parquet"), "--genes",

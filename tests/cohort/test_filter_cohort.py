@@ -12,6 +12,8 @@ from immune_aging.task.checkpoints import read_json, read_parquet, read_tsv, wri
 from immune_aging.task.command_line import BadInput
 from inputs.step_options import default_options
 
+COMMON = ["--analysed-donors", "common", "--min-donor-fraction", "0.9"]
+
 
 def cohort(counts: dict[tuple[str, str], int], ages: dict[str, float]):
     """Cells and donors from the number of cells of each donor and cell type."""
@@ -53,7 +55,7 @@ def mixed():
 
 
 def test_donors_and_types_are_kept_by_the_stated_rules(mixed, tmp_path):
-    kept, donors, types, _ = run(*mixed, tmp_path, "--min-donor-fraction", "0.9")
+    kept, donors, types, _ = run(*mixed, tmp_path, *COMMON)
     reasons = donors.set_index("donor_id")["reason"]
     assert reasons["ageless"] == "age unknown"
     assert reasons["small"].startswith("fewer than")
@@ -68,7 +70,7 @@ def test_the_funnel_adds_up(mixed, tmp_path):
     cells, donors = mixed
     cells.loc[:4, "cell_type"] = None
     cells.loc[5:6, "donor_id"] = None
-    kept, donor_rows, _, funnel = run(cells, donors, tmp_path, "--min-donor-fraction", "0.9")
+    kept, donor_rows, _, funnel = run(cells, donors, tmp_path, *COMMON)
     for part in ("cells", "donors", "cell_types"):
         assert funnel[part]["input"] == funnel[part]["kept"] + sum(funnel[part]["lost"].values()), part
     assert (
@@ -89,7 +91,7 @@ def test_ninety_five_percent_of_twenty_donors_is_nineteen():
 
 def test_no_surviving_cell_type_names_the_nearest_and_the_remedy(mixed, tmp_path):
     with pytest.raises(BadInput, match=r"no cell type has 50 cells in 95 % .*--min_cells_per_type"):
-        run(*mixed, tmp_path, "--min-cells-per-type", "50")
+        run(*mixed, tmp_path, "--analysed-donors", "common", "--min-cells-per-type", "50")
 
 
 @settings(deadline=None)
@@ -104,10 +106,50 @@ def test_shards_hold_whole_consecutive_donors_and_none_is_empty(sizes, cells_per
 
 def test_the_order_of_cells_in_the_file_does_not_matter(mixed, tmp_path):
     cells, donors = mixed
-    one = run(cells, donors, tmp_path, "--min-donor-fraction", "0.9")[0]
-    other = run(cells.sample(frac=1, random_state=1), donors, tmp_path, "--min-donor-fraction", "0.9")[0]
+    one = run(cells, donors, tmp_path, *COMMON)[0]
+    other = run(cells.sample(frac=1, random_state=1), donors, tmp_path, *COMMON)[0]
     columns = ["cell_id", "shard"]
     pd.testing.assert_frame_equal(
         one.sort_values("cell_id")[columns].reset_index(drop=True),
         other.sort_values("cell_id")[columns].reset_index(drop=True),
     )
+
+
+def test_each_cell_type_keeps_its_cells_and_no_donor_goes_for_lack_of_one(mixed, tmp_path):
+    kept, donors, types, funnel = run(*mixed, tmp_path)
+    reasons = donors.set_index("donor_id")["reason"].fillna("")
+    assert reasons["D02"] == "" and reasons["ageless"] == "age unknown" and reasons["small"].startswith("fewer than")
+    assert types["kept"].all() and kept["cell_type"].value_counts()["rare"] == 18, "those of a donor of three as well"
+    assert funnel["rules"] == {"donors": "each", "donor_percentile": 1, "min_cells_of_a_donor": pytest.approx(7.6)}
+    assert sum(funnel["cell_types"]["lost"].values()) == 0
+
+
+def test_a_share_of_donors_counts_where_it_is_given_and_takes_no_cell(mixed, tmp_path):
+    whole = run(*mixed, tmp_path)[0]
+    kept, donors, types, funnel = run(*mixed, tmp_path, "--min-donor-fraction", "0.5")
+    assert types.set_index("cell_type")["kept"].to_dict() == {"B": True, "T": True, "rare": False}
+    assert types.set_index("cell_type").loc["rare", "reason"] == "10 cells in only 1 of 20 donors"
+    assert funnel["cell_types"]["lost"] == {"in too few donors": 1} and funnel["rules"]["min_donor_fraction"] == 0.5
+    pd.testing.assert_frame_equal(kept, whole)
+    assert donors.set_index("donor_id").loc["D02", "kept"]
+
+
+def test_common_without_a_share_is_the_rule_of_the_reference_analysis(mixed, tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    asked = run(*mixed, tmp_path / "one", "--analysed-donors", "common")
+    named = run(*mixed, tmp_path / "two", "--analysed-donors", "common", "--min-donor-fraction", "0.95")
+    for name in ("k.parquet", "o.parquet", "t.parquet", "d.tsv", "s.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert asked[3]["rules"]["min_donor_fraction"] == 0.95 and "donors" not in asked[3]["rules"]
+    assert named[2].equals(asked[2])
+
+
+def test_a_donor_without_any_labelled_cell_is_counted_and_one_line_says_that_no_donor_is_left(tmp_path):
+    cells, donors = cohort({("a", "T"): 20, ("b", "T"): 20, ("c", "T"): 20}, {"a": 30.0, "b": 40.0, "c": 50.0})
+    cells.loc[cells["donor_id"] == "b", "cell_type"] = None
+    _, rows, _, funnel = run(cells, donors, tmp_path, "--donor-percentile", "0")
+    assert rows.set_index("donor_id").loc["b", "reason"] == "no cell with a cell type"
+    assert funnel["donors"] == {"input": 3, "lost": {"no cell with a cell type": 1}, "kept": 2}
+    with pytest.raises(BadInput, match="no donor that is left has a cell with a cell type"):
+        run(cells.assign(cell_type=None), donors, tmp_path, "--donor-percentile", "0")

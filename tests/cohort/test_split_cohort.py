@@ -29,7 +29,7 @@ def split(path, folder, *, cells_per_shard=100):
     filter_cohort.main(
         [*default_options("filter_cohort"), "--cells", where["cells"], "--donors", where["donors"], "--cells-per-shard", str(cells_per_shard), "--output-cells",
          where["kept"], "--output-dropped", where["dropped"], "--output-cell-types", where["types"], "--output-donors",
-         where["t.tsv"], "--output-summary", where["f.json"], "--donor-percentile", "0", "--versions", where["v"]]
+         where["t.tsv"], "--output-summary", where["f.json"], "--donor-percentile", "0", "--analysed-donors", "common", "--versions", where["v"]]
     )  # fmt: skip
     split_cohort.main(
         ["--cohort", str(path), "--check", where["check"], "--cells", where["kept"], "--genes", where["genes"], "--prefix",

@@ -15,9 +15,12 @@ COMPUTED = {("plan_run", "--mad-group"): ""}
 FURTHER = {"plan_run": {"--designs": "design"}}
 # Options that stand in some runs only.
 OPTIONAL = {
+    ("check_pseudobulk", "--min-donor-fraction"),
     ("export_h5ad", "--target-sum"),
+    ("filter_cohort", "--min-donor-fraction"),
     ("overrepresentation", "--enrichr-url"),
     ("overrepresentation", "--enrichr-library"),
+    ("plan_run", "--min-donor-fraction"),
     ("qc_thresholds", "--doublet-rate-per-1000"),
     ("simulate_cohort", "--preset"),
 }

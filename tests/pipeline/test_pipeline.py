@@ -26,7 +26,7 @@ pytestmark = pytest.mark.long  # all look at one run, or resume it
 GENE_SETS = ROOT / "assets/gene_sets/h.all.v7.5.1.symbols.gmt"
 # Three cell types have samples of so many cells in enough donors.
 SMALL = {
-    "dataset": "small", "min_cells_per_sample": 15, "cells_per_shard": 600, "n_top_genes": 400, "n_pcs": 15, "n_neighbors_components": 10, "min_donor_fraction": 0.8,
+    "dataset": "small", "min_cells_per_sample": 15, "cells_per_shard": 600, "n_top_genes": 400, "n_pcs": 15, "n_neighbors_components": 10,
     "leiden_resolutions": [1], "ridge_alphas": [1], "gsea_permutations": 200, "umap_epochs": 50,
 }  # fmt: skip
 # What follows from each step: a change re-runs these and no others.

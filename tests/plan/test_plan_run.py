@@ -108,7 +108,7 @@ def options_for(path, **changes):
     """The arguments of the plan of a small cohort."""
     args = argparse.Namespace(
         cohort=path, donor_column="donor_id", sample_column="", cell_type_column="cell_type", age_column="development_stage", sex_column="sex", age_ranges="midpoint",
-        counts_layer="auto", round_counts=False, donor_percentile=0, min_cells_per_type=10, min_donor_fraction=0.9, cells_per_shard=100,
+        counts_layer="auto", round_counts=False, analysed_donors="common", donor_percentile=0, min_cells_per_type=10, min_donor_fraction=0.9, cells_per_shard=100,
         parts=["qc"], mad_group="", doublet_rate_column="", batch_column="donor_id", min_cells_per_sample=10,
         min_samples_per_type=5, designs=["~ sex + age"], test_term="age", contrast="", by_column="", age_spline=0, pool_column="auto",
         acceleration_columns=[], donor_table=None, gene_symbols=None, gene_sets=None, gene_set_min_size=10, gene_set_max_size=1000,
@@ -123,6 +123,24 @@ def test_a_cohort_is_planned_with_the_donors_cells_and_samples_that_will_be_kept
     assert (plan["n_cells_kept"], plan["n_donors_kept"]) == (cohort.n_obs, 6), "nothing is to be left out"
     assert plan["n_types"] == 2 and plan["n_samples"] == 12
     assert plan["n_shards"] == 2, "the third donor of 40 cells fills a shard of 100"
+
+
+def test_the_plan_follows_the_donors_that_are_asked_for(tmp_path):
+    """Two of six donors have too few B cells: each keeps both, common keeps those who have any."""
+    cohort = small_cohort(donors=6, cells_per_type=20, types=("T cell", "B cell"))
+    place = cohort.obs.groupby(["donor_id", "cell_type"], observed=True).cumcount()
+    few = (cohort.obs["cell_type"] == "B cell") & cohort.obs["donor_id"].isin(["D00", "D01"])
+    allowed = cohort.obs["donor_id"].astype(str).map({"D00": 0, "D01": 4}).fillna(99)
+    path = write_cohort(cohort[(~few | (place < allowed)).to_numpy()].copy(), tmp_path / "cohort.h5ad")
+
+    def planned(**options):
+        plan = run_plan.plan_cohort(options_for(path, min_samples_per_type=4, **options))
+        return plan["n_donors_kept"], plan["n_cells_kept"], plan["cell_types"], plan["n_samples"]
+
+    assert planned(analysed_donors="each", min_donor_fraction=None) == (6, 204, ["B cell", "T cell"], 10)
+    assert planned(analysed_donors="each", min_donor_fraction=0.9) == (6, 204, ["T cell"], 6), "its cells stay"
+    assert planned(analysed_donors="common", min_donor_fraction=0.6) == (5, 184, ["B cell", "T cell"], 9)
+    assert planned(analysed_donors="common", min_donor_fraction=None) == (6, 120, ["T cell"], 6)
 
 
 def test_the_plan_of_a_cohort_with_ensembl_ids_alone_finds_its_gene_sets(tmp_path):

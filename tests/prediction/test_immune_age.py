@@ -258,3 +258,38 @@ def test_a_column_that_differs_within_a_donor_is_not_a_donor_column(tmp_path, sa
     out = run_step(tmp_path, [nested_fit(samples, "b")], [samples, other], "--columns", "pool,sex")
     tests = read_tsv(out / "age_acceleration_tests.tsv").set_index("column")
     assert "differs within a donor" in tests.loc["pool", "reason"] and tests.loc["sex", "p_value"] > 0
+
+
+def test_gaps_leave_out_cell_types_of_few_donors_and_donors_of_few_cell_types(tmp_path, samples):
+    """Where each cell type has donors of its own: a rare one weighs nothing, a donor of one cell type has no age."""
+    few = samples.obs["donor_id"].isin(sorted(samples.obs["donor_id"])[:5]).to_numpy()
+    fits = [
+        nested_fit(samples[~few].copy(), "b", seed=1),
+        nested_fit(samples, "cd4", seed=2),
+        nested_fit(samples[~few].copy(), "nk", seed=3),
+        nested_fit(samples[:14].copy(), "rare", seed=4),
+    ]
+    out = run_step(tmp_path, fits, [samples])
+    summary = read_json(out / "immune_age_summary.json")
+    assert (summary["n_donors"], summary["n_donors_left_out"]) == (55, 5)
+    assert summary["cell_types_of_few_donors"] == ["rare"] and summary["n_cell_types"] == 3
+    assert set(read_tsv(out / "immune_age_weights.tsv")["id"]) == {"b", "cd4", "nk"}
+    assert (read_tsv(out / "immune_age.tsv")["n_cell_types"] == 3).all()
+    common = run_step(tmp_path, fits, [samples], "--analysed-donors", "common", name="common")
+    assert len(read_tsv(common / "immune_age.tsv")) == 60
+    assert "n_donors_left_out" not in read_json(common / "immune_age_summary.json")
+
+
+def test_without_gaps_both_rules_about_donors_give_the_same_bytes(tmp_path, samples):
+    fits = [nested_fit(samples, name, seed=seed) for name, seed in (("b", 1), ("cd4", 2))]
+    each = run_step(tmp_path, fits, [samples], name="each")
+    common = run_step(tmp_path, fits, [samples], "--analysed-donors", "common", name="common")
+    for path in sorted(common.rglob("*.tsv")):
+        assert path.read_bytes() == (each / path.relative_to(common)).read_bytes(), path
+
+
+def test_cell_types_whose_donors_do_not_overlap_give_no_immune_age(tmp_path, samples):
+    fits = [nested_fit(samples[i * 15 : (i + 1) * 15].copy(), f"t{i}", seed=i) for i in range(4)]
+    out = run_step(tmp_path, fits, [samples])
+    reason = read_json(out / "immune_age_summary.json")["reason"]
+    assert reason == "0 of 60 donors have half of the cell types that half of the donors have; at least 10 are needed"

@@ -204,3 +204,45 @@ def test_genes_that_the_table_does_not_know_are_said(tmp_path):
     folder = run(table, tmp_path, "--gene-symbols", str(tmp_path / "symbols.tsv"))
     [note] = read_json(folder / "p/cohort/check.json")["notes"]
     assert "symbols.tsv (--gene_symbols) knows none of its genes ('ENSMUSG00000064351', ...)" in note
+
+
+def test_the_rules_about_donors_are_those_of_a_cohort_of_cells(tmp_path):
+    """Donors 0 to 4 lack B cells: each keeps them for the T cells, common does not, a share counts where it is given."""
+    table = table_of()
+    table = table[
+        ~((table.obs["cell_type"] == "B/NK, odd") & table.obs["donor_id"].isin([f"D{d:02d}" for d in range(5)]))
+    ]
+    for name, options, n_t_cells, n_b_cells, left_out in (
+        ("each", [], 7, 7, 0),
+        ("share", ["--min-donor-fraction", "0.9", "--min-cells-per-type", "6"], 7, 0, 0),
+        ("common", ["--analysed-donors", "common", "--min-donor-fraction", "0.5"], 7, 7, 5),
+    ):
+        (tmp_path / name).mkdir()
+        folder = run(table.copy(), tmp_path / name, *options)
+        donors, types = read_tsv(folder / "p/cohort/donors.tsv"), read_tsv(folder / "p/cohort/cell_types.tsv")
+        n_used = types.set_index("id")["n_samples"].where(types.set_index("id")["kept"], 0).to_dict()
+        assert n_used == {"t_cell": n_t_cells, "b_nk_odd": n_b_cells}, name
+        assert (donors["reason"] == "no B/NK, odd").sum() == left_out == (~donors["kept"]).sum()
+        assert (folder / "p/cohort/filtering.json").exists() == (name != "each")
+        whole = read_h5ad(folder / "p/pseudobulk/pseudobulk.h5ad").obs
+        assert len(whole) == (14 if name == "common" else 19)
+    funnel = read_json(tmp_path / "common/p/cohort/filtering.json")
+    assert funnel["donors"] == {"input": 12, "lost": {"no B/NK, odd": 5}, "kept": 7}
+    check = read_json(tmp_path / "share/p/cohort/check.json")
+    assert check["cell_types_in_few_donors"] == ["B/NK, odd"]
+    types = read_tsv(tmp_path / "share/p/cohort/cell_types.tsv").set_index("id")
+    assert types.loc["b_nk_odd", "reason"] == "6 cells in only 7 of 12 donors"
+
+
+@pytest.mark.parametrize(("least", "noted"), [(5, True), (1, False)])
+def test_gaps_of_a_table_without_small_samples_are_a_doubt(least, noted, tmp_path):
+    table = table_of()
+    table.obs["n_cells"] = table.obs["n_cells"] - 5 + least
+    table = table[~((table.obs["cell_type"] == "B/NK, odd") & (table.obs["donor_id"] == "D11"))].copy()
+    notes = read_json(run(table, tmp_path, "--min-cells-per-sample", "2") / "p/cohort/check.json")["notes"]
+    assert any(note.startswith("1 of 24 pairs of donor and cell type have no sample") for note in notes) == noted
+
+
+def test_a_share_that_no_cell_type_reaches_names_the_remedy(tmp_path):
+    with pytest.raises(BadInput, match=r"no cell type has 50 cells in 95 % of the donors; .*--donors each"):
+        run(table_of(), tmp_path, "--analysed-donors", "common", "--min-cells-per-type", "50")

@@ -1,5 +1,10 @@
 """Which cell types, donors and samples of donors a cohort keeps, and the shards that they are divided into.
 
+Either each cell type is analysed in the donors that have enough of it (`EACH`): then every labelled cell of a donor who
+stays goes on, and which cell types are analysed changes nothing in the others. Or all are analysed in the donors that
+have all of them (`COMMON`): cell types that too many donors lack go, with their cells, and then the donors who lack one
+of the others.
+
 The rules are about persons: a donor's samples count together for its number of cells and for the cell types that it
 has. Only an unknown age takes single samples away, unless the cohort has no ages at all (--age_column none).
 """
@@ -13,6 +18,9 @@ import pandas as pd
 from immune_aging.cohort.donors import not_told, one_per_donor, sample_key
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING, unique_slugs
 from immune_aging.task.command_line import BadInput
+
+EACH, COMMON = "each", "common"
+COMMON_FRACTION = 0.95  # of the donors that must have a cell type, where `COMMON` is asked for and no other is given
 
 
 def of_unknown_age(donors: pd.DataFrame) -> np.ndarray:
@@ -78,6 +86,9 @@ class Chosen:
         Donors that the cell types were judged by x cell types, number of cells.
     types
         Whether a cell type stays, by its name.
+    common
+        Whether the cell types are analysed in the donors that have all of them: then the cells of the others are left
+        out, too.
     """
 
     cells: pd.Series
@@ -85,6 +96,13 @@ class Chosen:
     cut: float
     table: pd.DataFrame
     types: pd.Series
+    common: bool
+
+    @property
+    def cells_of_donors(self) -> pd.DataFrame:
+        """Donors who stay x cell types, number of cells that go on to quality control."""
+        staying = self.donors.index[self.donors == ""]
+        return self.table.loc[staying, self.types] if self.common else self.table.loc[staying]
 
 
 def in_ageless_samples(cells: pd.DataFrame, donors: pd.DataFrame) -> np.ndarray:
@@ -102,12 +120,62 @@ def in_ageless_samples(cells: pd.DataFrame, donors: pd.DataFrame) -> np.ndarray:
     return pd.MultiIndex.from_frame(cells[sample_key(cells)]).isin(pd.MultiIndex.from_frame(out[sample_key(out)]))
 
 
+def why_no_cell_type(table: pd.DataFrame, *, min_cells: int, min_fraction: float) -> str:
+    """The message where no cell type is in enough donors, with the one that comes nearest and the remedy.
+
+    Parameters
+    ----------
+    table
+        Donors x cell types, number of cells.
+    """
+    best = (table >= min_cells).mean(axis=0).sort_values(ascending=False)
+    hint = (
+        f"'{best.index[0]}' comes nearest with {100 * best.iloc[0]:.0f} %"
+        if len(best) and len(table)
+        else "no donor is left"
+    )
+    return (
+        f"cohort: no cell type has {min_cells} cells in {100 * min_fraction:g} % of {len(table)} donors ({hint}); "
+        "lower --min_cells_per_type or --min_donor_fraction"
+    )
+
+
+def lacking(table: pd.DataFrame) -> pd.Series:
+    """Which donors (index) lack one of the cell types, with the reason; those who lack none are not in it.
+
+    Parameters
+    ----------
+    table
+        Donors x the cell types that stay, number of cells.
+    """
+    missing = {donor: list(row.index[row == 0]) for donor, row in table.iterrows()}
+    reasons = {
+        donor: f"no {names[0]}" if len(names) == 1 else f"lacks {len(names)} of the cell types kept"
+        for donor, names in missing.items()
+        if names
+    }
+    return pd.Series(list(reasons.values()), index=pd.Index(list(reasons), dtype=object), dtype=object)
+
+
 def choose(
-    cells: pd.DataFrame, donors: pd.DataFrame, *, donor_percentile: float, min_cells: int, min_fraction: float
+    cells: pd.DataFrame,
+    donors: pd.DataFrame,
+    *,
+    donor_percentile: float,
+    min_cells: int,
+    min_fraction: float | None,
+    common: bool,
 ) -> Chosen:
     """Apply the rules to cells (donor_id, cell_type) and donors (donor_id, age_years).
 
     With samples of donors, both have sample_of_donor, and `donors` has one row per sample.
+
+    Parameters
+    ----------
+    min_cells, min_fraction
+        A cell type stays that so many cells of are in such a share of the donors; None for any cell type.
+    common
+        Whether the donors who lack a cell type that stays go.
 
     Raises
     ------
@@ -121,35 +189,52 @@ def choose(
     cell_reason[cells["donor_id"].isna()] = "no donor"
     cell_reason[(cell_reason == "") & in_ageless_samples(cells, donors)] = SAMPLE_OUT
     labelled, people = cells[cell_reason == ""], one_per_donor(donors)
-    reasons, cut = donor_reasons(people, labelled["donor_id"].value_counts(), donor_percentile=donor_percentile)
+    n_cells = labelled["donor_id"].value_counts()
+    reasons, cut = donor_reasons(people, n_cells, donor_percentile=donor_percentile)
+    if not common:
+        reasons[(reasons == "") & (n_cells.reindex(reasons.index, fill_value=0) == 0)] = NO_LABELLED_CELL
     staying = reasons.index[reasons == ""]
+    if not common and not len(staying):
+        raise BadInput("cohort: no donor that is left has a cell with a cell type; name other columns of donors, ages or cell types")
     table = pd.crosstab(labelled["donor_id"], labelled["cell_type"]).reindex(staying, fill_value=0)
-    kept_types = choose_cell_types(table, min_cells=min_cells, min_fraction=min_fraction)
-    if not kept_types.any():
-        best = (table >= min_cells).mean(axis=0).sort_values(ascending=False)
-        hint = (
-            f"'{best.index[0]}' comes nearest with {100 * best.iloc[0]:.0f} %"
-            if len(best) and len(table)
-            else "no donor is left"
-        )
-        raise BadInput(
-            f"cohort: no cell type has {min_cells} cells in {100 * min_fraction:g} % of {len(table)} donors ({hint}); "
-            "lower --min_cells_per_type or --min_donor_fraction"
-        )
-    for donor, row in table.loc[:, kept_types].iterrows():
-        missing = list(row.index[row == 0])
-        if missing:
-            reasons[donor] = f"no {missing[0]}" if len(missing) == 1 else f"lacks {len(missing)} of the cell types kept"
+    kept_types = pd.Series(True, index=table.columns)
+    if min_fraction is not None:
+        kept_types = choose_cell_types(table, min_cells=min_cells, min_fraction=min_fraction)
+        if not kept_types.any():
+            raise BadInput(why_no_cell_type(table, min_cells=min_cells, min_fraction=min_fraction))
+    if common:
+        without = lacking(table.loc[:, kept_types])
+        reasons[without.index] = without
     if not (reasons == "").any():
         raise BadInput("cohort: every donor lacks one of the kept cell types; raise --min_donor_fraction")
-    return Chosen(cell_reason, reasons, cut, table, kept_types)
+    return Chosen(cell_reason, reasons, cut, table, kept_types, common)
+
+
+def add_type_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a step for the rules about cell types and the donors who lack them."""
+    parser.add_argument(
+        "--analysed-donors",
+        choices=(EACH, COMMON),
+        required=True,
+        help="each: of every cell type those that have enough of it; common: those that have all cell types",
+    )
+    parser.add_argument("--min-cells-per-type", type=int, required=True, help="for --min-donor-fraction")
+    parser.add_argument(
+        "--min-donor-fraction", type=float, help=f"default: {COMMON_FRACTION} with common, no such rule with each"
+    )
+
+
+def fraction_of(args: argparse.Namespace) -> float | None:
+    """The share of the donors that must have a cell type, from the options of `add_type_options`; None for none."""
+    if args.min_donor_fraction is None and args.analysed_donors == COMMON:
+        return COMMON_FRACTION
+    return args.min_donor_fraction
 
 
 def add_rule_options(parser: argparse.ArgumentParser) -> None:
     """The options of a step for the rules and for the size of the shards."""
     parser.add_argument("--donor-percentile", type=float, required=True)
-    parser.add_argument("--min-cells-per-type", type=int, required=True)
-    parser.add_argument("--min-donor-fraction", type=float, required=True)
+    add_type_options(parser)
     parser.add_argument("--cells-per-shard", type=int, required=True)
 
 
@@ -160,13 +245,23 @@ def choose_by_options(cells: pd.DataFrame, donors: pd.DataFrame, args: argparse.
         donors,
         donor_percentile=args.donor_percentile,
         min_cells=args.min_cells_per_type,
-        min_fraction=args.min_donor_fraction,
+        min_fraction=fraction_of(args),
+        common=args.analysed_donors == COMMON,
     )
+
+
+def rules_in_force(args: argparse.Namespace, chosen: Chosen) -> dict:
+    """What filtering.json says of the rules: those that were applied, with their values."""
+    fraction = fraction_of(args)
+    donors = {"donor_percentile": args.donor_percentile, "min_cells_of_a_donor": chosen.cut}
+    types = {"min_cells_per_type": args.min_cells_per_type, "min_donor_fraction": fraction}
+    return ({} if chosen.common else {"donors": EACH}) | donors | ({} if fraction is None else types)
 
 
 # First columns of samples.tsv; those that are constant within samples follow.
 SAMPLE_COLUMNS = ("donor_id", SAMPLE_OF_DONOR, "age_years", "sex", "n_cells", "n_cells_kept", "kept", "reason")
 SAMPLE_OUT = "sample left out: age unknown"
+NO_LABELLED_CELL = "no cell with a cell type"
 # Donors' reasons, as regular expressions, and what stands for each in the reason of a cell: fewer words, no names.
 _REASON_OF_CELL = {r"^(no|lacks) .*": "lacks a cell type kept", r"^fewer.*": "too few cells"}
 
@@ -181,7 +276,7 @@ def reasons_of_cells(cells: pd.DataFrame, chosen: Chosen) -> pd.Series:
     """
     labelled = chosen.cells == ""
     donor_out = labelled & ~cells["donor_id"].isin(chosen.donors.index[chosen.donors == ""])
-    type_out = labelled & ~donor_out & ~cells["cell_type"].isin(chosen.types.index[chosen.types])
+    type_out = labelled & ~donor_out & ~cells["cell_type"].isin(chosen.types.index[chosen.types]) & chosen.common
     reasons = chosen.cells.copy()
     why = cells.loc[donor_out, "donor_id"].map(chosen.donors).replace(_REASON_OF_CELL, regex=True)
     reasons[donor_out] = "donor left out: " + why

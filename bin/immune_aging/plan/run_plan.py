@@ -94,8 +94,9 @@ def plan_cohort(args: argparse.Namespace) -> dict:
     if args.gene_sets and "statistics" in args.parts:
         found, noted = gene_set_findings(args.gene_sets, genes.symbols, **set_sizes(args))
         problems, notes = problems + found, notes + noted
-    table = chosen.table.loc[donors["donor_id"].unique(), chosen.types] if chosen else pd.DataFrame()
-    samples = (cells_by_sample(cells, donors, table) >= args.min_cells_per_sample).sum()
+    table = chosen.cells_of_donors.loc[donors["donor_id"].unique()] if chosen else pd.DataFrame()
+    types_judged = chosen.types.index[chosen.types] if chosen else []
+    samples = (cells_by_sample(cells, donors, table[types_judged]) >= args.min_cells_per_sample).sum()
     types = samples.index[samples >= args.min_samples_per_type]
     if chosen and not problems and not len(types) and "statistics" in args.parts:
         problems.append(
@@ -137,7 +138,8 @@ def plan_table(args: argparse.Namespace) -> dict:
     n_donors = int(donors["donor_id"].nunique())
     problems, notes = run_problems(donors, args, n_all=len(donors), names_only=False)
     symbols = symbols_of(var)
-    notes = [*read_json(args.check)["notes"], *notes]
+    check = read_json(args.check)
+    notes = [*check["notes"], *notes]
     if args.gene_sets:
         found, noted = gene_set_findings(args.gene_sets, symbols, **set_sizes(args))
         problems, notes = problems + found, notes + noted
@@ -146,7 +148,8 @@ def plan_table(args: argparse.Namespace) -> dict:
     floors = {"min_cells": args.min_cells_per_sample, "min_depth_share": args.min_depth_share}
     usable = samples[reasons_to_leave_out(samples, **floors) == ""]
     n_samples = usable.groupby("cell_type", observed=True).size()
-    types = n_samples.index[n_samples >= args.min_samples_per_type]
+    in_few_donors = n_samples.index.isin(check.get("cell_types_in_few_donors", []))
+    types = n_samples.index[(n_samples >= args.min_samples_per_type) & ~in_few_donors]
     return {
         "counts_layer": "X",
         "n_cells": 0,

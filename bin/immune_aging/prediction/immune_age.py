@@ -20,6 +20,7 @@ TESTS = (
 )  # fmt: skip
 MIN_DONORS = 10
 MIN_IN_LEVEL = 3  # donors of a level of a category; levels of fewer are left out of the test
+MIN_SHARE = 0.5  # of the donors that must have a cell type, and of these cell types that a donor must have
 LEVEL_SHARE = 5  # donors for each level of a category, at least
 
 
@@ -68,8 +69,52 @@ def joined_fits(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return fits
 
 
+def without_gaps(fits: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
+    """Leave out the cell types that few donors have, and the donors who have few of the others.
+
+    A cell type of few donors would be weighed by what the others say of all other donors, and a donor with one or two
+    cell types would have an age of much larger error beside the rest.
+
+    Parameters
+    ----------
+    fits
+        As of `joined_fits`.
+
+    Returns
+    -------
+    The fits without these; what the summary says of them.
+
+    Raises
+    ------
+    CannotFit
+        Too few donors are left.
+    """
+    has = fits[["donor_id", "id"]].drop_duplicates()
+    n_donors = has["donor_id"].nunique()
+    donors_of_type = has["id"].value_counts()
+    types = donors_of_type.index[donors_of_type >= MIN_SHARE * n_donors]
+    n_types = has[has["id"].isin(types)]["donor_id"].value_counts()
+    donors = n_types.index[n_types >= MIN_SHARE * len(types)]
+    if len(donors) < MIN_DONORS:
+        raise CannotFit(
+            f"{len(donors)} of {n_donors} donors have half of the cell types that half of the donors have; "
+            f"at least {MIN_DONORS} are needed"
+        )
+    facts = {
+        "n_donors_left_out": n_donors - len(donors),
+        "cell_types_of_few_donors": sorted(set(donors_of_type.index) - set(types)),
+    }
+    return fits[fits["id"].isin(types) & fits["donor_id"].isin(donors)], facts
+
+
 def immune_ages(
-    fits: pd.DataFrame, samples: Sequence[pd.DataFrame], *, columns: Sequence[str], n_bootstrap: int, seed: int
+    fits: pd.DataFrame,
+    samples: Sequence[pd.DataFrame],
+    *,
+    columns: Sequence[str],
+    n_bootstrap: int,
+    seed: int,
+    common: bool = True,
 ) -> ImmuneAges:
     """Put the predictions of all cell types together, judge them, and test what goes with age acceleration.
 
@@ -81,7 +126,11 @@ def immune_ages(
         What is known of the samples of each cell type.
     columns
         Donor columns to test.
+    common
+        The cell types were analysed in the same donors, so that gaps are few; else those of `without_gaps` are left
+        out.
     """
+    fits, gaps = (fits, {}) if common else without_gaps(fits)
     donors = donor_table(samples, sorted(fits["donor_id"].unique()))
     features = feature_table(fits)
     predicted, weights, _ = cross_stack(features, donors)
@@ -103,6 +152,7 @@ def immune_ages(
     tests = acceleration_tests(mean, donors, list(dict.fromkeys(columns)))
     facts = {
         "n_donors": len(donors),
+        **gaps,
         "n_fits": weights.shape[1],
         "n_cell_types": int(fits["id"].nunique()),
         "best_single_mae": float(of_fits["mae"].min()),

@@ -25,6 +25,13 @@ def composition_part(results: Results, pictures: Mapping[str, Picture]) -> dict:
     }
 
 
+def sizes_of_tests(results: Results) -> list[int]:
+    """The least and the largest number of samples that a cell type was tested in; none where none was."""
+    summaries = [results.summary(f"cell_types/{name}/de_summary.json") for name in results.cell_type_ids]
+    sizes = [int(summary["n_samples"]) for summary in summaries if summary.get("status") == "done"]
+    return [min(sizes), max(sizes)] if sizes else []
+
+
 def comparison_part(results: Results, pictures: Mapping[str, Picture]) -> dict:
     """Numbers of genes by pattern, the surest shared genes, gene sets called in several types, power, figures."""
     genes = results.table("comparison/shared_ageing.tsv", ["gene_id", "symbol", "pattern", "p_value_shared"])
@@ -39,4 +46,5 @@ def comparison_part(results: Results, pictures: Mapping[str, Picture]) -> dict:
         "sets": [] if sets is None else sets[sets["n_up"] + sets["n_down"] >= 2].to_dict("records"),
         "power": [] if power is None else power[power["expression"] == "all"].to_dict("records"),
         "figures": in_folder(pictures, "comparison/figures", COMPARISON_FIGURES),
+        "sizes": sizes_of_tests(results),
     }

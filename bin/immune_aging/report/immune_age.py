@@ -21,4 +21,6 @@ def immune_age(results: Results) -> dict:
         "weights": [] if weights is None else weights[weights["weight"] > 0].head(N_WEIGHTS).to_dict("records"),
         "best_single_mae": summary.get("best_single_mae"),
         "acceleration_sd": summary.get("acceleration_sd"),
+        "donors_left_out": summary.get("n_donors_left_out", 0),
+        "types_left_out": summary.get("cell_types_of_few_donors", []),
     }

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from immune_aging.cohort.columns import NO_COLUMN
+from immune_aging.cohort.filtering import COMMON, COMMON_FRACTION
 from immune_aging.report.formats import shown
 from immune_aging.statistics.formulas import DEFAULT_DESIGN, DEFAULT_WITHOUT_SEX
 
@@ -14,8 +15,26 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "cohort/filtering.json",
         "{ageless}onors below percentile {donor_percentile} of the number of cells, cell "
         "types with "
-        "{min_cells_per_type} cells in less than {min_donor_fraction:%} of donors, and donors who lack one "
+        "{min_cells_per_type} cells in less than {common_share:%} of donors, and donors who lack one "
         "of the remaining cell types were left out.",
+        (),
+    ),
+    (
+        "cohort/filtering.json",
+        "{ageless_and}onors below percentile {donor_percentile} of the number of cells were left out; "
+        "{each_type} was analysed in the donors who have enough of its cells, so that the donors differ between cell "
+        "types.",
+        (),
+    ),
+    (
+        "cohort/filtering.json",
+        "Cell types with {min_cells_per_type} cells in less than {asked_share:%} of donors were not analysed.",
+        (),
+    ),
+    (
+        "cohort/filtering.json",
+        "Cell types with {min_cells_per_type} cells in less than {share_of_table:%} of the table's donors, and donors "
+        "who lack one of the remaining cell types, were left out.",
         (),
     ),
     (
@@ -175,6 +194,16 @@ class _Shown(str):
         return f"{100 * float(self):g} %" if spec == "%" else str(self)
 
 
+def words_of_donors(parameters: Mapping[str, object]) -> dict[str, _Shown]:
+    """The words by which the sentences on the donors of a cell type are chosen, and their values."""
+    share, table = parameters.get("min_donor_fraction"), bool(parameters.get("pseudobulk"))
+    if parameters.get("donors", COMMON) == COMMON:
+        common = COMMON_FRACTION if share is None else share
+        return {"share_of_table" if table else "common_share": _Shown(common)}
+    asked = {} if share is None else {"asked_share": _Shown(share)}
+    return asked if table else asked | {"each_type": _Shown("each cell type")}
+
+
 def methods(parameters: Mapping[str, object], available: Collection[str]) -> tuple[list[str], list[str]]:
     """Sentences on what was run, and the works they cite.
 
@@ -190,11 +219,13 @@ def methods(parameters: Mapping[str, object], available: Collection[str]) -> tup
         name: _Shown(shown(value).rsplit("/", 1)[-1] if name == "gene_sets" else shown(value))
         for name, value in parameters.items()
     }
+    words |= words_of_donors(parameters)
     several = bool(parameters.get("sample_column"))
     words["by_sample"] = _Shown(", sample" if several else "")
     words["loaded"] = _Shown("sample" if several else "donor")
     has_ages = parameters.get("age_column") != NO_COLUMN
     words["ageless"] = _Shown("Donors of unknown age, d" if has_ages else "D")
+    words["ageless_and"] = _Shown("Donors of unknown age and d" if has_ages else "D")
     words["and_in_prediction"] = _Shown(" and in the prediction of age" if has_ages else "")
     words["so_that"] = _Shown(", so that folds, bootstraps and permutations were of donors" if has_ages else "")
     sexless, design = parameters.get("sex_column") == NO_COLUMN, str(parameters.get("design", ""))

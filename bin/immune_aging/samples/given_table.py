@@ -25,7 +25,7 @@ from immune_aging.cohort.donor_facts import with_donor_table
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, match, one_per_donor, plain, repeated, sample_key
 from immune_aging.cohort.examination import age_doubts, column_problems, key_problems, notes_on_unused
 from immune_aging.cohort.features import feature_kinds, feature_notes
-from immune_aging.cohort.filtering import of_unknown_age
+from immune_aging.cohort.filtering import choose_cell_types, lacking, of_unknown_age
 from immune_aging.cohort.gene_symbols import GeneNames, SymbolTable, gene_names
 from immune_aging.cohort.spool import of_genes
 from immune_aging.cohort.tidy_labels import tidied
@@ -88,6 +88,8 @@ class GivenSamples:
     samples
         The same of each sample of a donor, with sample_of_donor and the columns that are constant within samples; None
         where donors have no samples of their own.
+    in_few_donors
+        Names of the cell types that the rule about donors leaves out.
     genes
         How its genes are called.
     notes
@@ -98,6 +100,7 @@ class GivenSamples:
     types: pd.DataFrame
     donors: pd.DataFrame
     samples: pd.DataFrame | None
+    in_few_donors: tuple[str, ...]
     genes: GeneNames
     notes: tuple[str, ...]
 
@@ -247,19 +250,61 @@ def usable_samples(given: GivenTable, donors: pd.DataFrame) -> tuple[pd.DataFram
     return samples, given.sums[used]
 
 
-def cell_type_table(samples: pd.DataFrame, *, min_samples: int) -> pd.DataFrame:
+@dataclass(frozen=True)
+class DonorRule:
+    """In which donors the cell types of a table are analysed.
+
+    Attributes
+    ----------
+    common
+        Whether all are analysed in the donors that have every cell type that stays.
+    min_cells, min_fraction
+        A cell type stays that so many cells of, or an unknown number, are in such a share of the donors; None for any.
+    """
+
+    common: bool = False
+    min_cells: int = 0
+    min_fraction: float | None = None
+
+    def judge(self, samples: pd.DataFrame) -> tuple[dict[str, str], dict[str, str]]:
+        """Why cell types go, by name, and why donors go, by donor_id; those that stay are in neither.
+
+        Parameters
+        ----------
+        samples
+            donor_id, cell_type, n_cells (NaN where unknown).
+        """
+        if self.min_fraction is None:
+            return {}, {}
+        known = samples.assign(n_cells=samples["n_cells"].fillna(np.inf))
+        table = known.pivot_table(index="donor_id", columns="cell_type", values="n_cells", aggfunc="sum", fill_value=0)
+        stays = choose_cell_types(table, min_cells=self.min_cells, min_fraction=self.min_fraction)
+        n_donors = (table >= self.min_cells).sum()
+        types = {
+            str(name): f"{self.min_cells} cells in only {n_donors[name]} of {len(table)} donors"
+            for name in table.columns[~stays]
+        }
+        return types, lacking(table.loc[:, stays]).to_dict() if self.common else {}
+
+
+def cell_type_table(
+    samples: pd.DataFrame, *, min_samples: int, in_few_donors: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """The table of cell types of a pseudobulk table; kept are those with at least `min_samples` usable samples.
 
     Parameters
     ----------
     samples
         donor_id, cell_type, n_cells (NaN where unknown), and reason of `reasons_to_leave_out`.
+    in_few_donors
+        Why the rule about donors leaves out cell types, by name.
     """
+    out = in_few_donors or {}
     rows = []
     for name, identifier in sorted(unique_slugs(samples["cell_type"]).items(), key=lambda item: item[1]):
         own = samples[samples["cell_type"] == name]
         n_samples = int((own["reason"] == "").sum())
-        kept = n_samples >= min_samples
+        reason = out.get(name, "" if n_samples >= min_samples else f"{n_samples} samples, fewer than {min_samples}")
         rows.append(
             {
                 "id": identifier,
@@ -267,14 +312,14 @@ def cell_type_table(samples: pd.DataFrame, *, min_samples: int) -> pd.DataFrame:
                 "n_cells": own["n_cells"].sum(min_count=1),
                 "n_donors": own["donor_id"].nunique(),
                 "n_samples": n_samples,
-                "kept": kept,
-                "reason": "" if kept else f"{n_samples} samples, fewer than {min_samples}",
+                "kept": reason == "",
+                "reason": reason,
             }
         )
     return pd.DataFrame(rows)
 
 
-def donor_rows(donors: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
+def donor_rows(donors: pd.DataFrame, samples: pd.DataFrame, left_out: Mapping[str, str]) -> pd.DataFrame:
     """What is published about donors or samples of donors: their key, age_years, sex, n_cells, kept, reason.
 
     Parameters
@@ -283,22 +328,54 @@ def donor_rows(donors: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
         One row for each that is told of.
     samples
         donor_id, sample_of_donor where donors have several, n_cells of each row of the table.
+    left_out
+        Why the rule about donors leaves out donors, by donor_id.
     """
     key = sample_key(donors)
-    reason = np.where(of_unknown_age(donors), "age unknown", "")
+    of_rule = donors["donor_id"].astype(str).map(left_out).fillna("").to_numpy(dtype=object)
+    reason = np.where(of_unknown_age(donors), "age unknown", of_rule)
     n_cells = match(donors, samples.groupby(key)["n_cells"].sum(min_count=1).reset_index(), ["n_cells"])["n_cells"]
     return donors[[*key, "age_years", "sex"]].assign(n_cells=n_cells, kept=reason == "", reason=reason)
 
 
-def sample_rows(donors: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
+def sample_rows(donors: pd.DataFrame, samples: pd.DataFrame, left_out: Mapping[str, str]) -> pd.DataFrame:
     """The same of each sample of a donor, followed by the columns that are constant within samples."""
-    rows = donor_rows(donors, samples)
+    rows = donor_rows(donors, samples, left_out)
     others = [name for name in donors if name not in (*rows.columns, "age_text", VARYING)]
     return pd.concat([rows, donors[others]], axis=1)
 
 
+FLOOR_OF_CELLS = 5  # a table without any smaller sample was very probably made without small ones
+
+
+def gap_notes(samples: pd.DataFrame) -> list[str]:
+    """A note where donors lack cell types in a table that seems to hold no small samples.
+
+    Parameters
+    ----------
+    samples
+        donor_id, cell_type, n_cells (NaN where unknown).
+    """
+    least = samples["n_cells"].min()
+    n_pairs = samples["donor_id"].nunique() * samples["cell_type"].nunique()
+    n_gaps = n_pairs - len(samples[["donor_id", "cell_type"]].drop_duplicates())
+    if not n_gaps or not least >= FLOOR_OF_CELLS:
+        return []
+    return [
+        f"{n_gaps} of {n_pairs} pairs of donor and cell type have no sample, and no sample has fewer than {least:g} "
+        "cells: if small samples were left out of the table, the composition takes their cells for 0; give a table "
+        "with all samples, --min_cells_per_sample leaves the small ones out of the tests"
+    ]
+
+
 def bring_into_form(
-    given: GivenTable, *, min_cells: int, min_depth_share: float, min_samples: int, known: SymbolTable
+    given: GivenTable,
+    *,
+    min_cells: int,
+    min_depth_share: float,
+    min_samples: int,
+    known: SymbolTable,
+    rule: DonorRule = DonorRule(),
 ) -> GivenSamples:
     """The table as `MERGE_PSEUDOBULK` would have made it.
 
@@ -306,6 +383,9 @@ def bring_into_form(
     ----------
     known
         Symbols for genes that the file does not name.
+    rule
+        About the donors of a cell type. Where the donors are to be the same for all, the samples of other donors and
+        cell types are left out of the table.
 
     Raises
     ------
@@ -314,26 +394,65 @@ def bring_into_form(
     """
     donors, notes = donors_of(given)
     samples, sums = usable_samples(given, donors)
+    notes = [*notes, *gap_notes(samples)]
+    in_few_donors, without = rule.judge(samples)
+    reasons = np.full(len(samples), "donor or cell type left out", dtype=object)
+    out = samples["cell_type"].isin(in_few_donors) | samples["donor_id"].isin(without)
+    used = ~(out & rule.common).to_numpy()
     samples = samples.assign(n_counts=totals(sums))
-    reasons = reasons_to_leave_out(samples, min_cells=min_cells, min_depth_share=min_depth_share)
-    types = cell_type_table(samples.assign(reason=reasons), min_samples=min_samples)
+    reasons[used] = reasons_to_leave_out(samples[used], min_cells=min_cells, min_depth_share=min_depth_share)
+    types = cell_type_table(samples.assign(reason=reasons), min_samples=min_samples, in_few_donors=in_few_donors)
     if not types["kept"].any():
-        left_out = pd.Series(reasons[reasons != ""]).value_counts()
-        why = "".join(f"; {n} samples have {reason}" for reason, n in sorted(left_out.items()))
-        raise BadInput(
-            f"{given.where}: no cell type has {min_samples} samples (the largest has {types['n_samples'].max()}{why}); "
-            "lower --min_samples_per_type"
-        )
+        raise BadInput(f"{given.where}: {why_no_type(types, reasons, rule, min_samples=min_samples)}")
     genes = gene_names(given.var, known)
     var = pd.DataFrame({"symbol": genes.symbols}, index=pd.Index(genes.ids, name="gene_id"))
     return GivenSamples(
-        sample_table(sums, samples, donors, types, var),
+        sample_table(sums[used], samples[used].reset_index(drop=True), donors, types, var),
         types,
-        donor_rows(one_per_donor(donors), samples),
-        sample_rows(donors, samples) if SAMPLE_OF_DONOR in donors else None,
+        donor_rows(one_per_donor(donors), samples, without),
+        sample_rows(donors, samples, without) if SAMPLE_OF_DONOR in donors else None,
+        tuple(in_few_donors),
         genes,
         tuple(notes),
     )
+
+
+def why_no_type(types: pd.DataFrame, reasons: np.ndarray, rule: DonorRule, *, min_samples: int) -> str:
+    """What to say where no cell type of a table can be analysed.
+
+    Parameters
+    ----------
+    types
+        Of `cell_type_table`.
+    reasons
+        Why each sample is not used, '' where it is.
+    """
+    left_out = pd.Series(reasons[reasons != ""]).value_counts()
+    why = "".join(f"; {n} samples have {reason}" for reason, n in sorted(left_out.items()))
+    if rule.min_fraction is not None and types["reason"].str.contains(" cells in only ", regex=False).all():
+        return (
+            f"no cell type has {rule.min_cells} cells in {100 * rule.min_fraction:g} % of the donors; lower "
+            "--min_cells_per_type or --min_donor_fraction, or give --donors each"
+        )
+    return (
+        f"no cell type has {min_samples} samples (the largest has {types['n_samples'].max()}{why}); "
+        "lower --min_samples_per_type"
+    )
+
+
+def donor_funnel(found: GivenSamples, rule: DonorRule) -> dict:
+    """What filtering.json says of a given table: the rule about donors, and the donors and cell types it left out."""
+    reasons = found.donors["reason"]
+    n_types, n_out = len(found.types), len(found.in_few_donors)
+    return {
+        "rules": {"min_cells_per_type": rule.min_cells, "min_donor_fraction": rule.min_fraction},
+        "donors": {
+            "input": len(reasons),
+            "lost": reasons[reasons != ""].value_counts().sort_index().to_dict(),
+            "kept": int((reasons == "").sum()),
+        },
+        "cell_types": {"input": n_types, "lost": {"in too few donors": n_out}, "kept": n_types - n_out},
+    }
 
 
 def table_summary(given: GivenTable, found: GivenSamples) -> dict:
@@ -348,6 +467,7 @@ def table_summary(given: GivenTable, found: GivenSamples) -> dict:
         "n_cell_types": len(found.types),
         "n_symbols": found.genes.n_symbols,
         "n_symbols_from_table": found.genes.n_from_table,
+        **({"cell_types_in_few_donors": list(found.in_few_donors)} if found.in_few_donors else {}),
         "source": given.source,
         "notes": [*given.notes, *found.notes, *found.genes.notes],
     }

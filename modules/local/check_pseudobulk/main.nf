@@ -35,6 +35,8 @@ process CHECK_PSEUDOBULK {
         --sex-column ${quote(params.sex_column)} \\
         --age-ranges ${params.age_ranges} ${params.round_counts ? '--round-counts' : ''} \\
         ${gene_symbols ? "--gene-symbols ${quote(gene_symbols)}" : ''} ${donor_table ? "--donor-table ${quote(donor_table)}" : ''} \\
+        --analysed-donors ${params.donors} ${params.min_donor_fraction == null ? '' : "--min-donor-fraction ${params.min_donor_fraction}"} \\
+        --min-cells-per-type ${params.min_cells_per_type} \\
         --min-cells-per-sample ${params.min_cells_per_sample} \\
         --min-depth-share ${params.min_depth_share} \\
         --min-samples-per-type ${params.min_samples_per_type} \\

@@ -24,9 +24,9 @@ process FILTER_COHORT {
     exec 'filter_cohort.py' \\
         --cells '${cells}' \\
         --donors '${donors}' \\
+        --analysed-donors ${params.donors} ${params.min_donor_fraction == null ? '' : "--min-donor-fraction ${params.min_donor_fraction}"} \\
         --donor-percentile ${params.donor_percentile} \\
         --min-cells-per-type ${params.min_cells_per_type} \\
-        --min-donor-fraction ${params.min_donor_fraction} \\
         --cells-per-shard ${params.cells_per_shard} \\
         --output-cells 'dataset-${params.dataset}_${meta.id}_step-filter_cells.parquet' \\
         --output-dropped 'dataset-${params.dataset}_${meta.id}_step-filter_dropped.parquet' \\

@@ -23,6 +23,7 @@ process IMMUNE_AGE {
     exec 'immune_age.py' \\
         --fits ${fits} \\
         --tables ${tables} \\
+        --analysed-donors ${params.donors} \\
         --columns ${quote(accelerationColumns(params.acceleration_columns, params.sex_column).join(','))} \\
         --seed ${params.seed} ${params.strict && params.nested_alphas ? '--strict' : ''} \\
         --output published/immune_age

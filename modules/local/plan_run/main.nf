@@ -31,9 +31,9 @@ process PLAN_RUN {
         --age-column ${quote(params.age_column)} \\
         --sex-column ${quote(params.sex_column)} \\
         --age-ranges ${params.age_ranges} ${params.round_counts ? '--round-counts' : ''} \\
+        --analysed-donors ${params.donors} ${params.min_donor_fraction == null ? '' : "--min-donor-fraction ${params.min_donor_fraction}"} \\
         --donor-percentile ${params.donor_percentile} \\
         --min-cells-per-type ${params.min_cells_per_type} \\
-        --min-donor-fraction ${params.min_donor_fraction} \\
         --cells-per-shard ${params.cells_per_shard} \\
         --parts ${parts.join(' ')} \\
         --mad-group ${quote(params.qc_thresholds == 'mad' ? params.mad_group : '')} \\
