@@ -195,7 +195,10 @@ def choose(
         reasons[(reasons == "") & (n_cells.reindex(reasons.index, fill_value=0) == 0)] = NO_LABELLED_CELL
     staying = reasons.index[reasons == ""]
     if not common and not len(staying):
-        raise BadInput("cohort: no donor that is left has a cell with a cell type; name other columns of donors, ages or cell types")
+        raise BadInput(
+            "cohort: no donor that is left has a cell with a cell type; name other columns of donors, ages or cell "
+            "types"
+        )
     table = pd.crosstab(labelled["donor_id"], labelled["cell_type"]).reindex(staying, fill_value=0)
     kept_types = pd.Series(True, index=table.columns)
     if min_fraction is not None:
