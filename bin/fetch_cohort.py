@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Get the cohort onto this machine and take its fingerprint.
 
-A local file is only read, for its sha256. A URL is downloaded once into a folder outside the run's work folder:
-a broken download goes on where it stopped, a finished one is not fetched again.
+A local file, or a folder such as a zarr store, is only read, for its sha256. A URL is downloaded once into a folder
+outside the run's work folder: a broken download goes on where it stopped, a finished one is not fetched again.
 
 In: a path or URL. Out: `fetched.json` (source, location, size, sha256), on which every later step depends
 instead of on the file's date, so that a touched but equal input re-runs nothing else.
@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from immune_aging.task.checkpoints import sha256_of, write_json, write_versions
+from immune_aging.task.checkpoints import digest_of, size_of, write_json, write_versions
 from immune_aging.task.command_line import BadInput, run
 from immune_aging.task.downloads import download, local_path, verify
 
@@ -34,11 +34,11 @@ def main(argv: list[str]) -> None:
         except ConnectionError as error:
             sys.exit(f"ERROR: {error}")
     else:
-        if not path.is_file():
+        if not path.exists():
             raise BadInput(f"--input {path.resolve()}: there is no such file; give the path or URL of an h5ad file")
-        digest = sha256_of(path)
+        digest = digest_of(path)
         verify(digest, args.sha256, str(path.resolve()))
-    summary = {"location": str(path.resolve()), "size": path.stat().st_size, "sha256": digest}
+    summary = {"location": str(path.resolve()), "size": size_of(path), "sha256": digest}
     write_json(summary, args.output)
     write_versions("fetch_cohort", ["requests"], args.versions)
 

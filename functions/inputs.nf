@@ -1,5 +1,28 @@
 // The files that a run starts from, and where downloads are kept.
 
+include { refuse } from './publishing'
+
+// A path that can be laid into a task's folder: the engine leaves a '$' in it to the shell, which takes what follows for
+// the name of a variable, and follows symbolic links. Then a second name of the file in the work folder stands for it.
+def linkable(path) {
+    if (!path.toString().contains('$')) {
+        return path
+    }
+    def whole = path.toAbsolutePath()
+    def link  = workflow.workDir.resolve("links/${whole.toString().digest('SHA-256').take(16)}/${path.name.replace('$', '_')}")
+    if (!link.exists() || !java.nio.file.Files.isSameFile(link, whole)) {
+        link.parent.mkdirs()
+        try {
+            java.nio.file.Files.deleteIfExists(link)
+            java.nio.file.Files.createLink(link, whole)
+        }
+        catch (IOException error) {
+            refuse("${path}: has a '\$' in its path, which does not reach the tasks as it is (${error.class.simpleName}); rename it, or give the work folder on the same disk")
+        }
+    }
+    return link
+}
+
 // Files of the user or the project, for tasks to which their content matters and not their path or date: one list of a
 // copy of each, whose path follows from its content.
 def byContent(files) {
@@ -14,7 +37,7 @@ def gmtFile(source) {
 
 // A table that a parameter names (symbols of genes, facts about donors), or none.
 def tableOrNone(source) {
-    return source ? [file(source, glob: false)] : []
+    return source ? [linkable(file(source, glob: false))] : []
 }
 
 // The files of published clocks: what is read of a folder, or one wheel.
@@ -38,7 +61,31 @@ def geneSets(source) {
     return gmt ? [[id: 'all'], '', gmt[0], []] : [[id: 'all'], source, [], downloadMarker()]
 }
 
-// What FETCH_COHORT needs to know of a local file; its date and size tell it when to read the file anew.
-def localSource(cohort) {
-    return [[id: 'all', size: cohort.size(), modified: cohort.lastModified()], cohort.toString(), cohort, []]
+// Whether an input is an address and no path of this machine.
+def isAddress(given) {
+    return "${given}" ==~ '[A-Za-z][A-Za-z0-9+.-]*://.*' && !"${given}".startsWith('file://')
+}
+
+// Whether an input is a table of the files of a cohort, by the end of its name.
+def isSheet(given) {
+    return "${given}".toLowerCase() ==~ /(?s).*\.(csv|tsv|txt)/
+}
+
+// Whether an input is one h5ad, and neither a table of files nor a file or folder of another format.
+def isOneH5ad(given) {
+    def name = "${given}".replaceAll('[?#].*', '').toLowerCase()
+    return !isSheet(given) && !(name ==~ /(?s).*\.(h5|zarr|zip|tar|tar\.gz|tgz|mtx|mtx\.gz)\/*/) && (isAddress(given) || !file(given, glob: false).isDirectory())
+}
+
+// A file, or all files in a folder.
+def filesOf(path) {
+    return path.isDirectory() ? path.listFiles().collectMany { inside -> filesOf(inside) } : [path]
+}
+
+// What FETCH_COHORT needs to know of a local file or folder; its date and size tell it when to read the file anew.
+def localSource(given, id = 'all', expected = params.sha256) {
+    def cohort = linkable(given)
+    def files  = filesOf(cohort)
+    def meta   = [id: id, size: files.sum { one -> one.size() } ?: 0, modified: files.collect { one -> one.lastModified() }.max() ?: 0, expected: expected]
+    return [meta, cohort.toString(), cohort, []]
 }

@@ -1,7 +1,8 @@
 // The parameters: help and checks, both driven by nextflow_schema.json. Nothing here starts a task.
 
 include { hasAges; listOf; partsOf; penaltiesOf; variantsOf } from './fan_out'
-include { refuse                              } from './publishing'
+include { isAddress; isSheet } from './inputs'
+include { refuse             } from './publishing'
 
 // All parameters of the schema, name -> description of it, with the title of its group.
 def readSchema(schema_file) {
@@ -144,9 +145,11 @@ def placeProblems(given, local_input) {
         if (!source.exists()) {
             problems << "--${name} ${path}: there is no such file; check the path"
         }
-        else if (source.isDirectory()) {
-            def zarr = ['.zgroup', '.zattrs', 'zarr.json'].any { part -> source.resolve(part).exists() }
-            problems << "--${name} ${path}: is ${zarr ? 'a zarr store' : 'a folder'}, but an .h5ad file is needed; write one with ${zarr ? 'anndata.read_zarr(...).write_h5ad(...)' : 'write_h5ad'}"
+        else if (source.isDirectory() && name == 'pseudobulk') {
+            problems << "--${name} ${path}: is a folder, but an .h5ad file is needed; write one with write_h5ad"
+        }
+        else if (source.isDirectory() && outdir.startsWith(source)) {
+            problems << "--outdir ${given.outdir}: lies in the folder of --${name} ${path}; name a folder for the results elsewhere"
         }
         else if (source == outdir) {
             problems << "--outdir ${given.outdir}: is the input itself; name a folder for the results"
@@ -191,6 +194,9 @@ def problemsOf(given, schema) {
         problems << "--stop_after ${given.stop_after}: is left out by --skip_embedding; leave out one of them, or stop after qc or pseudobulk"
     }
     def local_input = given.input && !(given.input ==~ '[a-z]+://.*') ? given.input : null
+    if (given.input && isAddress(given.input) && isSheet(given.input)) {
+        problems << "--input ${given.input}: is a table of files at an address; download it and give its path"
+    }
     given.subMap('input', 'enrichr_url').each { name, address ->
         if ("${address}".startsWith('http://') && "${given.allow_http}" != 'true') {
             problems << "--${name} ${address}: only https:// is protected on the way; give such an address, or --allow_http true"

@@ -74,10 +74,10 @@ def taskCost(folder) {
     return [name[1], name[2], asked[0][1], asked[0][2], used.peak_rss ?: 0, used.realtime ?: 0, percent].join('\t')
 }
 
-// A table of the tasks that made these files. Without FETCH_COHORT: an input that is read anew because of its date,
+// A table of the tasks that made these files. Without those that fetch: an input that is read anew because of its date,
 // and is the same, shall not make the report anew.
 def taskCosts(files) {
     def header = ['process', 'tag', 'cpus', 'asked_bytes', 'peak_kib', 'milliseconds', 'cpu_percent'].join('\t')
-    def rows = files.collect { file -> taskCost(file.parent) }.findAll { row -> row && !row.startsWith('FETCH_COHORT\t') }
+    def rows = files.collect { file -> taskCost(file.parent) }.findAll { row -> row && !(row ==~ /(?s)FETCH_(COHORT|FILE)\t.*/) }
     return ([header] + rows.sort()).join('\n') + '\n'
 }

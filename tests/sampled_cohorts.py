@@ -1,5 +1,6 @@
 """Cohorts whose donors gave several samples, and the steps from them to pseudobulk tables."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,9 +33,9 @@ def cohort_of_visits(*, visits: int = 2, years: float = 3, **size: int) -> annda
 
 
 def to_samples(
-    cohort: anndata.AnnData, folder: Path, *options: str, rules: Sequence[str] = (), cells_per_shard: int = 150
+    cohort: anndata.AnnData | Path, folder: Path, *options: str, rules: Sequence[str] = (), cells_per_shard: int = 150
 ) -> Path:
-    """From a cohort to its samples: check, filter, split, quality control (doublets are all it drops) and sums.
+    """From a cohort, or its file, to its samples: check, filter, split, quality control (doublets are all it drops) and sums.
 
     Parameters
     ----------
@@ -48,7 +49,10 @@ def to_samples(
     folder.mkdir(parents=True, exist_ok=True)
     at = lambda name: str(folder / name)  # noqa: E731
     versions = ["--versions", at("v.json")]
-    write_cohort(cohort, folder / "cohort.h5ad")
+    if isinstance(cohort, Path):
+        shutil.copy(cohort, folder / "cohort.h5ad")
+    else:
+        write_cohort(cohort, folder / "cohort.h5ad")
     check_cohort.main(
         [*default_options("check_cohort"), "--cohort", at("cohort.h5ad"), *options, "--output-cells", at("cells.parquet"),
          "--output-donors", at("donors.parquet"), "--output-genes", at("genes.parquet"), "--output-check",

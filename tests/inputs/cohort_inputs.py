@@ -34,6 +34,13 @@ def main(argv: list[str]) -> None:
     del ids_alone.var["feature_name"]  # ENSG00000000003 and ENSG00000000005 are genes; the other ids are none
     write_cohort(ids_alone, folder / "ids_alone.h5ad")
     (folder / "facts.csv").write_text("donor,cmv\nD00,yes\nD01,no\n")
+    (folder / "sheet.csv").write_text("file,site\ncohort.h5ad,north\nother.h5ad,south\n")
+    write_json(
+        {"where": "--input sheet.csv", "notes": [], "files": [
+            {"id": f"file-000{i}", "name": name, "source": f"/data/{name}", "sha256": "", "line": i + 2, "facts": {}}
+            for i, name in enumerate(("cohort.h5ad", "ids_alone.h5ad"))
+        ]}, folder / "files.json",
+    )  # fmt: skip
     (folder / "marker.txt").write_text("downloads\n")
     check_cohort.main(
         [*default_options("check_cohort"), "--cohort", "cohort.h5ad", "--output-cells", "cells.parquet", "--output-donors", "donors.parquet",

@@ -52,6 +52,10 @@ def folder(tmp_path_factory):
     cells = anndata.read_h5ad(cohort)
     cells.obs["age"] = cells.obs["development_stage"].astype(str).str.extract(r"(\d+)", expand=False).astype(float)
     write_cohort(cells, cohort)
+    cells.obs["donor"] = cells.obs["donor_id"]
+    for number in (0, 1):
+        write_cohort(cells[number::2].copy(), folder / f"part{number}.h5ad")
+    (folder / "cohort.csv").write_text("file,site\npart0.h5ad,north\npart1.h5ad,south\n")
     shutil.copy(cohort, folder / "onek1k_40donors_1000genes.h5ad")
     return folder
 

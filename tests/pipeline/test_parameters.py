@@ -99,8 +99,7 @@ BAD = [
         {"simulate": None, "pseudobulk": str(ROOT / "main.nf"), "sensitivity": ["design=~ age", "doublets=keep"]},
         "--sensitivity 'doublets=keep': needs cells, which --pseudobulk has not",
     ),
-    ({"input": str(ROOT / "docs"), "simulate": None}, "is a folder, but an .h5ad file is needed"),
-    ({"input": "store.zarr", "simulate": None}, "is a zarr store, but an .h5ad file is needed; write one with anndata"),
+    ({"pseudobulk": str(ROOT / "docs"), "simulate": None}, "is a folder, but an .h5ad file is needed"),
     ({"input": "small.h5ad", "outdir": "small.h5ad", "simulate": None}, "--outdir small.h5ad: is the input itself"),
     (
         {"input": "small.h5ad", "outdir": ".", "dataset": "small", "simulate": None},
@@ -108,7 +107,7 @@ BAD = [
     ),
     (
         {"input": "store.zarr", "outdir": "store.zarr/results", "simulate": None},
-        "--input store.zarr: is a zarr store",
+        "--outdir store.zarr/results: lies in the folder of --input store.zarr",
     ),
     (
         {"pseudobulk": "old/pseudobulk/pseudobulk.h5ad", "outdir": "old", "simulate": None},
@@ -120,13 +119,18 @@ BAD = [
         "--export_h5ad: needs cells, which --pseudobulk has not",
     ),
     ({"gene_symbols": "/no/such.tsv"}, "--gene_symbols /no/such.tsv: there is no such file; check the path"),
+    ({"genes": "union"}, "--genes union: must be one of intersection"),
+    (
+        {"input": "https://example.org/cohort.csv", "simulate": None},
+        "--input https://example.org/cohort.csv: is a table of files at an address; download it",
+    ),
     ({"donor_table": "/no/such.csv"}, "--donor_table /no/such.csv: there is no such file; check the path"),
     ({"gene_sets": "/no/such.gmt"}, "--gene_sets /no/such.gmt: there is no such file"),
 ]
 GOOD = [
     {}, {"min_genes": "200"}, {"max_pct_mito": 12.5}, {"ridge_alphas": 5}, {"ridge_alphas": "0.1, 1"}, {"leiden_resolutions": [0.5, 1]},
     {"dataset": "onek1k-2"}, {"strict": "true"}, {"gene_sets": "MSigDB_Hallmark_2020"}, {"design": "~ pool + sex + age"},
-    {"simulate": None, "input": "https://example.org/x.h5ad"}, {"design": "~ bmi", "test_term": "bmi"},
+    {"simulate": None, "input": "https://example.org/x.h5ad"}, {"simulate": None, "input": "store.zarr"}, {"design": "~ bmi", "test_term": "bmi"},
     {"qc_thresholds": "mad", "mad_group": "pool", "mad_cutoff": 3}, {"doublet_rate_per_1000": 0.008, "doublet_rate_column": "rate"},
     {"sensitivity": "strict: max_pct_mito=10 & min_genes=500,doublets=keep"},
     {"simulate": None, "input": "small.h5ad", "outdir": "results", "dataset": "small"},

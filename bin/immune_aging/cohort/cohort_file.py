@@ -28,7 +28,7 @@ from immune_aging.cohort.table_encodings import (
     known_to_anndata,
     table_by_columns,
 )
-from immune_aging.task.checkpoints import sha256_of
+from immune_aging.task.checkpoints import digest_of
 from immune_aging.task.command_line import BadInput
 
 SAMPLE_VALUES = 200_000  # of a larger one
@@ -219,7 +219,7 @@ def unchanged(path: Path, sha256: str) -> Iterator[None]:
     """
 
     def refuse(cause: Exception | None) -> None:
-        if sha256 and sha256_of(path) != sha256:
+        if sha256 and digest_of(path) != sha256:
             raise BadInput(f"{path}: was changed while the run read it; run again with -resume") from cause
 
     try:

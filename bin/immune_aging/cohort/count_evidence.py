@@ -353,3 +353,30 @@ def _found(found: Candidates, name: str, notes: list[str]) -> Found:
         notes = [*notes, f"the counts in {name} are fractions and are rounded to whole numbers (--round_counts)"]
     cut = cut_off(found.block[name].data, found.dtype[name])
     return Found(name, counts, tuple([*notes, f"{name}: {cut}: larger counts may be wrong"] if cut else notes))
+
+
+def judge_counts(file: h5py.File, counts: Counts, var: pd.DataFrame, path: str | Path, *, round_counts: bool) -> Found:
+    """The one matrix of a file, if it holds raw counts.
+
+    Parameters
+    ----------
+    var
+        Its features.
+    path
+        What messages begin with.
+
+    Raises
+    ------
+    BadInput
+        It holds none, or is damaged.
+    """
+    if reason := damage(file, counts):
+        raise BadInput(f"{path}: {counts.path} {reason}; copy or download the file again")
+    block = read_cells(file, counts, cells=CELLS, places=PLACES)
+    genes = feature_kinds(var, symbols_of(var)) == ""
+    reason, rounded, _ = judged(block[:, np.flatnonzero(genes)], of_cells=True, round_counts=round_counts)
+    if reason and not block.data.any():
+        reason += " in the cells looked at, as the matrix of all droplets does; give the filtered one"
+    if reason:
+        raise BadInput(f"{path}: no raw counts found ({counts.path} {reason})")
+    return Found(counts.path, replace(counts, rounded=rounded), ())

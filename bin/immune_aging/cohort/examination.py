@@ -23,6 +23,7 @@ from immune_aging.cohort.count_evidence import find_counts
 from immune_aging.cohort.donor_doubts import donor_doubts, missing_kept, numbers_for_names, several_facts_remedy
 from immune_aging.cohort.donor_facts import with_donor_table
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, not_told, repeated
+from immune_aging.cohort.gathering import notes_of_gathering
 from immune_aging.cohort.gene_symbols import GeneNames
 from immune_aging.cohort.hostile_names import LABELLED
 from immune_aging.cohort.table_encodings import UNREADABLE
@@ -257,7 +258,7 @@ def examine(
     """
     with open_cohort(source) as file:
         layer, counts, var, beside = None, None, read_table(file, "var"), None
-        source_says = source_texts(file)
+        source_says, gathered = source_texts(file), notes_of_gathering(file)
         table = read_table(file, "obs")
         broken = table.attrs.get(UNREADABLE, {})
         table, wrong, joining = with_donor_table(table, donor_facts, columns)
@@ -270,16 +271,17 @@ def examine(
             if name in columns.values()
         ]
         obs, changes = tidied(table, columns)
-        notes = [*notes_on_unused(columns), *joining, *changes]
+        notes = [*(gathered or []), *notes_on_unused(columns), *joining, *changes]
         if others := [f"'{name}' ({why})" for name, why in broken.items() if name not in columns.values()]:
             notes.append(f"columns of cells that cannot be read are left out: {', '.join(others[:MAX_TEXTS])}")
         if not len(obs) or not len(var):
             problems.append(f"it holds {len(obs)} cells and {len(var)} genes; give a cohort with both")
         else:
             try:
-                found = find_counts(file, source, counts_layer=counts_layer, round_counts=round_counts)
+                named = counts_layer if gathered is None else "X"  # every value is proved to be a count
+                found = find_counts(file, source, counts_layer=named, round_counts=round_counts)
                 layer, counts = found.layer, found.counts
-                notes += found.notes
+                notes += found.notes if gathered is None else []
                 if counts.var_path != "var":
                     beside, var = var, read_table(file, counts.var_path)
             except BadInput as error:

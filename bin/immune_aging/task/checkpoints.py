@@ -113,6 +113,22 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def digest_of(path: Path) -> str:
+    """sha256 of a file's content; of a folder, of the names and contents of all files in it."""
+    if not path.is_dir():
+        return sha256_of(path)
+    digest = hashlib.sha256()
+    for file in sorted(one for one in path.rglob("*") if one.is_file()):
+        digest.update(f"{file.relative_to(path)}\0{sha256_of(file)}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
 def write_parquet(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table as Parquet (zstd), without its index, each page with a checksum."""
     with atomic_path(path) as temporary:

@@ -2,7 +2,8 @@ include { quote } from '../../../functions/shell'
 
 process FETCH_COHORT {
     tag "$meta.id"
-    // Not by the file's date: meta carries its date and size, and the folder of downloads changes by itself.
+    // Not by the file's date: meta carries its date and size, and the folder of downloads changes by itself. It also
+    // carries the expected sha256, if there is one.
     cache 'lenient'
     label 'process_single'
     container "${task.ext.container_image}"
@@ -20,7 +21,7 @@ process FETCH_COHORT {
     # environment: ${task.ext.environment}
     exec 'fetch_cohort.py' \\
         --source ${quote(local_file ? 'cohort.h5ad' : source)} \\
-        --sha256 '${params.sha256 ?: ''}' ${params.allow_http ? '--allow-http' : ''} \\
+        --sha256 '${meta.expected ?: ''}' ${params.allow_http ? '--allow-http' : ''} \\
         --download-dir "\$(dirname "\$(readlink -f marker)")" \\
         --output fetched.json
     """

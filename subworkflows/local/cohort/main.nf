@@ -1,4 +1,4 @@
-// From a path, a URL or the simulator to shards of raw counts and what is known of donors and genes.
+// From a path, a URL, a table of files or the simulator to shards of raw counts and what is known of donors and genes.
 
 include { SIMULATE_COHORT } from '../../../modules/local/simulate_cohort'
 include { FETCH_COHORT    } from '../../../modules/local/fetch_cohort'
@@ -6,15 +6,18 @@ include { PLAN_RUN        } from '../../../modules/local/plan_run'
 include { CHECK_COHORT    } from '../../../modules/local/check_cohort'
 include { FILTER_COHORT   } from '../../../modules/local/filter_cohort'
 include { SPLIT_COHORT    } from '../../../modules/local/split_cohort'
+include { SEVERAL_FILES   } from '../several_files'
 include { filesById       } from '../../../functions/channels'
 include { designsOf; partsOf; toReckon } from '../../../functions/fan_out'
-include { byContent; downloadMarker; gmtFile; localSource; tableOrNone } from '../../../functions/inputs'
+include { byContent; downloadMarker; gmtFile; isAddress; isOneH5ad; localSource; tableOrNone } from '../../../functions/inputs'
 
 workflow COHORT {
     main:
     published = channel.empty()
     versions  = channel.empty()
-    remote    = "${params.input}" ==~ '[a-z]+://.*' && !"${params.input}".startsWith('file://')
+    one_h5ad  = !params.simulate && isOneH5ad(params.input)
+    remote    = one_h5ad && isAddress(params.input)
+    symbols   = byContent(channel.fromList(tableOrNone(params.gene_symbols))).map { table -> [table] }
 
     if (params.simulate) {
         SIMULATE_COHORT(channel.of([[id: 'all'], file("${projectDir}/assets/gene_sets/h.all.v7.5.1.symbols.gmt")]))
@@ -22,15 +25,20 @@ workflow COHORT {
         published = published.mix(SIMULATE_COHORT.out.published)
         versions  = versions.mix(SIMULATE_COHORT.out.versions)
     }
+    else if (!one_h5ad) {
+        SEVERAL_FILES(params.input, symbols)
+        source   = SEVERAL_FILES.out.cohort.map { _meta, cohort -> localSource(cohort, 'all', '') }
+        versions = versions.mix(SEVERAL_FILES.out.versions)
+    }
     else if (remote) {
-        source = channel.of([[id: 'all'], params.input, [], downloadMarker()])
+        source = channel.of([[id: 'all', expected: params.sha256], params.input, [], downloadMarker()])
     }
     else {
         source = channel.of(localSource(file(params.input, glob: false)))
     }
 
     // [ [id: 'all', sha256: '...'], /path/cohort.h5ad ]; a check alone does not read all of a local file
-    if (params.check_only && !params.sha256 && !remote) {
+    if (params.check_only && !remote && !(one_h5ad && params.sha256)) {
         cohort = source.map { meta, _source, local_file, _marker -> [meta, local_file] }
     }
     else {
@@ -44,7 +52,6 @@ workflow COHORT {
         versions = versions.mix(FETCH_COHORT.out.versions)
     }
 
-    symbols     = byContent(channel.fromList(tableOrNone(params.gene_symbols))).map { table -> [table] }
     donor_facts = byContent(channel.fromList(tableOrNone(params.donor_table))).map { table -> [table] }
 
     // Costs are reckoned for a check alone, so that one parameter more or less does not plan the run anew.

@@ -3,14 +3,14 @@
 include { CHECK_PSEUDOBULK             } from '../../../modules/local/check_pseudobulk'
 include { PLAN_RUN                     } from '../../../modules/local/plan_run'
 include { designsOf; partsOf; toReckon } from '../../../functions/fan_out'
-include { byContent; gmtFile; tableOrNone } from '../../../functions/inputs'
+include { byContent; gmtFile; linkable; tableOrNone } from '../../../functions/inputs'
 
 workflow GIVEN_TABLE {
     take:
     given           // the h5ad of samples x genes
 
     main:
-    CHECK_PSEUDOBULK(channel.of([[id: 'all'], given, tableOrNone(params.gene_symbols), tableOrNone(params.donor_table)]))
+    CHECK_PSEUDOBULK(channel.of([[id: 'all'], linkable(given), tableOrNone(params.gene_symbols), tableOrNone(params.donor_table)]))
     // Costs are reckoned for a check alone, so that one parameter more or less does not plan the run anew.
     to_reckon = params.check_only ? channel.of(toReckon(params)).collectFile(name: 'to_reckon.json') : channel.of([[]])
     PLAN_RUN(

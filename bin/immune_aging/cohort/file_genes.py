@@ -1,0 +1,234 @@
+"""One space of genes for several files: by Ensembl id without version, or by symbol where no file has ids."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from immune_aging.cohort.cohort_file import ENSEMBL_ID
+from immune_aging.cohort.features import feature_kinds, feature_notes, genome_prefix
+from immune_aging.cohort.gene_symbols import SymbolTable, without_version
+from immune_aging.cohort.symbol_doubts import symbols_found
+from immune_aging.task.command_line import BadInput
+
+# Columns in which files that name their genes by symbol keep the ids: scanpy, Seurat's converters, CELLxGENE, bioMart.
+ID_COLUMNS = (
+    "gene_ids",
+    "gene_id",
+    "feature_id",
+    "ensembl_id",
+    "ensembl_ids",
+    "ensembl",
+    "ensembl_gene_id",
+    "ENSEMBL",
+    "id",
+)
+ENOUGH = 0.5  # of the genes of a file with an Ensembl id: then it names genes by id
+SMALL = 0.5  # of the genes of the smallest file: fewer in common are doubtful
+MAX_LISTED = 3
+_AN_ID = re.compile(rf"({ENSEMBL_ID})(?:[|:;, _-].*)?")
+
+
+@dataclass(frozen=True)
+class FileGenes:
+    """The features of a file.
+
+    Attributes
+    ----------
+    name
+        How messages call the file.
+    ids
+        Names of its features, as it has them.
+    ensembl
+        Their Ensembl ids without version; '' where unknown.
+    symbols
+        Their symbols; '' where unknown.
+    kinds
+        What each is that is no human gene; '' for genes.
+    notes
+        What a person should know of them.
+    """
+
+    name: str
+    ids: np.ndarray
+    ensembl: np.ndarray
+    symbols: np.ndarray
+    kinds: np.ndarray
+    notes: tuple[str, ...]
+
+    @property
+    def by_id(self) -> bool:
+        """Whether most of its genes have an Ensembl id."""
+        genes = self.kinds == ""
+        return bool(genes.any()) and float((self.ensembl[genes] != "").mean()) > ENOUGH
+
+
+@dataclass(frozen=True)
+class GeneSpace:
+    """The genes that all files have.
+
+    Attributes
+    ----------
+    ids, symbols
+        One text per gene; a symbol is '' where unknown.
+    columns
+        For each file the gene of each of its features, -1 for one that is left out.
+    notes
+        What was lost, and why.
+    """
+
+    ids: np.ndarray
+    symbols: np.ndarray
+    columns: list[np.ndarray]
+    notes: tuple[str, ...]
+
+
+def ensembl_ids(names: Sequence[str]) -> np.ndarray:
+    """The Ensembl id in each name, without version and genome; '' for none.
+
+    >>> ensembl_ids(["ENSG00000010610.10", "GRCh38_ENSG00000010610", "CD4"]).tolist()
+    ['ENSG00000010610', 'ENSG00000010610', '']
+    """
+    found = (_AN_ID.fullmatch(name.removeprefix(genome_prefix(name))) for name in names)
+    return np.array([without_version(match[1]) if match else "" for match in found], dtype=object)
+
+
+def file_genes(name: str, var: pd.DataFrame, table: SymbolTable, beside: pd.DataFrame | None = None) -> FileGenes:
+    """The features of a file, by its table of genes.
+
+    Parameters
+    ----------
+    table
+        Known symbols, by which doubtful ones of the file are told.
+    beside
+        The table of genes of the file's other matrix, if it has one.
+    """
+    ids = var.index.astype(str).to_numpy(dtype=object)
+    symbols, notes = symbols_found(var, frozenset(table.symbols.values()), beside)
+    kinds = feature_kinds(var, symbols)
+    ensembl = ensembl_ids(ids)
+    for column in ID_COLUMNS:
+        if (ensembl != "").mean() > ENOUGH:
+            break
+        if column in var:
+            told = ensembl_ids(var[column].astype(object).where(var[column].notna(), "").astype(str))
+            ensembl = told if (told != "").sum() > (ensembl != "").sum() else ensembl
+    return FileGenes(name, ids, ensembl, symbols, kinds, (*notes, *feature_notes(kinds, ids)))
+
+
+def _ids_by_symbol(table: SymbolTable) -> dict[str, str]:
+    """The id of each symbol that the table gives to one gene alone."""
+    n_ids = Counter(table.symbols.values())
+    return {symbol: gene for gene, symbol in table.symbols.items() if n_ids[symbol] == 1}
+
+
+def _keys(files: Sequence[FileGenes], table: SymbolTable) -> tuple[list[np.ndarray], list[str]]:
+    """What each feature is compared by, '' for one that is left out; and notes.
+
+    Raises
+    ------
+    BadInput
+        Some files name genes by id and others by symbol, and there is no table that tells which is which.
+    """
+    genes = [np.where(file.kinds == "", file.ids, "") for file in files]
+    by_id = [file.by_id for file in files]
+    if not any(by_id):
+        return genes, []
+    found, notes = [], []
+    of_symbol = {} if all(by_id) else _ids_by_symbol(table)
+    for file, own, has_ids in zip(files, genes, by_id, strict=True):
+        if has_ids:
+            found.append(np.where(own == "", "", np.where(file.ensembl != "", file.ensembl, own)))
+            continue
+        if not of_symbol:
+            other = files[by_id.index(True)].name
+            raise BadInput(
+                f"{file.name}: names its genes by symbol and {other} by Ensembl id; give --gene_symbols, a table of "
+                "ids and symbols, or files of one kind of names"
+            )
+        symbols = np.where(file.symbols != "", file.symbols, own)
+        known = np.array([of_symbol.get(symbol, "") for symbol in symbols], dtype=object)
+        found.append(np.where(own == "", "", known))
+        lost = own[(own != "") & (known == "")]
+        shown = ", ".join(map(repr, lost[:MAX_LISTED]))
+        notes.append(
+            f"{file.name}: names its genes by symbol; {int((found[-1] != '').sum())} of {int((own != '').sum())} get "
+            f"an Ensembl id from {table.name}"
+            + (f", {len(lost)} have none there or several and are left out ({shown})" if len(lost) else "")
+        )
+    return found, notes
+
+
+def gene_space(files: Sequence[FileGenes], table: SymbolTable) -> GeneSpace:
+    """The genes that all files measure.
+
+    Files that list the same genes in the same order keep names and order. Else genes are those of equal Ensembl ids
+    without version (of equal names where no file has ids), sorted.
+
+    Parameters
+    ----------
+    table
+        Ids and symbols, for files of which some name genes by id and others by symbol.
+
+    Raises
+    ------
+    BadInput
+        There is no such gene, or a file names a gene twice.
+    """
+    own = [file.ids[file.kinds == ""] for file in files]
+    same = all(np.array_equal(own[0], other) for other in own[1:])
+    keys, notes = ([np.where(f.kinds == "", f.ids, "") for f in files], []) if same else _keys(files, table)
+    problems = [
+        f"{file.name}: var names: '{names[names.duplicated()][0]}' occurs twice; make the genes unique with "
+        "adata.var_names_make_unique()"
+        for file, names in ((file, pd.Index(file.ids)) for file in files)
+        if not names.is_unique
+    ]
+    if problems:
+        raise BadInput(" | ".join(problems))
+    sets = [set(key[key != ""]) for key in keys]
+    common = set.intersection(*sets)
+    if not common:
+        examples = "; ".join(f"{f.name}: {', '.join(map(repr, f.ids[:2]))}" for f in files[:MAX_LISTED])
+        raise BadInput(
+            f"the {len(files)} files have no gene in common ({examples}); give files whose genes are named alike"
+        )
+    ids = own[0] if same else np.array(sorted(common), dtype=object)
+    place = {gene: number for number, gene in enumerate(ids)}
+    columns = [np.array([place.get(gene, -1) for gene in key], dtype=np.int64) for key in keys]
+    for file, key, found, mine in zip(files, keys, columns, sets, strict=True):
+        twice = int((found >= 0).sum()) - len(set(found[found >= 0]))
+        if twice:
+            notes.append(
+                f"{file.name}: {twice} features have the Ensembl id of another one; the counts of both are added up"
+            )
+        if lost := len(mine) - len(common):
+            example = next(gene for gene in key if gene and gene not in common)
+            notes.append(
+                f"{file.name}: {lost} of {len(mine)} genes are not in all files and are left out ('{example}', ...)"
+            )
+    smallest = min(len(mine) for mine in sets)
+    if len(common) < SMALL * smallest:
+        notes.append(
+            f"the {len(files)} files have only {len(common)} genes in common, of {smallest} in the smallest: check "
+            "that their genes are named alike"
+        )
+    symbols, differ = _symbols(files, columns, len(ids))
+    if differ:
+        notes.append(f"{differ} genes have another symbol in another file; the first one stands")
+    return GeneSpace(ids, symbols, columns, tuple(notes))
+
+
+def _symbols(files: Sequence[FileGenes], columns: Sequence[np.ndarray], n_genes: int) -> tuple[np.ndarray, int]:
+    """The first symbol that any file gives to each gene, and how many genes get another one elsewhere."""
+    symbols = np.full(n_genes, "", dtype=object)
+    differ = np.zeros(n_genes, dtype=bool)
+    for file, column in zip(files, columns, strict=True):
+        here = np.flatnonzero((column >= 0) & (file.symbols != ""))
+        places, told = column[here], file.symbols[here]
+        differ[places] |= (symbols[places] != "") & (symbols[places] != told)
+        symbols[places] = np.where(symbols[places] == "", told, symbols[places])
+    return symbols, int(differ.sum())
