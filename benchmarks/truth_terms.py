@@ -222,11 +222,47 @@ def persons(n: int) -> Iterator[Verdict]:
     yield estimand("40 persons twice: the effect of age", effects(summed), EFFECT / 2)
 
 
+def draw_pooled(seed: int, *, donors: int = 982, pools: int = 75, genes: int = 60) -> CellTypeSamples:
+    """A cohort as large as OneK1K, where half of age's variance is between pools, and nothing changes with age.
+
+    A tenth of each gene's variance is the pool's.
+    """
+    rng = np.random.default_rng([SEED, seed])
+    pool = rng.permutation(np.arange(donors) % pools)
+    age = 55 + 17 * np.sqrt(0.5) * (rng.normal(size=pools)[pool] + rng.normal(size=donors))
+    deviation = np.sqrt(0.15 * rng.gamma(4, 1 / 4, genes))
+    noise = np.sqrt(0.1) * rng.normal(size=(pools, genes))[pool] + np.sqrt(0.9) * rng.normal(size=(donors, genes))
+    mean = 100 * rng.lognormal(0, 1, genes) * np.exp(deviation * noise)
+    samples = pd.DataFrame(
+        {
+            "donor_id": [f"d{i:03d}" for i in range(donors)],
+            "cell_type": "T",
+            "age_years": age,
+            "sex": np.where(rng.random(donors) < 0.4, "male", "female"),
+            "pool": [f"p{i:02d}" for i in pool],
+            "n_cells": 50,
+        },
+        index=[f"s{i:04d}" for i in range(donors)],
+    )
+    names = pd.Index([f"g{i:03d}" for i in range(genes)], name="gene_id")
+    counts = rng.poisson(mean * rng.lognormal(0, 0.3, (donors, 1)))
+    return CellTypeSamples(counts, samples, pd.Series("", index=names))
+
+
+def pools(n: int) -> Iterator[Verdict]:
+    """The row about many batches."""
+    asked = replace(ASKED, pool_column="auto", pool_effect="auto")
+    found = [analyse_cell_type(draw_pooled(seed), asked) for seed in range(n)]
+    use = found[0].facts["batches"]["use"]
+    yield null_rate(f"75 pools of 982 donors ({use}), half of age's variance between them: p < .05", found)
+
+
 def verdicts(quick: bool = False) -> Iterator[Verdict]:
     """Every target; `quick` for a look at a few cohorts."""
     n = 6 if quick else 20
     yield from terms(n)
     yield from persons(n)
+    yield from pools(n)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import anndata
 import h5py
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -21,6 +22,7 @@ from analysed_cohorts import analysed, true_sums
 from immune_aging.task.command_line import BadInput
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "50"))
+MORE_EXAMPLES = 450  # of the long test
 SEED = int(os.environ.get("FUZZ_SEED", "20261128"))
 DONORS, PER_TYPE, TYPES, GENES = 6, 8, ("T cell", "B cell"), 40
 LABELS = [(d, t) for d in range(DONORS) for t in TYPES for _ in range(PER_TYPE)]
@@ -157,14 +159,22 @@ def damaged(draw, path):
     return True
 
 
+def plainly_dense(matrix):
+    """A sparse matrix as an array; scipy's own way knows not all types of `indptr`."""
+    lines = np.repeat(np.arange(len(matrix.indptr) - 1), np.diff(matrix.indptr.astype(np.int64)))
+    dense = np.zeros(matrix.shape, matrix.dtype)
+    np.add.at(dense, (lines, matrix.indices) if matrix.format == "csr" else (matrix.indices, lines), matrix.data)
+    return dense
+
+
 def plainly_read(path, layer):
-    """The sums that anndata and a plain loop find in a file; None where anndata cannot read it."""
+    """The sums that anndata and a plain loop find in a file; None where anndata cannot read what they need."""
+    counts, var = {"X": ("X", "var"), "raw.X": ("raw/X", "raw/var")}.get(layer, (f"layers/{layer}", "var"))
     try:
-        cohort = anndata.read_h5ad(path)
-        matrix = {"X": lambda: cohort.X, "raw.X": lambda: cohort.raw.X}.get(layer, lambda: cohort.layers[layer])()
-        dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
-        table = cohort.raw.var if layer == "raw.X" else cohort.var
-        labels = [cohort.obs[name].astype(object) for name in ("donor_id", "cell_type")]
+        with h5py.File(path, "r") as file:
+            matrix, table = anndata.io.read_elem(file[counts]), anndata.io.read_elem(file[var])
+            labels = [pd.Series(anndata.io.read_elem(file["obs"][name])) for name in ("donor_id", "cell_type")]
+        dense = plainly_dense(matrix) if sparse.issparse(matrix) else np.asarray(matrix)
     except Exception:
         return None
     missing = {str(text).casefold() for text in MISSING}
@@ -202,15 +212,29 @@ def check(draw, folder):
     return "analysed"
 
 
+def cohorts(n: int):
+    """What hypothesis is told of a test of `n` cohorts."""
+    return settings(
+        max_examples=n,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 @seed(SEED)
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+@cohorts(EXAMPLES)
 @given(st.data())
 def test_any_cohort_is_analysed_exactly_or_refused(tmp_path_factory, data):
+    folder: Path = tmp_path_factory.mktemp("fuzz")
+    check(data.draw, folder)
+
+
+@pytest.mark.long
+@seed(SEED + 1)
+@cohorts(MORE_EXAMPLES)
+@given(st.data())
+def test_any_of_many_more_cohorts_is(tmp_path_factory, data):
     folder: Path = tmp_path_factory.mktemp("fuzz")
     check(data.draw, folder)

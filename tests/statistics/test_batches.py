@@ -33,6 +33,16 @@ def test_pools_of_enough_samples_enter():
     assert "80 samples in 10 levels" in found.reason
 
 
+def test_75_pools_of_982_donors_enter_also_where_they_hold_most_of_the_ages_variance():
+    table = samples(982, 75)
+    assert choose_batches(table, **DEFAULT).use == "fixed"
+    older = table["pool"].str[1:].astype(int)
+    for share, use in ((0.3, "fixed"), (0.02, "none")):
+        ages = 40 + older + np.sqrt(share / (1 - share)) * older.std() * np.random.default_rng(1).normal(size=982)
+        found = choose_batches(table.assign(age_years=ages), **DEFAULT)
+        assert found.use == use and found.reason.startswith("confounded"), found
+
+
 def test_known_names_are_found_and_none_is_none():
     assert choose_batches(samples(column="pool_number"), **DEFAULT).column == "pool_number"
     assert choose_batches(samples(column="site"), **DEFAULT).column == ""
@@ -46,7 +56,7 @@ def test_known_names_are_found_and_none_is_none():
         (samples(40, 5), "random", "40 samples in 5 levels: with fewer than 45"),
         (samples(40, 29), "none", "40 samples in 29 levels: with fewer than 45"),
         (samples(80, 20), "random", "80 samples in 20 levels: with fewer than 5 samples a level"),
-        (samples(200, 40), "none", "200 samples in 40 levels: with more than 30 levels"),
+        (samples(1100, 110), "none", "1100 samples in 110 levels: with more than 100 levels"),
         (samples(80, 1), "none", "all samples are of one 'pool'"),
         (samples().assign(pool=[None] * 3 + ["a", "b", "c"] * 25 + ["a"] * 2), "none", "unknown for 3 of 80"),
         (samples().assign(pool=samples()["sex"] + "s"), "random", "confounded: design '~ sex .* 'pool' follows"),

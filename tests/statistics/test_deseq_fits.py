@@ -10,7 +10,7 @@ from pydeseq2.ds import DeseqStats
 from threadpoolctl import threadpool_limits
 
 from immune_aging.statistics import deseq_fits
-from immune_aging.statistics.count_tests import COMPILED_FROM_GENES, deseq_inference
+from immune_aging.statistics.count_tests import COMPILED_FROM_COEFFICIENTS, COMPILED_FROM_GENES, deseq_inference
 
 THEIRS = DefaultInference(n_cpus=1)
 OURS = deseq_fits.CompiledInference()
@@ -247,8 +247,10 @@ def test_a_table_of_two_genes_can_be_fitted():
 
 
 def test_a_table_that_is_fitted_sooner_than_the_kernels_compile_is_left_to_pydeseq2():
-    assert type(deseq_inference(COMPILED_FROM_GENES - 1)) is DefaultInference
-    assert isinstance(deseq_inference(COMPILED_FROM_GENES), deseq_fits.CompiledInference)
+    few = COMPILED_FROM_COEFFICIENTS - 1
+    assert type(deseq_inference(COMPILED_FROM_GENES - 1, few)) is DefaultInference
+    assert isinstance(deseq_inference(COMPILED_FROM_GENES, few), deseq_fits.CompiledInference)
+    assert isinstance(deseq_inference(2, COMPILED_FROM_COEFFICIENTS), deseq_fits.CompiledInference)
 
 
 def test_another_optimiser_than_the_default_is_refused():

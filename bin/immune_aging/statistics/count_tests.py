@@ -29,8 +29,8 @@ REFERENCES = ("auto", "normal", "t")
 # distribution. With 25 that costs a quarter of the power, and the calls of both engines hold their rate without it.
 T_FROM_SAMPLES = 45
 # Compiling the fits takes 12 to 19 CPU s, in a container for each task anew: as long as PyDESeq2 needs for this many
-# genes.
-COMPILED_FROM_GENES = 2000
+# genes, or for some 150 with as many coefficients (75 pools of 982 donors: .1 s per gene, compiled .009).
+COMPILED_FROM_GENES, COMPILED_FROM_COEFFICIENTS = 2000, 40
 RESULT_COLUMNS = ("base_mean", "log2_fold_change", "lfc_se", "stat", "p_value", "padj")
 
 
@@ -91,13 +91,13 @@ def moderated_df(squared_logres: float, n_samples: int, n_coefficients: int) -> 
     return residual + 2 * float(np.squeeze(trigamma_inverse(between))) if between > 1e-3 else np.inf
 
 
-def deseq_inference(n_genes: int) -> "Inference":
+def deseq_inference(n_genes: int, n_coefficients: int) -> "Inference":
     """What fits DESeq2's dispersions and coefficients: compiled code, or PyDESeq2's own in this process alone.
 
     Worker processes are not used: with eight on two cores their start and their BLAS threads took 94 % of the
     time.
     """
-    if n_genes >= COMPILED_FROM_GENES:
+    if n_genes >= COMPILED_FROM_GENES or n_coefficients >= COMPILED_FROM_COEFFICIENTS:
         from immune_aging.statistics.deseq_fits import CompiledInference
 
         return CompiledInference()
@@ -140,7 +140,7 @@ def fit_pydeseq2(
     Love, Huber, Anders (2014), Genome Biology 15:550; Muzellec et al. (2023), Bioinformatics 39:btad547; Zhu,
     Ibrahim, Love (2019), Bioinformatics 35:2084.
     """
-    inference = deseq_inference(counts.shape[1])
+    inference = deseq_inference(counts.shape[1], design.shape[1])
     dataset = _deseq_dataset(counts, design, options=options, inference=inference)
     with_t = options.reference == "t" or (options.reference == "auto" and len(counts) >= T_FROM_SAMPLES)
     df = moderated_df(float(dataset.uns["_squared_logres"]), *design.shape) if with_t else np.inf

@@ -8,6 +8,7 @@ import numpy as np
 # samples cubed, so that above some 460 samples fewer are used, and never fewer than the second.
 CORRELATION_GENES, LEAST_CORRELATION_GENES = 500, 50
 CORRELATION_COST = 5e10
+BLOCK_GENES, BLOCK_VALUES = 256, 20_000_000  # fitted at once: at most so many genes, and genes x samples x coefficients
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,9 @@ def weighted_fits(
     coefficients, stdev = np.empty((2, n_genes, n_coefficients))
     sigma = np.empty(n_genes)
     kept = np.empty((n_genes, n_samples)) if residuals else None
-    for start in range(0, n_genes, 256):  # bounds memory: a block is 256 x samples x coefficients
-        rows = slice(start, start + 256)
+    at_once = max(1, min(BLOCK_GENES, BLOCK_VALUES // matrix.size))
+    for start in range(0, n_genes, at_once):
+        rows = slice(start, start + at_once)
         y = root[rows] * expression[rows]
         x = root[rows][:, :, None] * matrix
         if whiten is not None:
