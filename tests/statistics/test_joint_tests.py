@@ -85,7 +85,10 @@ def test_the_joint_wald_test_is_that_of_a_negative_binomial_glm_of_another_libra
     from immune_aging.statistics.count_tests import DeseqOptions, _deseq_dataset, deseq_inference
 
     dataset: DeseqDataSet = _deseq_dataset(
-        counts, design.matrix, options=DeseqOptions(), inference=deseq_inference(counts.shape[1], design.matrix.shape[1])
+        counts,
+        design.matrix,
+        options=DeseqOptions(),
+        inference=deseq_inference(counts.shape[1], design.matrix.shape[1]),
     )
     hypothesis = design.contrasts[0].hypothesis
     theirs = []
