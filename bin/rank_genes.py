@@ -7,9 +7,11 @@ why.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from immune_aging.cohort.shard_file import read_kept, read_shard
+from immune_aging.embedding.seurat_v3 import rank_donor
 from immune_aging.embedding.variable_genes import donor_summaries, rank_shard, ranking_table
 from immune_aging.task.checkpoints import write_json, write_parquet, write_versions
 from immune_aging.task.command_line import limit_threads, run
@@ -28,7 +30,7 @@ def main(argv: list[str]) -> None:
 
     shard = read_shard(args.shard)
     with limit_threads(args.threads):
-        rankings = rank_shard(shard, read_kept(shard, args.cells), span=args.span)
+        rankings = rank_shard(shard, read_kept(shard, args.cells), partial(rank_donor, span=args.span))
     write_parquet(ranking_table(shard, rankings), args.output)
     write_json({"donors": donor_summaries(rankings)}, args.output_summary)
     write_versions("rank_genes", ["h5py", "numpy", "scikit-misc", "scipy"], args.versions)

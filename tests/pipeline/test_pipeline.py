@@ -43,6 +43,7 @@ ON_REQUEST = {
     "SENSITIVITY",
     "PUBLISHED_CLOCKS",
     "GENE_EXPRESSION",
+    "RANK_RESIDUALS",
 }
 EVERY_STEP = {path.parent.name.upper() for path in ROOT.glob("modules/local/*/main.nf")}
 

@@ -66,6 +66,12 @@ def test_a_run_that_ends_early_costs_less():
     assert costs(no_cells, first="pseudobulk")["tasks"] < costs()["tasks"] - 4 * 23
 
 
+def test_a_method_has_tasks_of_its_own_in_place_of_the_others():
+    plain, other = costs()["processes"], costs(hvg_flavor="pearson_residuals", integration="none")["processes"]
+    assert set(plain) - set(other) == {"RANK_GENES", "HARMONY"} and set(other) - set(plain) == {"RANK_RESIDUALS"}
+    assert other["RANK_RESIDUALS"] == plain["RANK_GENES"]
+
+
 def test_a_run_without_an_embedding_costs_less_and_has_none_of_its_tasks():
     asked = {"parameters": DEFAULTS, "fan_out": FAN_OUT}
     found = plan_costs.costs(LARGE, asked, parts=["qc", "pseudobulk", "statistics"], cores=2)

@@ -385,6 +385,19 @@ def test_methods_name_the_parameters_in_effect_and_only_what_was_run():
     sentences, references = methods(own, ["qc/thresholds.tsv"])
     assert "4 scaled median absolute deviations within pool" in sentences[0] and "1,000 cells not set" in sentences[0]
     assert references[0].startswith("McCarthy")
+    embedded = ["embedding/genes.tsv", "embedding/pca.parquet", "embedding/umap.parquet"]
+    known = {"n_top_genes": 9, "hvg_span": 0.8, "batch_column": "pool"}
+    sentences, _ = methods(
+        known | {"hvg_flavor": "seurat_v3", "integration": "harmony"}, [*embedded, "embedding/harmony.parquet"]
+    )
+    assert "seurat_v3, span 0.8" in sentences[0] and "corrected for pool with Harmony" in " ".join(sentences)
+    sentences, works = methods(known | {"hvg_flavor": "pearson_residuals", "integration": "none"}, embedded)
+    assert "Pearson residuals vary most" in sentences[0] and "seurat_v3" not in " ".join(sentences)
+    assert "They were not corrected for any differences between batches." in sentences and works[0].startswith("Lause")
+    each, _ = methods({"donors": "each", "donor_percentile": 1, "min_donor_fraction": None}, ["cohort/filtering.json"])
+    assert "each cell type was analysed in the donors who have enough" in each[0] and len(each) == 1
+    asked = {"donors": "each", "donor_percentile": 1, "min_cells_per_type": 10, "min_donor_fraction": 0.5}
+    assert "less than 50 % of donors were not analysed" in methods(asked, ["cohort/filtering.json"])[0][1]
     share, _ = methods(
         {"donor_percentile": 1, "min_cells_per_type": 10, "min_donor_fraction": 0.95},
         ["cohort/filtering.json"],

@@ -164,21 +164,27 @@ def median_ignoring_nan(ranks: np.ndarray) -> np.ndarray:
     return np.where(n > 0, (low.astype(np.float64) + high) / 2, np.nan)
 
 
-def merge_donors(variances_norm: Sequence[np.ndarray], *, n_top_genes: int) -> pd.DataFrame:
+# Which of the columns of `merge_donors` decides first, by flavour, as scanpy sorts.
+ORDERS = {"seurat_v3": ("rank", "n_donors"), "pearson_residuals": ("n_donors", "rank")}
+
+
+def merge_donors(variances_norm: Sequence[np.ndarray], *, n_top_genes: int, flavor: str = "seurat_v3") -> pd.DataFrame:
     """Rank genes over all donors.
 
     Parameters
     ----------
     variances_norm
-        Each donor's normalised variances (genes), donors in the order of their ids.
+        Each donor's variances (genes), donors in the order of their ids.
     n_top_genes
         How many genes to mark; a donor votes with its own first `n_top_genes`.
+    flavor
+        One of `ORDERS`.
 
     Returns
     -------
     One row per gene, in the order given: `rank` (median over the donors that have it among
     their first), `n_donors` (how many these are), `variance_norm` (mean over all donors), `top` (among the
-    first `n_top_genes`: by rank, then number of donors, then order of genes).
+    first `n_top_genes`: by rank and number of donors as `ORDERS` has it, then order of genes).
     """
     ranks = np.stack([top_ranks(values, n_top_genes) for values in variances_norm])
     total = np.zeros(ranks.shape[1])
@@ -191,5 +197,6 @@ def merge_donors(variances_norm: Sequence[np.ndarray], *, n_top_genes: int) -> p
             "variance_norm": total / len(variances_norm),
         }
     )
-    order = table.sort_values(["rank", "n_donors"], ascending=[True, False], na_position="last").index
+    first = list(ORDERS[flavor])
+    order = table.sort_values(first, ascending=[name == "rank" for name in first], na_position="last").index
     return table.assign(top=np.isin(np.arange(len(table)), order[:n_top_genes]))

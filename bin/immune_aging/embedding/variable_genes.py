@@ -1,35 +1,38 @@
 """The genes of the embedding, chosen from the ranks of all donors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from immune_aging.cells.gene_lists import nuisance_reason
 from immune_aging.cohort.shard_file import Shard, donor_counts
-from immune_aging.embedding.seurat_v3 import DonorRanking, rank_donor
+from immune_aging.embedding.seurat_v3 import DonorRanking
 from immune_aging.task.checkpoints import read_parquet, require_columns
 from immune_aging.task.command_line import BadInput, Progress
 
 DONOR = "donor:"
 
 
-def rank_shard(shard: Shard, kept: np.ndarray, *, span: float) -> dict[str, DonorRanking]:
+def rank_shard(
+    shard: Shard, kept: np.ndarray, rank: Callable[[sparse.csr_matrix], DonorRanking]
+) -> dict[str, DonorRanking]:
     """Rank the genes within each donor of a shard that has kept cells; one donor's counts are in memory at a time.
 
     Parameters
     ----------
     kept
         Whether quality control kept the cell, one value per cell of the shard.
-    span
-        Share of the genes that each local regression sees.
+    rank
+        Of the kept cells' counts of one donor, cells x genes.
     """
     rankings = {}
     progress = Progress(len(shard.cell_ids), unit="cells", label="ranking genes")
     for donor, rows, counts in donor_counts(shard):
         if kept[rows].any():
-            rankings[donor] = rank_donor(counts[kept[rows]], span=span)
+            rankings[donor] = rank(counts[kept[rows]])
         progress.advance(rows.stop - rows.start)
     progress.close()
     return rankings

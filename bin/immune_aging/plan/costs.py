@@ -54,8 +54,10 @@ def task_counts(plan: dict, parameters: dict, fan_out: dict, parts: list[str]) -
     else:
         once.append("CHECK_PSEUDOBULK")
     if "embedding" in parts:
-        once += ["SELECT_GENES", "PCA", "HARMONY", "NEIGHBORS", "UMAP", "PLOT_EMBEDDING"]
-        counts |= {"RANK_GENES": shards, "NORMALIZE": shards}
+        once += ["SELECT_GENES", "PCA", "NEIGHBORS", "UMAP", "PLOT_EMBEDDING"]
+        counts["HARMONY"] = parameters["integration"] == "harmony"
+        ranking = {"seurat_v3": "RANK_GENES", "pearson_residuals": "RANK_RESIDUALS"}[parameters["hvg_flavor"]]
+        counts |= {ranking: shards, "NORMALIZE": shards}
         counts["GENE_EXPRESSION"] = shards * bool(parameters["report_genes"])
     if "clusters" in parts:
         counts["CLUSTER"] = len(fan_out["resolutions"])

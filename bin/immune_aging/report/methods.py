@@ -60,9 +60,16 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "embedding/genes.tsv",
         "The {n_top_genes} most variable genes were chosen on counts with donors as batches (seurat_v3, span "
-        "{hvg_span}), and T and B cell "
+        "{seurat_span}), and T and B cell "
         "receptor, mitochondrial and ribosomal genes were taken out by symbol.",
         ("seurat", "scanpy"),
+    ),
+    (
+        "embedding/genes.tsv",
+        "The {n_top_genes} genes whose analytic {residuals} vary most (overdispersion 100, clipped at the root of the "
+        "number of cells) were chosen on counts with donors as batches, and T and B cell receptor, mitochondrial and "
+        "ribosomal genes were taken out by symbol.",
+        ("residuals", "scanpy"),
     ),
     (
         "embedding/pca.parquet",
@@ -71,6 +78,7 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         (),
     ),
     ("embedding/harmony.parquet", "They were corrected for {batch_column} with Harmony.", ("harmony",)),
+    ("embedding/umap.parquet", "They were not corrected for {no} differences between batches.", ()),
     (
         "embedding/umap.parquet",
         "UMAP was computed from {n_neighbors} nearest neighbours on {n_neighbors_components} components "
@@ -160,6 +168,8 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 
 REFERENCES = {
+    "residuals": "Lause J, Berens P, Kobak D. Analytic Pearson residuals for normalization of single-cell RNA-seq UMI "
+    "data. Genome Biology 22:258 (2021). doi:10.1186/s13059-021-02451-7",
     "stacking": "Breiman L. Stacked regressions. Machine Learning 24:49-64 (1996). doi:10.1007/BF00117832",
     "scrublet": "Wolock SL, Lopez R, Klein AM. Scrublet. Cell Systems 8:281-291 (2019). doi:10.1016/j.cels.2018.11.005",
     "scater": "McCarthy DJ et al. Scater. Bioinformatics 33:1179-1186 (2017). doi:10.1093/bioinformatics/btw777",
@@ -204,6 +214,18 @@ def words_of_donors(parameters: Mapping[str, object]) -> dict[str, _Shown]:
     return asked if table else asked | {"each_type": _Shown("each cell type")}
 
 
+def words_of_methods(parameters: Mapping[str, object]) -> dict[str, _Shown]:
+    """The words by which the sentences on the methods of the embedding are chosen."""
+    words = {}
+    if parameters.get("hvg_flavor", "seurat_v3") != "seurat_v3":
+        words["residuals"] = _Shown("Pearson residuals")
+    elif "hvg_span" in parameters:
+        words["seurat_span"] = _Shown(shown(parameters["hvg_span"]))
+    if parameters.get("integration") == "none":
+        words["no"] = _Shown("any")
+    return words
+
+
 def methods(parameters: Mapping[str, object], available: Collection[str]) -> tuple[list[str], list[str]]:
     """Sentences on what was run, and the works they cite.
 
@@ -219,7 +241,7 @@ def methods(parameters: Mapping[str, object], available: Collection[str]) -> tup
         name: _Shown(shown(value).rsplit("/", 1)[-1] if name == "gene_sets" else shown(value))
         for name, value in parameters.items()
     }
-    words |= words_of_donors(parameters)
+    words |= words_of_donors(parameters) | words_of_methods(parameters)
     several = bool(parameters.get("sample_column"))
     words["by_sample"] = _Shown(", sample" if several else "")
     words["loaded"] = _Shown("sample" if several else "donor")

@@ -38,7 +38,7 @@ process PLAN_RUN {
         --parts ${parts.join(' ')} \\
         --mad-group ${quote(params.qc_thresholds == 'mad' ? params.mad_group : '')} \\
         --doublet-rate-column ${quote(params.doublet_rate_column ?: '')} \\
-        --batch-column ${quote(params.batch_column)} \\
+        --batch-column ${quote(params.integration == 'none' ? 'donor_id' : params.batch_column)} \\
         --min-cells-per-sample ${params.min_cells_per_sample} \\
         --min-depth-share ${params.min_depth_share} \\
         --min-samples-per-type ${params.min_samples_per_type} \\

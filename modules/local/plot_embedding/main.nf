@@ -6,6 +6,7 @@ process PLOT_EMBEDDING {
     container "${task.ext.container_image}"
 
     input:
+    // harmony may be none
     tuple val(meta), path(cells), path(donors), path(pca), path(harmony), path(umap), path(clusters, stageAs: 'clusters_?'), path(genes)
 
     output:
@@ -19,8 +20,7 @@ process PLOT_EMBEDDING {
     exec 'plot_embedding.py' \\
         --cells '${cells}' \\
         --donors '${donors}' \\
-        --pca '${pca}' \\
-        --harmony '${harmony}' \\
+        --pca '${pca}' ${harmony ? "--harmony '${harmony}'" : ''} \\
         --batch-column ${quote(params.batch_column)} \\
         --umap '${umap}' \\
         --genes ${genes} \\

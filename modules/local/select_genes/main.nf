@@ -21,6 +21,7 @@ process SELECT_GENES {
     exec 'select_genes.py' \\
         --ranks ${ranks} \\
         --summaries ${summaries} \\
+        --flavor ${params.hvg_flavor} \\
         --n-top-genes ${params.n_top_genes} \\
         --output published/embedding/genes.tsv \\
         --output-summary published/embedding/genes.json

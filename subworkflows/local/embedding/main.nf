@@ -1,6 +1,7 @@
 // From the good cells of all shards to variable genes, principal components, Harmony, neighbours, UMAP and clusters.
 
 include { RANK_GENES     } from '../../../modules/local/rank_genes'
+include { RANK_RESIDUALS } from '../../../modules/local/rank_residuals'
 include { SELECT_GENES   } from '../../../modules/local/select_genes'
 include { NORMALIZE      } from '../../../modules/local/normalize'
 include { PCA            } from '../../../modules/local/pca'
@@ -21,17 +22,36 @@ workflow EMBEDDING {
     donors      // [ [id: 'all'], donors.parquet ]
 
     main:
-    RANK_GENES(shards)
+    // A method is a process of the same contract: what it takes and emits is the same for all values of the parameter.
+    if (params.hvg_flavor == 'pearson_residuals') {
+        RANK_RESIDUALS(shards)
+        ranking = RANK_RESIDUALS.out
+    }
+    else {
+        RANK_GENES(shards)
+        ranking = RANK_GENES.out
+    }
     SELECT_GENES(
-        inOrder(RANK_GENES.out.ranks)
-            .combine(inOrder(RANK_GENES.out.summary))
+        inOrder(ranking.ranks)
+            .combine(inOrder(ranking.summary))
             .map { ranks, summaries -> [[id: 'all'], ranks, summaries] }
     )
     NORMALIZE(shards.combine(SELECT_GENES.out.genes.map { _meta, genes -> genes }))
     PCA(inOrder(NORMALIZE.out.counts).map { counts -> [[id: 'all']] + counts })
-    HARMONY(PCA.out.pca.join(cells).join(donors))
-    NEIGHBORS(HARMONY.out.harmony)
-    UMAP(NEIGHBORS.out.graph.join(HARMONY.out.harmony))
+    // Components corrected for batches, or as they are: [ [id: 'all'], harmony.parquet or pca.parquet ]
+    integrated = PCA.out.pca
+    corrected  = channel.of([[]])
+    shown      = PCA.out.published
+    used       = ranking.versions.mix(PCA.out.versions)
+    if (params.integration == 'harmony') {
+        HARMONY(PCA.out.pca.join(cells).join(donors))
+        integrated = HARMONY.out.harmony
+        corrected  = HARMONY.out.harmony.map { _meta, table -> [table] }
+        shown      = shown.mix(HARMONY.out.published)
+        used       = used.mix(HARMONY.out.versions)
+    }
+    NEIGHBORS(integrated)
+    UMAP(NEIGHBORS.out.graph.join(integrated))
 
     clusters = channel.empty()
     cluster_versions = channel.empty()
@@ -47,7 +67,7 @@ workflow EMBEDDING {
     }
     GENE_EXPRESSION(shards.filter { listOf(params.report_genes) })
     PLOT_EMBEDDING(
-        cells.join(donors).join(PCA.out.pca).join(HARMONY.out.harmony).join(UMAP.out.umap)
+        cells.join(donors).join(PCA.out.pca).combine(corrected).join(UMAP.out.umap)
             .combine(publishedFolders(clusters))
             .combine(GENE_EXPRESSION.out.genes.map { _meta, table -> table }.toSortedList { one, other -> one.name <=> other.name }.map { tables -> [tables] })
     )
@@ -57,13 +77,12 @@ workflow EMBEDDING {
     graph      = NEIGHBORS.out.graph        // [ [id: 'all'], graph.h5 ]
     // [ meta, [ published files ] ]
     published  = SELECT_GENES.out.published.mix(
-        PCA.out.published, HARMONY.out.published, NEIGHBORS.out.published, UMAP.out.published, clusters,
+        shown, NEIGHBORS.out.published, UMAP.out.published, clusters,
         PLOT_EMBEDDING.out.published
     )
     // versions.json files
-    versions   = RANK_GENES.out.versions.mix(
-        SELECT_GENES.out.versions, NORMALIZE.out.versions, PCA.out.versions, HARMONY.out.versions,
-        NEIGHBORS.out.versions, UMAP.out.versions, cluster_versions, GENE_EXPRESSION.out.versions,
-        PLOT_EMBEDDING.out.versions
+    versions   = used.mix(
+        SELECT_GENES.out.versions, NORMALIZE.out.versions, NEIGHBORS.out.versions, UMAP.out.versions,
+        cluster_versions, GENE_EXPRESSION.out.versions, PLOT_EMBEDDING.out.versions
     )
 }
