@@ -56,6 +56,8 @@ class Kind:
         Share of a gene's variance that lies between donors.
     years
         Between visits.
+    has_ages, has_sexes
+        Whether the table tells them; without, it is as --age_column none and --sex_column none leave it.
     planted
         log2 expression of the first quarter of the genes, given scaled age (mean 0, SD 1), men (0 or 1) and visit; the
         next quarter has the opposite, so that library sizes stay.
@@ -66,6 +68,8 @@ class Kind:
     genes: int = 120
     icc: float = 0.5
     years: float = 0.0
+    has_ages: bool = True
+    has_sexes: bool = True
     planted: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = lambda age, men, visit: 0 * age
 
 
@@ -89,8 +93,8 @@ def draw(kind: Kind, seed: int) -> CellTypeSamples:
         {
             "donor_id": [f"d{i:03d}" for i in donor],
             "cell_type": "T",
-            "age_years": ages,
-            "sex": np.where(men == 1, "male", "female"),
+            "age_years": ages if kind.has_ages else np.nan,
+            "sex": np.where(men == 1, "male", "female") if kind.has_sexes else None,
             "visit": [f"v{i}" for i in visit],
             "n_cells": 50,
         },
@@ -267,12 +271,29 @@ def pools(n: int) -> Iterator[Verdict]:
     yield null_rate(f"75 pools of 982 donors ({use}), half of age's variance between them: p < .05", found)
 
 
+def without_ages(n: int) -> Iterator[Verdict]:
+    """The rows about cohorts that are not about age, or do not tell the sexes."""
+    patients = Kind(donors=10, visits=2, icc=0.5, has_ages=False, has_sexes=False)
+    asked = {"formula": "~ donor + visit", "test_term": "visit"}
+    yield null_rate("10 pairs without ages and sexes, ~ donor + visit: p < .05", answers(patients, n, **asked))
+    treated = replace(patients, planted=lambda _age, _men, visit: EFFECT * (visit > 0))
+    yield estimand("10 pairs without ages and sexes: the effect", effects(answers(treated, n, **asked)), EFFECT)
+    two = replace(patients, donors=2, genes=500)
+    found = answers(two, max(n // 2, 3), **asked, min_samples=4, method="voom")
+    yield null_rate("2 pairs, 1 residual degree of freedom: p < .05", found)
+    sexless = Kind(has_sexes=False)
+    yield null_rate("60 donors of unknown sex, default design: p < .05", answers(sexless, n))
+    aged = replace(sexless, planted=lambda age, _men, _visit: EFFECT / 2 * age)
+    yield estimand("60 donors of unknown sex: the effect of age", effects(answers(aged, n)), EFFECT / 2)
+
+
 def verdicts(quick: bool = False) -> Iterator[Verdict]:
     """Every target; `quick` for a look at a few cohorts."""
     n = 6 if quick else 20
     yield from terms(n)
     yield from persons(n)
     yield from pools(n)
+    yield from without_ages(n)
 
 
 if __name__ == "__main__":

@@ -84,3 +84,14 @@ def test_the_note_is_in_the_check(tmp_path):
     found, problems = examine(write_cohort(cohort, tmp_path / "c.h5ad"), columns=columns, counts_layer="auto")
     summary = check_summary(found, cohort.obs, gene_names(found.var, NO_TABLE))
     assert not problems and sum("look like samples of one person" in note for note in summary["notes"]) == 1
+
+
+@pytest.mark.parametrize("pattern", ["{s}{p}", "{p}_{s}", "{s}.{p}"])
+def test_without_ages_names_that_go_with_a_condition_are_asked_about(pattern):
+    rows = [(pattern.format(p=100 + p, s=s), s, f"lane{p % 2}") for p in range(4) for s in ("ctrl", "stim")]
+    table = pd.DataFrame(rows, columns=["donor_id", "condition", "lane"]).assign(age_years=np.nan, sex=None)
+    (note,) = notes_on_persons(table)
+    assert "share a stem, and each stem has one for each 'condition'; so do 8 donors of 4 stems" in note
+    assert notes_on_persons(table.drop(columns="condition")) == [], "names alone say little"
+    assert notes_on_persons(table.iloc[:-1]) == [], "and not every stem has every ending"
+    assert notes_on_persons(table.assign(age_years=30.0 + np.arange(8))) == [], "ages speak against it"

@@ -63,6 +63,12 @@ BAD = [
     ({"min_counts": 50000}, "--min_counts 50000: is more than --max_counts 30000"),
     ({"gene_set_min_size": 2000}, "is more than --gene_set_max_size 1000"),
     ({"design": "sex + age"}, "--design sex + age: must match"),
+    (
+        {"age_column": "none"},
+        "--age_column none: the question must be named, because the default one is about age; give --design and --test_term",
+    ),
+    ({"age_column": "none", "design": "~ condition"}, "--age_column none: the question must be named"),
+    ({"age_column": "none", "test_term": "condition"}, "--age_column none: the question must be named"),
     ({"simulate": None}, "nothing to analyse is given"),
     ({"input": "x.h5ad", "simulate": None}, "--input x.h5ad: there is no such file"),
     ({"input": str(ROOT / "main.nf")}, "--input and --simulate are given"),
@@ -136,6 +142,8 @@ GOOD = [
     {"simulate": None, "input": "small.h5ad", "outdir": "results", "dataset": "small"},
     {"skip_embedding": True}, {"skip_embedding": True, "stop_after": "qc"}, {"skip_embedding": True, "stop_after": "pseudobulk"},
     {"skip_embedding": "false", "stop_after": "embedding"},
+    {"age_column": "none", "sex_column": "none", "design": "~ donor + condition", "test_term": "condition"},
+    {"age_column": "none", "stop_after": "pseudobulk"}, {"sex_column": "none"}, {"age_column": "none", "design": "~ age", "test_term": "age"},
     {"sensitivity": ["design=~ age + sex:age", "mad: mad_cutoff=3", "max_doublet_score=0.2"]},
 ]  # fmt: skip
 # Whatever VARY_QC can change can be asked for.

@@ -6,8 +6,8 @@ import pytest
 
 from immune_aging.statistics.batches import choose_batches
 from immune_aging.statistics.designs import build_design
-from immune_aging.statistics.formulas import drawn_column, source_column
-from immune_aging.statistics.repeated_samples import choose_repeats, is_donor
+from immune_aging.statistics.formulas import drawn_column, is_donor, source_column
+from immune_aging.statistics.repeated_samples import choose_repeats
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.command_line import BadInput
 

@@ -4,6 +4,7 @@ import re
 
 import pandas as pd
 
+from immune_aging.cohort.donors import OWN_COLUMNS, not_told
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 
 # What is left of a donor's name without the part that would tell a person's samples apart.
@@ -43,6 +44,35 @@ def persons_by_name(donors: pd.DataFrame) -> pd.Series | None:
     return None
 
 
+def persons_by_condition(donors: pd.DataFrame) -> tuple[pd.Series, str] | None:
+    """The person of each donor of a cohort without ages, and the column by which a person's samples differ; or None.
+
+    Names alone say little: donors A1 to B3 may be of two hospitals. But where every stem has the same endings, and a
+    column of the cohort has a level for each ending, as `condition` has for ctrl101, stim101, ctrl107, ..., each stem
+    is probably a person who was sampled under all conditions.
+
+    Parameters
+    ----------
+    donors
+        One row per donor: donor_id and the donor's columns.
+    """
+    names = donors["donor_id"].astype(str)
+    for pattern in STEMS:
+        found = names.map(lambda name, at=pattern: re.fullmatch(at, name))
+        if found.isna().any():
+            continue
+        stems = found.map(lambda match: match[1])
+        endings = found.map(lambda match: f"{match[0][: match.start(1)]}|{match[0][match.end(1) :]}")
+        table = pd.crosstab(stems, endings)
+        if min(table.shape) < 2 or len(table) < MIN_PERSONS or not (table == 1).all(axis=None):
+            continue
+        for column in donors.columns.difference(list(OWN_COLUMNS), sort=False):
+            pairs = pd.DataFrame({"ending": endings, "level": donors[column].astype(str)}).drop_duplicates()
+            if len(pairs) == table.shape[1] and pairs["level"].is_unique:
+                return stems, str(column)
+    return None
+
+
 def notes_on_persons(donors: pd.DataFrame) -> list[str]:
     """A note that asks whether donors are samples of one person; none where they do not look like it.
 
@@ -53,14 +83,18 @@ def notes_on_persons(donors: pd.DataFrame) -> list[str]:
     """
     if SAMPLE_OF_DONOR in donors:
         return []
+    alike = "they are of one age and sex"
     persons = persons_by_name(donors)
+    if persons is None and not_told(donors, "age_years") and (found := persons_by_condition(donors)):
+        persons, column = found
+        alike = f"each stem has one for each '{column}'"
     if persons is None:
         return []
     names = donors.loc[persons.index, "donor_id"].astype(str)
     first = names[persons == persons.sort_values().iloc[0]]
     return [
         f"donors {' and '.join(repr(name) for name in first.iloc[:2])} look like samples of one person: their names "
-        f"share a stem, and they are of one age and sex; so do {len(names)} donors of {persons.nunique()} stems. Every "
+        f"share a stem, and {alike}; so do {len(names)} donors of {persons.nunique()} stems. Every "
         "test takes donors for independent, so if they are, name the person with --donor_column and the sample with "
         "--sample_column"
     ]

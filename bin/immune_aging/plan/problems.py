@@ -58,7 +58,12 @@ def design_problems(
     for i, formula in enumerate(designs):
         try:
             design = build_design(
-                donors, formula=formula, test_term=test_term, contrast=contrast, min_samples=min_samples
+                donors,
+                formula=formula,
+                test_term=test_term,
+                contrast=contrast,
+                min_samples=min_samples,
+                few_pairs=True,
             )
             if i == 0:
                 notes += design.notes

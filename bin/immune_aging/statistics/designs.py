@@ -20,6 +20,7 @@ from immune_aging.statistics.formulas import (
     DEFAULT_DESIGN,
     DEFAULT_WITHOUT_SEX,
     is_default,
+    is_donor,
     parse,
     quoted,
     source_column,
@@ -30,6 +31,9 @@ from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
 MIN_RESIDUAL_DF = 3  # under it neither engine can tell a variance from a dispersion prior
+# Of designs in which each donor is a term. Two pairs leave 1: variances are then all but those of the other genes, yet
+# voom calls .056 +- .003 of null genes at p < .05 and PyDESeq2 .03 (docs/decisions/0024).
+MIN_PAIRED_RESIDUAL_DF = 1
 # From this variance inflation on a note says that other terms leave little of the tested one.
 MAX_INFLATION = 10.0
 # A column of consecutive whole numbers, so many of them, may be a code: a batch, a run.
@@ -191,6 +195,7 @@ def build_design(
     contrast: str = "",
     batch: str = "",
     min_samples: int = 0,
+    few_pairs: bool = False,
 ) -> Design:
     """Build the design matrix of one cell type's samples.
 
@@ -210,6 +215,8 @@ def build_design(
         'LEVEL vs REFERENCE' of a categorical `test_term`; '' tests each level against the first.
     batch
         Donor column to add to the formula as a factor, numbers too; '' adds none.
+    few_pairs
+        Allow `MIN_PAIRED_RESIDUAL_DF` where each donor is a term: for tests that learn variances from many genes.
 
     Raises
     ------
@@ -236,7 +243,8 @@ def build_design(
     if batch:
         fixed += f" + {quoted(batch)}"
     model = evaluated(values, fixed)
-    matrix, means, sds = scaled_matrix(model)
+    paired = few_pairs and any(is_donor(name, samples) for name in asked.columns)
+    matrix, means, sds = scaled_matrix(model, min_residual_df=MIN_PAIRED_RESIDUAL_DF if paired else MIN_RESIDUAL_DF)
     tested = tested_term(model, test_term, contrast=contrast)
     contrasts = tuple(
         replace(
@@ -250,6 +258,7 @@ def build_design(
         *left_out,
         *without,
         *dropped,
+        *notes_of_few_degrees(matrix),
         *notes_of_several_contrasts(test_term, contrasts),
         *notes_of_codes(model, test_term=test_term),
         *notes_of_collinearity(model, matrix, contrasts[0], test_term=test_term),
@@ -345,7 +354,9 @@ def evaluated(values: pd.DataFrame, formula: str) -> Model:
     return Model(parsed, columns, matrix)
 
 
-def scaled_matrix(model: Model) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def scaled_matrix(
+    model: Model, *, min_residual_df: int = MIN_RESIDUAL_DF
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """The design matrix, samples x coefficients, its columns of numbers with mean 0 and SD 1.
 
     Returns
@@ -368,7 +379,7 @@ def scaled_matrix(model: Model) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
                 raise CannotFit(f"design '{formula.fixed}': '{name}' has one value in all {len(matrix)} samples")
             matrix[name] = (column - means[place]) / sds[place]
     residual_df = len(matrix) - matrix.shape[1]
-    if residual_df < MIN_RESIDUAL_DF:
+    if residual_df < min_residual_df:
         raise CannotFit(f"{len(matrix)} samples for {matrix.shape[1]} coefficients of '{formula.fixed}': too few")
     if np.linalg.matrix_rank(matrix.to_numpy()) < matrix.shape[1]:
         alias = formula.shown(aliased_term(model.matrix, formula.fixed))
@@ -376,6 +387,17 @@ def scaled_matrix(model: Model) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
             f"design '{formula.fixed}' is not of full rank: in these samples '{alias}' follows from the terms before it"
         )
     return matrix, means, sds
+
+
+def notes_of_few_degrees(matrix: pd.DataFrame) -> list[str]:
+    """A warning where hardly any degree of freedom is left to estimate a gene's own variance from."""
+    left = len(matrix) - matrix.shape[1]
+    if left >= MIN_RESIDUAL_DF:
+        return []
+    return [
+        f"{len(matrix)} samples for {matrix.shape[1]} coefficients leave {left} residual degrees of freedom: variances "
+        "are nearly those of the other genes, and a gene that varies more than these is called too easily"
+    ]
 
 
 def notes_of_codes(model: Model, *, test_term: str) -> list[str]:

@@ -14,14 +14,13 @@ from immune_aging.statistics.count_tests import DeseqOptions
 from immune_aging.statistics.designs import Design, as_labels, build_design
 from immune_aging.statistics.empty_samples import without_empty_samples
 from immune_aging.statistics.expression_tests import METHODS, compare_genes, refuse_empty_samples, result_columns
-from immune_aging.statistics.formulas import source_column
+from immune_aging.statistics.formulas import is_donor, source_column
 from immune_aging.statistics.gene_fits import GeneFits, no_fits
 from immune_aging.statistics.repeated_samples import (
     ONE_EACH,
     Repeats,
     are_repeated,
     choose_repeats,
-    is_donor,
     over_donors,
     rows_of_donors,
     varying_factors,
@@ -267,6 +266,7 @@ def design_of(samples: pd.DataFrame, question: Question, *, batch: str = "") -> 
         contrast=question.contrast,
         batch=batch,
         min_samples=question.min_samples,
+        few_pairs=True,
     )
 
 

@@ -181,6 +181,18 @@ def source_column(name: str, samples: pd.DataFrame) -> str:
     return ALIASES["age"] if holds_age_texts(samples, name) else name
 
 
+def is_donor(name: str, samples: pd.DataFrame) -> bool:
+    """Whether a name in a formula means the donor.
+
+    `donor_id` does, `donor` where no column of its own is called so, and the column that the donors' names come from,
+    which the samples keep under its own name.
+    """
+    source = source_column(name, samples)
+    if source == "donor_id" or source not in samples or "donor_id" not in samples:
+        return source == "donor_id"
+    return bool((samples[source].astype(str) == samples["donor_id"].astype(str)).all())
+
+
 def drawn_column(test_term: str, samples: pd.DataFrame) -> str:
     """The column of the samples to draw results against: that of the tested term, age where several are in the term.
 

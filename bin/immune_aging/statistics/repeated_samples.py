@@ -19,7 +19,7 @@ import pandas as pd
 from immune_aging.samples.cell_type_samples import CellTypeSamples, summed_by_donor
 from immune_aging.statistics.contrasts import Contrast
 from immune_aging.statistics.designs import MIN_RESIDUAL_DF, Design
-from immune_aging.statistics.formulas import formula_columns, parse, source_column
+from immune_aging.statistics.formulas import formula_columns, is_donor, parse, source_column
 from immune_aging.task.skipped import CannotFit
 
 # Share of a contrast's information that comes from between donors: above the first the samples of a donor are summed,
@@ -60,18 +60,6 @@ ONE_EACH = Repeats("none", "each donor has one sample")
 def are_repeated(samples: pd.DataFrame) -> bool:
     """Whether some donor has several samples."""
     return bool(samples["donor_id"].duplicated().any())
-
-
-def is_donor(name: str, samples: pd.DataFrame) -> bool:
-    """Whether a name in a formula means the donor.
-
-    `donor_id` does, `donor` where no column of its own is called so, and the column that the donors' names come from,
-    which the samples keep under its own name.
-    """
-    source = source_column(name, samples)
-    if source == "donor_id" or source not in samples:
-        return source == "donor_id"
-    return bool((samples[source].astype(str) == samples["donor_id"].astype(str)).all())
 
 
 def share_between(design: Design, donors: np.ndarray) -> float:
