@@ -8,6 +8,7 @@ import pytest
 import check_pseudobulk
 import plan_run
 from condition_cohorts import COLUMNS, NO_AGE, paired_cohort
+from immune_aging.cohort.export import own_columns
 from immune_aging.figures.cohort import draw
 from immune_aging.figures.embedding import draw_umaps
 from immune_aging.task.checkpoints import read_h5ad, read_json, read_parquet, read_tsv, write_h5ad
@@ -143,3 +144,10 @@ def test_figures_of_ages_and_sexes_are_drawn_where_there_are_any():
     drawn = dict(draw(donors.assign(sex=np.nan), types, cut=None))
     assert drawn["age_sex"].title == "Age" and "by sex" not in drawn["age_sex"].description
     assert "age_sex" not in {name for name, _ in draw(donors.assign(age_years=np.nan), types, cut=None)}
+
+
+def test_the_export_has_no_column_of_ages_where_there_are_none():
+    cells = pd.DataFrame({"cell_id": ["a", "b"], "donor_id": ["x", "y"], "cell_type": "T", "kept": True})
+    donors = pd.DataFrame({"donor_id": ["x", "y"], "age_years": [40.0, np.nan]})
+    assert own_columns(cells, donors, {}).columns.tolist() == ["kept", "age_years"]
+    assert own_columns(cells, donors.assign(age_years=np.nan), {}).columns.tolist() == ["kept"]

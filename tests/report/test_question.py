@@ -2,6 +2,7 @@
 
 import pytest
 
+from immune_aging.report.methods import methods
 from immune_aging.report.question import facts_left_out, question_of
 
 AGE = {"status": "done", "test_term": "age", "unit": "age", "contrast": "per SD"}
@@ -49,3 +50,27 @@ def test_shares_of_cell_types_are_higher_in_a_level_or_rise_with_a_number():
 def test_facts_are_left_out_as_the_parameters_say():
     assert facts_left_out({"age_column": "none", "sex_column": "gender"}) == ["age_years"]
     assert facts_left_out({"age_column": "age", "sex_column": "none"}) == ["sex"]
+
+
+def test_methods_name_neither_ages_nor_sexes_that_there_are_not():
+    parts = [
+        "cohort/filtering.json",
+        "/de.tsv",
+        "/predictions.tsv",
+        "immune_age/immune_age.tsv",
+        "pseudobulk/samples.tsv",
+    ]
+    given = dict.fromkeys(
+        ("donor_percentile", "min_cells_per_type", "min_donor_fraction", "de_method", "test_term", "seed", "ridge_alphas",
+         "prediction_models", "min_cells_per_sample", "min_depth_share", "min_samples_per_type"), 1,
+    ) | {"design": "~ sex + age", "acceleration_columns": "sex,pool", "sample_column": "visit"}  # fmt: skip
+    known, _ = methods(given, parts)
+    sexless, _ = methods(given | {"sex_column": "none"}, parts)
+    ageless, _ = methods(given | {"age_column": "none"}, parts[:2] + parts[4:])
+    assert any("counts, and sex with 1" in one for one in known) and any(
+        "tested against sex,pool with" in one for one in known
+    )
+    assert any("counts, with 1" in one for one in sexless) and any("tested against pool with" in one for one in sexless)
+    assert any("the design ~ age, numeric" in one for one in sexless)
+    assert known[0].startswith("Donors of unknown age, donors below") and ageless[0].startswith("Donors below")
+    assert any("in the rules about donors those of a donor were added up." in one for one in ageless)

@@ -98,7 +98,8 @@ def test_the_question_is_named_with_its_levels(page):
         "less frequent in stim: B cell", "genes change alike in two or more cell types", "Genes that change alike",
         "Over-represented among genes higher in stim", "Genes by condition.", "Shares of the cell types by condition",
         "called for condition", "(red: higher in stim)", "10 donors with 20 samples. 705 cells passed", "~ donor + condition",
-        "--sex_column none: figures by sex are left out",
+        "--sex_column none: figures by sex are left out", "log2 change (stim against ctrl) (95 % interval)",
+        "Mean log2 fold change (stim against ctrl)", "20 samples, 395 cells, 29 genes higher in stim",
     ):  # fmt: skip
         assert expected in text, expected
     assert "Age prediction" not in text and "unknown" not in text

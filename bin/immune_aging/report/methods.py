@@ -149,7 +149,7 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "/predictions.tsv",
         "Age was predicted from log2 counts per million, each gene's pulled towards its mean in training by two "
-        "counts, and sex with {prediction_models} (ridge penalties {ridge_alphas}, and a nested choice that leaves "
+        "counts{and_sex} with {prediction_models} (ridge penalties {ridge_alphas}, and a nested choice that leaves "
         "a fixed penalty of 3 only as far as training donors left out show an average of penalties to be better) in"
         " repeated 5-fold cross-validation with whole donors held out; everything learned from data was learned "
         "within the training folds. R2 compares with the mean age of the training donors. Intervals are 95 % "
@@ -160,8 +160,8 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "immune_age/immune_age.tsv",
         "Nested predictions of all cell types were weighed into one immune age a donor by non-negative least squares "
-        "within training donors (stacking); age acceleration is its residual on true age, tested against "
-        "{acceleration_columns} with age in the model.",
+        "within training donors (stacking); age acceleration is its residual on true "
+        "age{acceleration_tested}.",
         ("stacking",),
     ),
     ("", "The seed of all random steps was {seed}.", ()),
@@ -226,6 +226,37 @@ def words_of_methods(parameters: Mapping[str, object]) -> dict[str, _Shown]:
     return words
 
 
+def words_of_columns(parameters: Mapping[str, object], shown_values: Mapping[str, str]) -> dict[str, str]:
+    """What sentences say differently where donors have several samples, no ages or no sexes.
+
+    Parameters
+    ----------
+    shown_values
+        The parameters as text.
+    """
+    several, has_ages = bool(parameters.get("sample_column")), parameters.get("age_column") != NO_COLUMN
+    has_sexes = parameters.get("sex_column") != NO_COLUMN
+    words = {
+        "by_sample": ", sample" if several else "",
+        "loaded": "sample" if several else "donor",
+        "ageless": "Donors of unknown age, d" if has_ages else "D",
+        "ageless_and": "Donors of unknown age and d" if has_ages else "D",
+        "and_in_prediction": " and in the prediction of age" if has_ages else "",
+        "so_that": ", so that folds, bootstraps and permutations were of donors" if has_ages else "",
+        "and_sex": ", and sex" if has_sexes else ",",
+    }
+    if several:
+        words["told_apart_by"] = shown_values["sample_column"]
+    if "acceleration_columns" in shown_values:
+        columns = shown_values["acceleration_columns"]
+        if not has_sexes:
+            columns = ", ".join(one.strip() for one in columns.split(",") if one.strip() != "sex")
+        words["acceleration_tested"] = f", tested against {columns} with age in the model" if columns else ""
+    if not has_sexes and str(parameters.get("design", "")).split() == DEFAULT_DESIGN.split():
+        words["design"] = DEFAULT_WITHOUT_SEX
+    return words
+
+
 def methods(parameters: Mapping[str, object], available: Collection[str]) -> tuple[list[str], list[str]]:
     """Sentences on what was run, and the works they cite.
 
@@ -242,19 +273,7 @@ def methods(parameters: Mapping[str, object], available: Collection[str]) -> tup
         for name, value in parameters.items()
     }
     words |= words_of_donors(parameters) | words_of_methods(parameters)
-    several = bool(parameters.get("sample_column"))
-    words["by_sample"] = _Shown(", sample" if several else "")
-    words["loaded"] = _Shown("sample" if several else "donor")
-    has_ages = parameters.get("age_column") != NO_COLUMN
-    words["ageless"] = _Shown("Donors of unknown age, d" if has_ages else "D")
-    words["ageless_and"] = _Shown("Donors of unknown age and d" if has_ages else "D")
-    words["and_in_prediction"] = _Shown(" and in the prediction of age" if has_ages else "")
-    words["so_that"] = _Shown(", so that folds, bootstraps and permutations were of donors" if has_ages else "")
-    sexless, design = parameters.get("sex_column") == NO_COLUMN, str(parameters.get("design", ""))
-    if sexless and design.split() == DEFAULT_DESIGN.split():
-        words["design"] = _Shown(DEFAULT_WITHOUT_SEX)
-    if several:
-        words["told_apart_by"] = words["sample_column"]
+    words |= {name: _Shown(text) for name, text in words_of_columns(parameters, words).items()}
     for part, sentence, works in SENTENCES:
         if part and not any(part in path for path in available):
             continue

@@ -42,6 +42,11 @@ class Question:
         return f"{self.term} {self.unit}" if self.compares_levels else self.term
 
     @property
+    def levels(self) -> str:
+        """What follows 'log2 fold change' in headings: the levels that are compared; '' of numbers."""
+        return f" {self.unit}" if self.compares_levels else ""
+
+    @property
     def heads(self) -> tuple[str, str]:
         """Headings of what is up and what is down."""
         if not self.compares_levels:
