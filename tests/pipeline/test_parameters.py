@@ -160,6 +160,7 @@ FAN_OUTS = [
     {"sensitivity": ["strict: max_pct_mito=10 & design = ~ age", "design=~ age"]},
     {"skip_embedding": True}, {"skip_embedding": "true", "stop_after": "qc"}, {"skip_embedding": "false"},
     {"skip_embedding": True, "simulate": None, "pseudobulk": "x.h5ad"},
+    {"age_column": "none", "prediction_models": "ridge,elastic_net"},
 ]  # fmt: skip
 # The files that come with the pipeline must pass as they are.
 GOOD.append({"simulate": None} | json.loads((ROOT / "params.json").read_text()))
@@ -212,6 +213,10 @@ def test_the_statistics_need_no_embedding(found):
     without, until_qc, whole, table = (fan_out["parts"] for fan_out in found["fan_outs"][4:8])
     assert without == ["qc", "pseudobulk", "statistics"] and until_qc == ["qc"]
     assert "clusters" in whole and table == ["pseudobulk", "statistics"]
+
+
+def test_where_donors_have_no_ages_none_is_predicted(found):
+    assert found["fan_outs"][8]["fits"] == [] and "statistics" in found["fan_outs"][8]["parts"]
 
 
 def test_each_model_is_fitted_with_its_own_penalties_and_the_nested_choice(found):

@@ -52,6 +52,9 @@ def test_each_value_of_a_list_adds_its_own_tasks():
     net = [{"model": "elastic_net", "alpha": alpha} for alpha in ("0.5", "nested")]
     assert costs(fan_out={"fits": RIDGE + net})["tasks"] == tasks + 6 * 2, "and nested"
     assert costs(report_genes="CD27")["tasks"] == tasks + 23, "one per shard"
+    ageless = costs(fan_out={"fits": []}, age_column="none", published_clocks="clocks")["processes"]
+    of_age = {"PREDICT_AGE", "IMMUNE_AGE", "SUMMARIZE_PREDICTIONS", "PUBLISHED_CLOCKS"}
+    assert not of_age & set(ageless) and "DIFFERENTIAL_EXPRESSION" in ageless
     assert costs(export_h5ad=True)["tasks"] == tasks + 1
     assert costs(qc_thresholds="mad")["tasks"] == tasks + 1
     design, strict = {"id": "design", "cells": False}, {"id": "strict", "cells": True}
