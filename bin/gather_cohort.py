@@ -30,6 +30,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--genes", choices=("intersection",), required=True, help="of several files")
     add_column_options(parser)
     parser.add_argument("--gene-symbols", type=Path, help="TSV of gene id and symbol")
+    parser.add_argument("--without-counts", action="store_true", help="for a check alone: write no counts")
     parser.add_argument("--output", type=Path, required=True, help="h5ad")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
@@ -42,7 +43,8 @@ def main(argv: list[str]) -> None:
             round_counts=args.round_counts, table=table, folder=Path(folder),
         )  # fmt: skip
         cohort = put_together(parts, columns=columns_of(args), table=table, where=listing["where"])
-        write_gathered(args.output, cohort, files=[*listing["notes"], *summary_of(cohort, where=listing["where"])])
+        said = [*listing["notes"], *summary_of(cohort, where=listing["where"])]
+        write_gathered(args.output, cohort, files=said, with_counts=not args.without_counts)
     write_versions("gather_cohort", ["anndata", "h5py", "isal", "pandas", "scipy", "zarr"], args.versions)
 
 

@@ -17,9 +17,11 @@ import list_files
 from immune_aging.cohort.cohort_file import open_cohort
 from immune_aging.cohort.file_genes import ensembl_ids
 from immune_aging.cohort.gathering import notes_of_gathering
+from immune_aging.plan import run_plan
 from immune_aging.task.checkpoints import digest_of, read_json
 from immune_aging.task.command_line import BadInput
 from inputs.step_options import default_options
+from plan.test_plan_run import options_for
 from sampled_cohorts import to_samples
 from small_cohorts import small_cohort, write_cohort
 
@@ -274,6 +276,15 @@ def test_the_check_takes_the_gathered_counts_whatever_the_layer_is_called_in_the
         "--input cohort.csv: 160 cells and 80 genes of 2 files: part 0.h5ad (80 cells, counts in mine)"
     )
     assert "immune_aging_notes" not in json.dumps(summary["source"])
+
+
+def test_a_check_alone_needs_no_counts_and_plans_the_same(tmp_path):
+    sheet = in_files(small_cohort(donors=6), tmp_path, np.arange(240) % 3)
+    plans = [run_plan.plan_cohort(options_for(gather(sheet, *more))) for more in ([], ["--without-counts"])]
+    n_bytes = (tmp_path / "gathered/cohort.h5ad").stat().st_size
+    assert plans[0] == plans[1] and plans[0]["n_counts"] > 0
+    gather(sheet)
+    assert n_bytes < (tmp_path / "gathered/cohort.h5ad").stat().st_size
 
 
 def test_ids_are_found_in_names_of_genes():

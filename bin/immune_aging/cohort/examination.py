@@ -19,11 +19,11 @@ from immune_aging.cohort.cohort_file import (
     source_texts,
     symbols_of,
 )
-from immune_aging.cohort.count_evidence import find_counts
+from immune_aging.cohort.count_evidence import Found, find_counts
 from immune_aging.cohort.donor_doubts import donor_doubts, missing_kept, numbers_for_names, several_facts_remedy
 from immune_aging.cohort.donor_facts import with_donor_table
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, not_told, repeated
-from immune_aging.cohort.gathering import notes_of_gathering
+from immune_aging.cohort.gathering import gathered_counts, notes_of_gathering
 from immune_aging.cohort.gene_symbols import GeneNames
 from immune_aging.cohort.hostile_names import LABELLED
 from immune_aging.cohort.table_encodings import UNREADABLE
@@ -278,10 +278,12 @@ def examine(
             problems.append(f"it holds {len(obs)} cells and {len(var)} genes; give a cohort with both")
         else:
             try:
-                named = counts_layer if gathered is None else "X"  # every value is proved to be a count
-                found = find_counts(file, source, counts_layer=named, round_counts=round_counts)
+                if gathered is None:
+                    found = find_counts(file, source, counts_layer=counts_layer, round_counts=round_counts)
+                else:
+                    found = Found("X", gathered_counts(file), ())
                 layer, counts = found.layer, found.counts
-                notes += found.notes if gathered is None else []
+                notes += found.notes
                 if counts.var_path != "var":
                     beside, var = var, read_table(file, counts.var_path)
             except BadInput as error:

@@ -22,6 +22,7 @@ from immune_aging.cohort.cohort_file import (
     read_table,
     source_texts,
     unchanged,
+    values_of,
 )
 from immune_aging.cohort.count_evidence import find_counts, judge_counts
 from immune_aging.cohort.donors import repeated
@@ -38,6 +39,7 @@ from immune_aging.task.h5ad_stream import append, encode, growing, text
 
 SPOOLED_CELLS = 50_000  # cells of a file by genes that are in memory at a time
 NOTES = "immune_aging_notes"  # of uns: what was noted while files were put together; its presence tells such a file
+CHUNK = 131_072  # values
 EMPTY_BELOW, MOST = 10, 0.5  # counts of a cell; of a file's cells: then it holds the droplets that no cell was in
 MAX_FILES = 3
 
@@ -322,15 +324,51 @@ def put_together(parts: Sequence[Part], *, columns: Mapping[str, str], table: Sy
     return Gathered(parts, space, obs, (*notes, *changes, *differences, *space.notes, *said))
 
 
-def write_gathered(path: Path, cohort: Gathered, *, files: Sequence[str]) -> None:
+def _write_counts(matrix: h5py.Group, cohort: Gathered, folder: Path) -> list[str]:
+    """Write the counts of all files as CSR, block by block; and notes on files that hold droplets without cells."""
+    n_genes = len(cohort.space.ids)
+    for name, dtype in (("data", np.uint32), ("indices", np.int32)):
+        growing(matrix, name, dtype, filters=checked_filters())
+    lengths, notes = [np.zeros(1, dtype=np.int64)], []
+    progress = Progress(len(cohort.obs), unit="cells", label="reading counts")
+    for part, column_of in zip(cohort.parts, cohort.space.columns, strict=True):
+        n_few = 0
+        for found in blocks_of(part, folder):
+            block = in_space(found, column_of, n_genes)
+            append(matrix["data"], block.data)
+            append(matrix["indices"], block.indices)
+            lengths.append(np.diff(block.indptr).astype(np.int64))
+            n_few += int((np.asarray(found.sum(axis=1)).ravel() < EMPTY_BELOW).sum())
+            progress.advance(block.shape[0])
+        if n_few > MOST * part.counts.n_cells:
+            notes.append(
+                f"{part.listed.name}: {n_few} of {part.counts.n_cells} cells have fewer than {EMPTY_BELOW} counts: "
+                "it may be the raw matrix of all droplets; give the filtered one"
+            )
+    progress.close()
+    matrix.create_dataset("indptr", data=np.cumsum(np.concatenate(lengths)), **checked_filters())
+    return notes
+
+
+def _leave_out_counts(matrix: h5py.Group, cohort: Gathered) -> None:
+    """Tell how many values the counts have, and write none: HDF5 keeps no space for what is not written."""
+    n_values = 0
+    for part in cohort.parts:
+        with opened(part.path) as file:
+            n_values += values_of(file, part.counts).size
+    matrix.create_dataset("data", (n_values,), dtype=np.uint32, chunks=(CHUNK,), maxshape=(None,))
+
+
+def write_gathered(path: Path, cohort: Gathered, *, files: Sequence[str], with_counts: bool = True) -> None:
     """Write the cohort as h5ad: counts as CSR in X, `feature_name` in var, all columns of the files in obs.
 
     Parameters
     ----------
     files
         A note on each file.
+    with_counts
+        False for a file that is only to be checked: X has no values.
     """
-    n_cells, n_genes = len(cohort.obs), len(cohort.space.ids)
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         encode(file, "anndata", "0.1.0")
         write_table(file, "obs", cohort.obs, filters=fast_filters())
@@ -339,27 +377,12 @@ def write_gathered(path: Path, cohort: Gathered, *, files: Sequence[str]) -> Non
         for empty in ("layers", "obsm", "obsp", "varm", "varp", "uns"):
             encode(file.create_group(empty), "dict", "0.1.0")
         matrix = encode(file.create_group("X"), "csr_matrix", "0.1.0")
-        matrix.attrs["shape"] = np.array([n_cells, n_genes], dtype=np.int64)
-        for name, dtype in (("data", np.uint32), ("indices", np.int32)):
-            growing(matrix, name, dtype, filters=checked_filters())
-        lengths, notes = [np.zeros(1, dtype=np.int64)], []
-        progress = Progress(n_cells, unit="cells", label="reading counts")
-        for part, column_of in zip(cohort.parts, cohort.space.columns, strict=True):
-            n_few = 0
-            for found in blocks_of(part, path.parent):
-                block = in_space(found, column_of, n_genes)
-                append(matrix["data"], block.data)
-                append(matrix["indices"], block.indices)
-                lengths.append(np.diff(block.indptr).astype(np.int64))
-                n_few += int((np.asarray(found.sum(axis=1)).ravel() < EMPTY_BELOW).sum())
-                progress.advance(block.shape[0])
-            if n_few > MOST * part.counts.n_cells:
-                notes.append(
-                    f"{part.listed.name}: {n_few} of {part.counts.n_cells} cells have fewer than {EMPTY_BELOW} counts: "
-                    "it may be the raw matrix of all droplets; give the filtered one"
-                )
-        progress.close()
-        matrix.create_dataset("indptr", data=np.cumsum(np.concatenate(lengths)), **checked_filters())
+        matrix.attrs["shape"] = np.array([len(cohort.obs), len(cohort.space.ids)], dtype=np.int64)
+        notes = []
+        if with_counts:
+            notes = _write_counts(matrix, cohort, path.parent)
+        else:
+            _leave_out_counts(matrix, cohort)
         for name, said in _common_texts(cohort.parts).items():
             encode(file["uns"].create_dataset(name, data=said), "string", "0.2.0")
         text(file["uns"], NOTES, [*files, *cohort.notes, *notes])
@@ -393,3 +416,9 @@ def notes_of_gathering(file: h5py.File) -> list[str] | None:
         return None
     found = file["uns"][NOTES]
     return [str(text) for text in found.asstr()[:]] if isinstance(found, h5py.Dataset) and found.ndim == 1 else None
+
+
+def gathered_counts(file: h5py.File) -> Counts:
+    """Where the counts of such a file are; each of its values was proved to be one."""
+    n_cells, n_genes = file["X"].attrs["shape"]
+    return Counts("X", "csr", int(n_cells), int(n_genes), "var")

@@ -10,7 +10,8 @@ process GATHER_COHORT {
     container "${task.ext.container_image}"
 
     input:
-    // parts: in the order of files.json; gene_symbols may be none
+    // meta.sha256: of each of the parts, or none for a check alone; parts: in the order of files.json; gene_symbols may be
+    // none
     tuple val(meta), path(files), path(parts, stageAs: 'part_?', arity: '1..*'), path(gene_symbols, stageAs: 'gene_symbols/*')
 
     output:
@@ -24,7 +25,7 @@ process GATHER_COHORT {
     exec 'gather_cohort.py' \\
         --files '${files}' \\
         --parts ${parts} \\
-        --digests ${meta.sha256.join(' ')} \\
+        ${meta.sha256 ? "--digests ${meta.sha256.join(' ')}" : '--without-counts'} \\
         --genes ${params.genes} \\
         --counts-layer ${quote(params.counts_layer)} ${params.round_counts ? '--round-counts' : ''} \\
         --donor-column ${quote(params.donor_column)} \\

@@ -22,13 +22,20 @@ workflow SEVERAL_FILES {
             local_file?.exists() ? localSource(local_file, one.id, one.sha256) : [[id: one.id, expected: one.sha256], one.source, [], downloadMarker()]
         }
     }
-    FETCH_FILE(sources)
+    // A check alone does not read all of a local file.
+    at_hand = sources.filter { meta, _source, local_file, _marker -> params.check_only && local_file && !meta.expected }
+    FETCH_FILE(sources.filter { meta, _source, local_file, _marker -> !(params.check_only && local_file && !meta.expected) })
     parts = FETCH_FILE.out.fetched
         .map { meta, fetched -> [meta.id, new groovy.json.JsonSlurper().parse(fetched.toFile())] }
         .join(sources.map { meta, _source, local_file, _marker -> [meta.id, local_file] })
         .map { id, fetched, local_file -> [id, fetched.sha256, local_file ?: file(fetched.location, glob: false)] }
+        .mix(at_hand.map { meta, _source, local_file, _marker -> [meta.id, meta.modified, local_file] })
         .toSortedList { one, other -> one[0] <=> other[0] }
-        .map { rows -> [[id: 'all', sha256: rows.collect { row -> row[1] }], rows.collect { row -> row[2] }] }
+        .map { rows ->
+            // What tells the content: without it a check would not be made anew when a file is.
+            def contents = rows.collect { row -> row[1] }
+            [params.check_only ? [id: 'all', sha256: [], modified: contents] : [id: 'all', sha256: contents], rows.collect { row -> row[2] }]
+        }
     GATHER_COHORT(
         parts
             .combine(byContent(LIST_FILES.out.files.map { _meta, listing -> listing }))
