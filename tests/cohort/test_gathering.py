@@ -168,13 +168,13 @@ def test_columns_that_some_files_lack_are_missing_there_and_noted(tmp_path):
     assert obs["pool"].isna().sum() == 80 and set(obs["barcode_number"].astype(int)) == set(range(160))
     notes = "\n".join(notes_of(path))
     assert "column 'pool' of cells is in some files alone, and missing for the cells of 'part 1'" in notes
-    assert "column 'barcode_number' of cells hold numbers in some files and text in others" in notes
+    assert "column 'barcode_number' of cells holds numbers in some files and text in others" in notes
 
 
 # How the genes of the second file differ, and what becomes of the 60 genes.
 GENES = {
     "versions": (lambda var: var.set_axis([f"{name}.{i % 3}" for i, name in enumerate(var.index)]), 60, ""),
-    "fewer": (lambda var: var.set_axis([*var.index[:50], *(f"ENSG9{i:010d}" for i in range(10))]), 50, "part 0.h5ad: 10 of 60 genes are not in all files"),
+    "fewer": (lambda var: var.set_axis([*var.index[:50], *(f"ENSG9{i:010d}" for i in range(10))]), 50, "genes that are not in all files are left out: 10 of 60 of part 0.h5ad, 10 of 60 of part 1.h5ad ('ENSG"),
     "few": (lambda var: var.set_axis([*var.index[:20], *(f"ENSG9{i:010d}" for i in range(40))]), 20, "have only 20 genes in common, of 60 in the smallest"),
     "column": (lambda var: var.assign(gene_ids=var.index).set_axis([f"S{i}" for i in range(60)]), 60, ""),
     "genome": (lambda var: var.set_axis([f"GRCh38_{name}" for name in var.index]), 60, ""),

@@ -137,7 +137,11 @@ def one_table(
         for files, have_not in lacking.items()
     ]
     if mixed:
-        notes.append(f"{_listed(mixed)} of cells hold numbers in some files and text in others, and are taken for text")
+        verbs = ("holds", "is") if len(mixed) == 1 else ("hold", "are")
+        notes.append(
+            f"{_listed(mixed)} of cells {verbs[0]} numbers in some files and text in others, and {verbs[1]} taken for "
+            "text"
+        )
     index = pd.Index(np.concatenate([name.to_numpy(dtype=object) for name in names]))
     return pd.DataFrame(found).set_axis(index), notes
 

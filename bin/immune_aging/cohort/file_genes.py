@@ -29,6 +29,7 @@ ID_COLUMNS = (
 ENOUGH = 0.5  # of the genes of a file with an Ensembl id: then it names genes by id
 SMALL = 0.5  # of the genes of the smallest file: fewer in common are doubtful
 MAX_LISTED = 3
+MAX_FILES = 20
 _AN_ID = re.compile(rf"({ENSEMBL_ID})(?:[|:;, _-].*)?")
 
 
@@ -199,17 +200,13 @@ def gene_space(files: Sequence[FileGenes], table: SymbolTable) -> GeneSpace:
     ids = own[0] if same else np.array(sorted(common), dtype=object)
     place = {gene: number for number, gene in enumerate(ids)}
     columns = [np.array([place.get(gene, -1) for gene in key], dtype=np.int64) for key in keys]
-    for file, key, found, mine in zip(files, keys, columns, sets, strict=True):
+    for file, found in zip(files, columns, strict=True):
         twice = int((found >= 0).sum()) - len(set(found[found >= 0]))
         if twice:
             notes.append(
                 f"{file.name}: {twice} features have the Ensembl id of another one; the counts of both are added up"
             )
-        if lost := len(mine) - len(common):
-            example = next(gene for gene in key if gene and gene not in common)
-            notes.append(
-                f"{file.name}: {lost} of {len(mine)} genes are not in all files and are left out ('{example}', ...)"
-            )
+    notes += _lost(files, keys, sets, common)
     smallest = min(len(mine) for mine in sets)
     if len(common) < SMALL * smallest:
         notes.append(
@@ -220,6 +217,21 @@ def gene_space(files: Sequence[FileGenes], table: SymbolTable) -> GeneSpace:
     if differ:
         notes.append(f"{differ} genes have another symbol in another file; the first one stands")
     return GeneSpace(ids, symbols, columns, tuple(notes))
+
+
+def _lost(
+    files: Sequence[FileGenes], keys: Sequence[np.ndarray], sets: Sequence[set[str]], common: set[str]
+) -> list[str]:
+    """A note on the genes that each file has and others have not."""
+    lost = [(file, key, len(mine) - len(common), len(mine)) for file, key, mine in zip(files, keys, sets, strict=True)]
+    lost = [one for one in lost if one[2]]
+    if not lost:
+        return []
+    listed = ", ".join(f"{n} of {n_all} of {file.name}" for file, _, n, n_all in lost[:MAX_FILES])
+    rest = [n for _, _, n, _ in lost[MAX_FILES:]]
+    more = f" and {min(rest)} to {max(rest)} of each of {len(rest)} more files" if rest else ""
+    example = next(gene for gene in lost[0][1] if gene and gene not in common)
+    return [f"genes that are not in all files are left out: {listed}{more} ('{example}', ...)"]
 
 
 def _symbols(files: Sequence[FileGenes], columns: Sequence[np.ndarray], n_genes: int) -> tuple[np.ndarray, int]:
