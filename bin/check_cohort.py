@@ -12,7 +12,8 @@ from pathlib import Path
 
 from immune_aging.cohort.cohort_file import unchanged
 from immune_aging.cohort.columns import add_column_options, columns_of
-from immune_aging.cohort.examination import cell_table, check_summary, examine, gene_table
+from immune_aging.cohort.doublet_labels import DOUBLET_CALL
+from immune_aging.cohort.examination import cell_table, check_summary, examine, gene_table, with_calls
 from immune_aging.cohort.gene_symbols import gene_names, read_symbol_table
 from immune_aging.task.checkpoints import write_json, write_parquet, write_versions
 from immune_aging.task.command_line import BadInput, run
@@ -41,10 +42,12 @@ def main(argv: list[str]) -> None:
             round_counts=args.round_counts,
             donor_facts=args.donor_table,
         )
+    cohort, calls, wrong = with_calls(cohort, args.doublet_column)
+    problems += wrong
     if problems:
         raise BadInput(f"{source}: " + " | ".join(problems))
     cells, genes = cell_table(cohort, columns), gene_names(cohort.var, known, cohort.beside)
-    write_parquet(cells, args.output_cells)
+    write_parquet(cells if calls is None else cells.assign(**{DOUBLET_CALL: calls}), args.output_cells)
     write_parquet(cohort.donors, args.output_donors)
     write_parquet(gene_table(genes), args.output_genes)
     write_json(check_summary(cohort, cells, genes), args.output_check)

@@ -89,6 +89,9 @@ def variantProblems(given, schema) {
                 problems << "--sensitivity '${variant.changes}': ${low} ${whole[low]} is more than ${high} ${whole[high]}; no value fits both"
             }
         }
+        if ('max_doublet_score' in variant.settings && (given.doublet_column || given.doublet_method == 'none')) {
+            problems << "--sensitivity '${variant.changes}': needs Scrublet's scores, which a run with --doublet_${given.doublet_column ? 'column' : 'method none'} has not; leave out one of them"
+        }
         if (given.pseudobulk && variant.cells) {
             problems << "--sensitivity '${variant.changes}': needs cells, which --pseudobulk has not; vary only the design"
         }

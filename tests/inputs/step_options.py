@@ -10,7 +10,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a default run gives to options whose value is more than one parameter.
-COMPUTED = {("plan_run", "--mad-group"): "", ("plan_run", "--batch-column"): "donor_id"}
+COMPUTED = {
+    ("plan_run", "--mad-group"): "",
+    ("plan_run", "--batch-column"): "donor_id",
+    ("qc_cells", "--doublet-method"): "scrublet",
+}
 # What a workflow gives it from a parameter, so that no script block names it.
 FURTHER = {"plan_run": {"--designs": "design"}}
 # Options that stand in some runs only.

@@ -117,7 +117,7 @@ def options_for(path, **changes):
     """The arguments of the plan of a small cohort."""
     args = argparse.Namespace(
         cohort=path, donor_column="donor_id", sample_column="", cell_type_column="cell_type", age_column="development_stage", sex_column="sex", age_ranges="midpoint",
-        counts_layer="auto", round_counts=False, analysed_donors="common", donor_percentile=0, min_cells_per_type=10, min_donor_fraction=0.9, cells_per_shard=100,
+        counts_layer="auto", round_counts=False, analysed_donors="common", doublet_column="", donor_percentile=0, min_cells_per_type=10, min_donor_fraction=0.9, cells_per_shard=100,
         parts=["qc"], mad_group="", doublet_rate_column="", batch_column="donor_id", min_cells_per_sample=10,
         min_samples_per_type=5, designs=["~ sex + age"], test_term="age", contrast="", by_column="", age_spline=0, pool_column="auto",
         acceleration_columns=[], donor_table=None, gene_symbols=None, gene_sets=None, gene_set_min_size=10, gene_set_max_size=1000,

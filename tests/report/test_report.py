@@ -385,6 +385,12 @@ def test_methods_name_the_parameters_in_effect_and_only_what_was_run():
     sentences, references = methods(own, ["qc/thresholds.tsv"])
     assert "4 scaled median absolute deviations within pool" in sentences[0] and "1,000 cells not set" in sentences[0]
     assert references[0].startswith("McCarthy")
+    for chosen, said in (
+        ({"doublet_column": "DF"}, "input's column DF calls"),
+        ({"doublet_method": "none"}, "not called."),
+    ):
+        sentences, works = methods({"expected_doublet_rate": 0.08, **chosen}, ["qc/cells.parquet"])
+        assert said in sentences[0] and "Scrublet" not in " ".join(sentences) and works == []
     embedded = ["embedding/genes.tsv", "embedding/pca.parquet", "embedding/umap.parquet"]
     known = {"n_top_genes": 9, "hvg_span": 0.8, "batch_column": "pool"}
     sentences, _ = methods(

@@ -1,11 +1,15 @@
 """Which of a donor's cells are called doublets, from their scores."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from immune_aging.cells.doublets import score_doublets
+from immune_aging.cohort.doublet_labels import DOUBLET, NO_CALL
 
+SCRUBLET = "scrublet"
 MIN_CELLS_FOR_SCRUBLET = 100
 # A threshold found between two modes that are not there calls a large part of the donor, or next to nothing of it.
 PLAUSIBLE_CALLS = (0.2, 3.0)
@@ -40,10 +44,10 @@ def call_doublets(scores: np.ndarray, found: np.ndarray | None, *, expected_rate
     return scores > np.quantile(scores, 1 - expected_rate), "expected rate"
 
 
-def doublets_of_donor(
-    counts: sparse.csr_matrix, passing: np.ndarray, *, expected_rate: float, seed: int
+def by_scrublet(
+    counts: sparse.csr_matrix, passing: np.ndarray, _calls: np.ndarray | None, *, expected_rate: float, seed: int
 ) -> tuple[pd.DataFrame, str]:
-    """Score and call the doublets of one donor among the cells that pass the thresholds.
+    """Score and call the doublets of one donor among the cells that pass the thresholds, by Scrublet.
 
     Returns
     -------
@@ -60,3 +64,40 @@ def doublets_of_donor(
         except (ValueError, np.linalg.LinAlgError) as error:
             how = f"not scored: {' '.join(str(error).split())}"
     return pd.DataFrame({"doublet_score": score, "is_doublet": called}), how
+
+
+def by_column(
+    _counts: sparse.csr_matrix, _passing: np.ndarray, calls: np.ndarray | None, **_options: float
+) -> tuple[pd.DataFrame, str]:
+    """The doublets of one donor that were called elsewhere; a cell without a call is none.
+
+    Parameters
+    ----------
+    calls
+        Of `read_calls`, one per cell.
+
+    Returns
+    -------
+    As of `by_scrublet`, without scores.
+    """
+    assert calls is not None, "the shard holds the calls"
+    n_missing = int((calls == NO_CALL).sum())
+    how = "called elsewhere" + (f"; {n_missing} cells have no call" if n_missing else "")
+    return pd.DataFrame({"doublet_score": np.full(len(calls), np.nan), "is_doublet": calls == DOUBLET}), how
+
+
+def by_nothing(
+    _counts: sparse.csr_matrix, passing: np.ndarray, _calls: np.ndarray | None, **_options: float
+) -> tuple[pd.DataFrame, str]:
+    """No doublets; returns as `by_column`."""
+    none = pd.DataFrame(
+        {"doublet_score": np.full(len(passing), np.nan), "is_doublet": np.zeros(len(passing), dtype=bool)}
+    )
+    return none, "not called, as asked for"
+
+
+Caller = Callable[..., tuple[pd.DataFrame, str]]
+# How the doublets of one donor are found. Each takes the donor's counts (cells x genes), which cells pass the
+# thresholds, the calls made elsewhere or None, and expected_rate and seed; it returns the score and the call of each
+# cell, and how they were called.
+METHODS: dict[str, Caller] = {SCRUBLET: by_scrublet, "column": by_column, "none": by_nothing}

@@ -3,14 +3,14 @@
 A sample is what was loaded together: a donor, or one of several samples of a donor.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from immune_aging.cells.doublet_calls import doublets_of_donor
+from immune_aging.cells.doublet_calls import METHODS, SCRUBLET
 from immune_aging.cells.metrics import gene_classes, qc_metrics
 from immune_aging.cells.qc_rules import BOUNDS, Thresholds, broken_rules, reasons_of
 from immune_aging.cohort.shard_file import Shard, sample_counts
@@ -41,7 +41,10 @@ class Judged:
 
 
 def judge_sample(
-    counts: sparse.csr_matrix, classes: pd.DataFrame | None, bounds: Thresholds, *, expected_rate: float, seed: int
+    counts: sparse.csr_matrix,
+    classes: pd.DataFrame | None,
+    bounds: Thresholds,
+    find_doublets: Callable[[sparse.csr_matrix, np.ndarray], tuple[pd.DataFrame, str]],
 ) -> tuple[pd.DataFrame, str]:
     """Judge the cells of one sample.
 
@@ -51,8 +54,8 @@ def judge_sample(
         Cells x genes, raw counts.
     classes
         `gene_classes` of the genes.
-    expected_rate
-        Share of doublets expected among the cells.
+    find_doublets
+        Of the counts and of which cells pass the thresholds: one of `METHODS` with all else that it needs.
 
     Returns
     -------
@@ -61,7 +64,7 @@ def judge_sample(
     metrics = qc_metrics(counts, classes)
     rules = broken_rules(metrics, bounds)
     passing = ~np.logical_or.reduce(list(rules.values()))
-    doublets, how = doublets_of_donor(counts, passing, expected_rate=expected_rate, seed=seed)
+    doublets, how = find_doublets(counts, passing)
     reason = reasons_of(rules | {"doublet": doublets["is_doublet"].to_numpy()})
     return pd.concat([metrics, doublets], axis=1).assign(kept=reason == "", reason=reason), how
 
@@ -77,13 +80,17 @@ def notes_on_classes(classes: pd.DataFrame | None) -> list[str]:
     ]
 
 
-def judge_shard(shard: Shard, rules: Mapping[Sample, tuple[Thresholds, float]], *, seed: int) -> Judged:
+def judge_shard(
+    shard: Shard, rules: Mapping[Sample, tuple[Thresholds, float]], *, method: str = SCRUBLET, seed: int
+) -> Judged:
     """Judge all cells of a shard; one sample's counts are in memory at a time.
 
     Parameters
     ----------
     rules
         Bounds and expected share of doublets of each sample.
+    method
+        The name of one of `METHODS`.
     """
     classes, tables, how = gene_classes(shard.symbols), [], {}
     progress = Progress(len(shard.cell_ids), unit="cells", label="quality control")
@@ -92,7 +99,12 @@ def judge_shard(shard: Shard, rules: Mapping[Sample, tuple[Thresholds, float]], 
     with limit_threads(1):
         for sample, rows, counts in sample_counts(shard):
             bounds, rate = rules[sample]
-            table, how[sample] = judge_sample(counts, classes, bounds, expected_rate=rate, seed=seed)
+            calls = None if shard.calls is None else shard.calls[rows]
+
+            def find_doublets(own, passing, calls=calls, rate=rate):
+                return METHODS[method](own, passing, calls, expected_rate=rate, seed=seed)
+
+            table, how[sample] = judge_sample(counts, classes, bounds, find_doublets)
             tables.append(table)
             progress.advance(rows.stop - rows.start)
     progress.close()
@@ -112,12 +124,15 @@ def by_name(values: Mapping[Sample, object]) -> dict:
     return nested
 
 
-def shard_summary(judged: Judged, rules: Mapping[Sample, tuple[Thresholds, float]]) -> dict:
-    """What qc.json says: how doublets were called, notes, the range of each bound, expected rates (`by_name`)."""
+def shard_summary(judged: Judged, rules: Mapping[Sample, tuple[Thresholds, float]], *, method: str = SCRUBLET) -> dict:
+    """What qc.json says: how doublets were called, notes, the range of each bound, expected rates (`by_name`).
+
+    Only Scrublet goes by a rate.
+    """
     in_force = pd.DataFrame([vars(bounds) for bounds, _ in rules.values()])
     return {
         "donors": by_name(judged.doublets),
         "notes": judged.notes,
         "thresholds": {name: [float(in_force[name].min()), float(in_force[name].max())] for name in BOUNDS},
-        "expected_doublet_rates": by_name({sample: rate for sample, (_, rate) in rules.items()}),
+        "expected_doublet_rates": by_name({sample: rate for sample, (_, rate) in rules.items() if method == SCRUBLET}),
     }

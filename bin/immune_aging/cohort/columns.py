@@ -22,6 +22,7 @@ def add_column_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cell-type-column", required=True)
     parser.add_argument("--age-column", required=True, help="or none")
     parser.add_argument("--age-ranges", choices=(MIDPOINT, DROP), default=MIDPOINT, help="of ages given as intervals")
+    parser.add_argument("--doublet-column", default="", help="of cells, with calls of doublets; '' where there is none")
     parser.add_argument("--sex-column", required=True, help="or none")
     parser.add_argument("--donor-table", type=Path, help="facts about donors, or samples of donors (CSV or TSV)")
 

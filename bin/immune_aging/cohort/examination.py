@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from immune_aging.cohort.count_evidence import Found, find_counts
 from immune_aging.cohort.donor_doubts import donor_doubts, missing_kept, numbers_for_names, several_facts_remedy
 from immune_aging.cohort.donor_facts import with_donor_table
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, not_told, repeated
+from immune_aging.cohort.doublet_labels import read_calls
 from immune_aging.cohort.gathering import gathered_counts, notes_of_gathering
 from immune_aging.cohort.gene_symbols import GeneNames
 from immune_aging.cohort.hostile_names import LABELLED
@@ -321,6 +322,24 @@ def cell_table(cohort: Cohort, columns: Mapping[str, str]) -> pd.DataFrame:
             "cell_type": text["cell_type"].to_numpy(),
         }
     )
+
+
+def with_calls(cohort: Cohort, column: str) -> tuple[Cohort, np.ndarray | None, list[str]]:
+    """The doublets that a column of cells calls.
+
+    Returns
+    -------
+    The cohort with notes on how the column was read; the call of each cell, None where no column is named or it is not
+    there; what is wrong with it.
+    """
+    if not column:
+        return cohort, None, []
+    names = [str(name) for name in cohort.obs.columns]
+    if column not in cohort.obs:
+        return cohort, None, [f"--doublet_column {column}: obs has no such column, {nearest(column, names)}"]
+    others = [name for name in names if name != column]
+    calls, problems, notes = read_calls(cohort.obs[column].rename(column), others=others)
+    return replace(cohort, notes=(*cohort.notes, *notes)), calls, problems
 
 
 def gene_table(genes: GeneNames) -> pd.DataFrame:

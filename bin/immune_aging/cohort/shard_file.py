@@ -16,6 +16,7 @@ from scipy import sparse
 
 from immune_aging.cohort.cohort_file import index_name
 from immune_aging.cohort.donors import sample_key
+from immune_aging.cohort.doublet_labels import DOUBLET_CALL
 from immune_aging.task.checkpoints import (
     SAMPLE_OF_DONOR,
     atomic_path,
@@ -34,7 +35,8 @@ class Shard:
     """What a shard says of its cells and genes; the counts stay in the file.
 
     `cell_ids`, `donors`, `cell_types` by cell; `gene_ids`, `symbols` ('' where unknown) by gene. `samples`, by cell,
-    tells a donor's samples apart; None where each donor is one.
+    tells a donor's samples apart; None where each donor is one. `calls`, by cell: doublets that were called elsewhere
+    (`read_calls`); None where none were.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Shard:
     gene_ids: np.ndarray
     symbols: np.ndarray
     samples: np.ndarray | None = None
+    calls: np.ndarray | None = None
 
     def labels(self) -> pd.DataFrame:
         """Whose each cell is: donor_id, and sample_of_donor where samples are told apart."""
@@ -67,6 +70,7 @@ def read_shard(path: Path) -> Shard:
                 path, _text(obs[index_name(obs)]), _text(obs["donor_id"]), _text(obs["cell_type"]),
                 _text(var[index_name(var)]), _text(var["symbol"]),
                 _text(obs[SAMPLE_OF_DONOR]) if SAMPLE_OF_DONOR in obs else None,
+                obs[DOUBLET_CALL][:] if DOUBLET_CALL in obs else None,
             )  # fmt: skip
     except (OSError, KeyError) as error:
         raise BadInput(f"{path}: cannot be read as a shard of counts: {error}{remedy(path)}") from error

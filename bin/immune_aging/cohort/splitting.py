@@ -9,6 +9,7 @@ import pandas as pd
 
 from immune_aging.cohort.cohort_file import Counts, open_cohort, unchanged
 from immune_aging.cohort.donors import sample_key
+from immune_aging.cohort.doublet_labels import DOUBLET_CALL
 from immune_aging.cohort.shard_file import write_shard
 from immune_aging.cohort.spool import spool_counts
 from immune_aging.task.command_line import BadInput
@@ -85,7 +86,7 @@ def split_counts(
             write_shard(
                 path,
                 blocks,
-                here[["cell_id", *sample_key(here), "cell_type"]],
+                here[["cell_id", *sample_key(here), "cell_type", *({DOUBLET_CALL} & set(here))]],
                 genes.loc[expressed, ["gene_id", "symbol"]],
             )
     return Split(shards, totals)

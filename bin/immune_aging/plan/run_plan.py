@@ -8,7 +8,7 @@ import pandas as pd
 from immune_aging.cohort.cohort_file import open_cohort, read_table, symbols_of, values_of
 from immune_aging.cohort.columns import columns_of
 from immune_aging.cohort.donors import not_told, sample_key
-from immune_aging.cohort.examination import Cohort, cell_table, examine
+from immune_aging.cohort.examination import Cohort, cell_table, examine, with_calls
 from immune_aging.cohort.filtering import Chosen, choose_by_options, of_unknown_age, plan_shards
 from immune_aging.cohort.gene_symbols import NO_TABLE, gene_names, read_symbol_table
 from immune_aging.plan.problems import gene_set_findings, run_problems
@@ -76,6 +76,8 @@ def plan_cohort(args: argparse.Namespace) -> dict:
         round_counts=args.round_counts,
         donor_facts=args.donor_table,
     )
+    cohort, _, wrong = with_calls(cohort, args.doublet_column)
+    problems += wrong
     try:
         known = read_symbol_table(args.gene_symbols)
     except BadInput as error:

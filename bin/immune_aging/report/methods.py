@@ -46,10 +46,16 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "qc/cells.parquet",
-        "Doublets were called in each {loaded} with Scrublet (expected rate {expected_doublet_rate}); {loaded}s of "
+        "Doublets were called in each {loaded} with Scrublet (expected rate {scrublet_rate}); {loaded}s of "
         "fewer than 100 cells were not scored.",
         ("scrublet",),
     ),
+    (
+        "qc/cells.parquet",
+        "Doublets were those that the input's column {called_by} calls; cells without a call were kept.",
+        (),
+    ),
+    ("qc/cells.parquet", "Doublets were {not_called}.", ()),
     (
         "qc/thresholds.tsv",
         "Instead of one value for all, donors had their own, which qc/thresholds.tsv lists: thresholds {qc_thresholds} "
@@ -215,8 +221,14 @@ def words_of_donors(parameters: Mapping[str, object]) -> dict[str, _Shown]:
 
 
 def words_of_methods(parameters: Mapping[str, object]) -> dict[str, _Shown]:
-    """The words by which the sentences on the methods of the embedding are chosen."""
+    """The words by which the sentences on doublets and on the methods of the embedding are chosen."""
     words = {}
+    if parameters.get("doublet_column"):
+        words["called_by"] = _Shown(parameters["doublet_column"])
+    elif parameters.get("doublet_method") == "none":
+        words["not_called"] = _Shown("not called")
+    elif "expected_doublet_rate" in parameters:
+        words["scrublet_rate"] = _Shown(shown(parameters["expected_doublet_rate"]))
     if parameters.get("hvg_flavor", "seurat_v3") != "seurat_v3":
         words["residuals"] = _Shown("Pearson residuals")
     elif "hvg_span" in parameters:

@@ -33,6 +33,7 @@ process CHECK_COHORT {
         --cell-type-column ${quote(params.cell_type_column)} \\
         --age-column ${quote(params.age_column)} \\
         --sex-column ${quote(params.sex_column)} \\
+        --doublet-column ${quote(params.doublet_column ?: '')} \\
         --age-ranges ${params.age_ranges} ${params.round_counts ? '--round-counts' : ''} \\
         ${gene_symbols ? "--gene-symbols ${quote(gene_symbols)}" : ''} ${donor_table ? "--donor-table ${quote(donor_table)}" : ''} \\
         --output-cells 'dataset-${params.dataset}_${meta.id}_step-check_cells.parquet' \\

@@ -30,6 +30,7 @@ process PLAN_RUN {
         --cell-type-column ${quote(params.cell_type_column)} \\
         --age-column ${quote(params.age_column)} \\
         --sex-column ${quote(params.sex_column)} \\
+        --doublet-column ${quote(params.doublet_column ?: '')} \\
         --age-ranges ${params.age_ranges} ${params.round_counts ? '--round-counts' : ''} \\
         --analysed-donors ${params.donors} ${params.min_donor_fraction == null ? '' : "--min-donor-fraction ${params.min_donor_fraction}"} \\
         --donor-percentile ${params.donor_percentile} \\
