@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
     cohort, calls, wrong = with_calls(cohort, args.doublet_column)
     problems += wrong
     if problems:
-        raise BadInput(f"{source}: " + " | ".join(problems))
+        raise BadInput(f"{cohort.called}: " + " | ".join(problems))
     cells, genes = cell_table(cohort, columns), gene_names(cohort.var, known, cohort.beside)
     write_parquet(cells if calls is None else cells.assign(**{DOUBLET_CALL: calls}), args.output_cells)
     write_parquet(cohort.donors, args.output_donors)

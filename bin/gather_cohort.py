@@ -43,8 +43,9 @@ def main(argv: list[str]) -> None:
             round_counts=args.round_counts, table=table, folder=Path(folder),
         )  # fmt: skip
         cohort = put_together(parts, columns=columns_of(args), table=table, where=listing["where"])
-        said = [*listing["notes"], *summary_of(cohort, where=listing["where"])]
-        write_gathered(args.output, cohort, files=said, with_counts=not args.without_counts)
+        where = listing["where"]
+        said = [*listing["notes"], *summary_of(cohort, where=where)]
+        write_gathered(args.output, cohort, where=where, files=said, with_counts=not args.without_counts)
     write_versions("gather_cohort", ["anndata", "h5py", "isal", "pandas", "scipy", "zarr"], args.versions)
 
 

@@ -287,6 +287,18 @@ def test_a_check_alone_needs_no_counts_and_plans_the_same(tmp_path):
     assert n_bytes < (tmp_path / "gathered/cohort.h5ad").stat().st_size
 
 
+def test_a_donor_with_two_ages_in_two_files_is_refused_by_the_name_of_the_sheet(tmp_path):
+    sheet = in_files(small_cohort(donors=4), tmp_path, np.arange(160) % 2)
+    other = anndata.read_h5ad(tmp_path / "part 1.h5ad")
+    other.obs["development_stage"] = "99-year-old stage"
+    other.write_h5ad(tmp_path / "part 1.h5ad")
+    path = gather(sheet)
+    with pytest.raises(BadInput, match=r"^--input cohort.csv: column 'development_stage': donor 'D00' has 2 values"):
+        to_samples(path, tmp_path / "out")
+    with pytest.raises(BadInput, match=r"^--input cohort.csv: column 'development_stage': donor 'D00' has 2 values"):
+        run_plan.plan_cohort(options_for(path))
+
+
 def test_ids_are_found_in_names_of_genes():
     names = ["ENSG00000010610.10", "ENSG00000010610.10_PAR_Y", "hg38_ENSG00000010610", "ENSG00000010610_CD4", "CD4", ""]
     assert ensembl_ids(names).tolist() == ["ENSG00000010610"] * 4 + ["", ""]

@@ -24,7 +24,7 @@ from immune_aging.cohort.donor_doubts import donor_doubts, missing_kept, numbers
 from immune_aging.cohort.donor_facts import with_donor_table
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, not_told, repeated
 from immune_aging.cohort.doublet_labels import read_calls
-from immune_aging.cohort.gathering import gathered_counts, notes_of_gathering
+from immune_aging.cohort.gathering import called, gathered_counts, notes_of_gathering
 from immune_aging.cohort.gene_symbols import GeneNames
 from immune_aging.cohort.hostile_names import LABELLED
 from immune_aging.cohort.table_encodings import UNREADABLE
@@ -65,6 +65,8 @@ class Cohort:
         What was changed in names of donors, samples and cell types.
     source
         What the file says of itself (`source_texts`).
+    called
+        How messages call the cohort.
     """
 
     obs: pd.DataFrame
@@ -75,6 +77,7 @@ class Cohort:
     beside: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
     source: dict[str, str] = field(default_factory=dict)
+    called: str = ""
 
 
 def other_species(gene_ids: np.ndarray, symbols: np.ndarray) -> str:
@@ -259,7 +262,7 @@ def examine(
     """
     with open_cohort(source) as file:
         layer, counts, var, beside = None, None, read_table(file, "var"), None
-        source_says, gathered = source_texts(file), notes_of_gathering(file)
+        source_says, gathered, name = source_texts(file), notes_of_gathering(file), called(file, source)
         table = read_table(file, "obs")
         broken = table.attrs.get(UNREADABLE, {})
         table, wrong, joining = with_donor_table(table, donor_facts, columns)
@@ -302,7 +305,7 @@ def examine(
         elif len(donors):
             wrong, doubtful = label_doubts(obs, donors, columns, age_ranges=age_ranges)
             problems, notes = problems + wrong, notes + doubtful
-    cohort = Cohort(obs, var, layer, counts, donors, beside, tuple(notes), source_says)
+    cohort = Cohort(obs, var, layer, counts, donors, beside, tuple(notes), source_says, name)
     return cohort, problems + labels + (name_problems(cohort) if len(obs) and len(var) else [])
 
 

@@ -31,7 +31,7 @@ from immune_aging.cohort.gene_symbols import SymbolTable
 from immune_aging.cohort.input_formats import as_hdf5
 from immune_aging.cohort.samplesheet import Listed, labels_of
 from immune_aging.cohort.spool import of_genes, spool_counts
-from immune_aging.cohort.table_encodings import UNREADABLE
+from immune_aging.cohort.table_encodings import UNREADABLE, as_text
 from immune_aging.cohort.tenx_file import opened, tenx_group, tenx_tables
 from immune_aging.task.checkpoints import atomic_path, checked_filters, fast_filters
 from immune_aging.task.command_line import BadInput, Progress
@@ -359,11 +359,13 @@ def _leave_out_counts(matrix: h5py.Group, cohort: Gathered) -> None:
     matrix.create_dataset("data", (n_values,), dtype=np.uint32, chunks=(CHUNK,), maxshape=(None,))
 
 
-def write_gathered(path: Path, cohort: Gathered, *, files: Sequence[str], with_counts: bool = True) -> None:
+def write_gathered(path: Path, cohort: Gathered, *, where: str, files: Sequence[str], with_counts: bool = True) -> None:
     """Write the cohort as h5ad: counts as CSR in X, `feature_name` in var, all columns of the files in obs.
 
     Parameters
     ----------
+    where
+        How messages call the cohort.
     files
         A note on each file.
     with_counts
@@ -386,6 +388,7 @@ def write_gathered(path: Path, cohort: Gathered, *, files: Sequence[str], with_c
         for name, said in _common_texts(cohort.parts).items():
             encode(file["uns"].create_dataset(name, data=said), "string", "0.2.0")
         text(file["uns"], NOTES, [*files, *cohort.notes, *notes])
+        file["uns"][NOTES].attrs["input"] = where
 
 
 def _common_texts(parts: Sequence[Part]) -> dict[str, str]:
@@ -408,6 +411,12 @@ def summary_of(cohort: Gathered, *, where: str) -> list[str]:
         f"{where}: {len(cohort.obs):,} cells and {len(cohort.space.ids):,} genes of {n_files} "
         f"file{'s' if n_files > 1 else ''}: {listed}{more}"
     ]
+
+
+def called(file: h5py.File, source: Path) -> str:
+    """How messages call a cohort: by what the user gave, and not by the file that was made of it."""
+    made = notes_of_gathering(file) is not None
+    return as_text(file["uns"][NOTES].attrs.get("input", source)) if made else str(source)
 
 
 def notes_of_gathering(file: h5py.File) -> list[str] | None:

@@ -106,7 +106,7 @@ def plan_cohort(args: argparse.Namespace) -> dict:
             f"{samples.max()} donors of '{samples.idxmax()}'); lower --min_cells_per_sample or --min_samples_per_type"
         )
     if problems:
-        raise BadInput(f"{source}: " + " | ".join(problems))
+        raise BadInput(f"{cohort.called}: " + " | ".join(problems))
     assert cohort.counts is not None and cohort.donors is not None and chosen is not None, "nothing is wrong with it"
     notes = [*cohort.notes, *genes.notes, *notes_of(cohort, chosen), *notes]
     n_cells = table.sum(axis=1)
