@@ -23,7 +23,7 @@ def prepared(path: Path, folder: Path, *options: str) -> list[str]:
     )  # fmt: skip
     filter_cohort.main(
         [*default_options("filter_cohort"), "--cells", names["cells"], "--donors", names["donors"], "--min-cells-per-type", "3", "--donor-percentile", "0",
-         "--cells-per-shard", "30", "--output-cells", names["kept"], "--output-dropped", names["dropped"],
+         "--analysed-donors", "common", "--cells-per-shard", "30", "--output-cells", names["kept"], "--output-dropped", names["dropped"],
          "--output-cell-types", names["types"], "--output-donors", str(folder / "donors.tsv"), "--output-summary",
          str(folder / "filtering.json"), *versions]
     )  # fmt: skip
