@@ -6,7 +6,7 @@ import pytest
 
 from immune_aging.statistics.batches import choose_batches
 from immune_aging.statistics.designs import build_design
-from immune_aging.statistics.formulas import drawn_column, is_donor, source_column
+from immune_aging.statistics.formulas import columns_of_term, drawn_column, is_donor, source_column
 from immune_aging.statistics.repeated_samples import choose_repeats
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.command_line import BadInput
@@ -90,3 +90,11 @@ def test_without_sex_the_default_design_is_still_the_default():
 )  # fmt: skip
 def test_results_are_drawn_against_the_tested_column(term, column):
     assert drawn_column(term, samples()) == column
+
+
+@pytest.mark.parametrize(
+    ("term", "columns"),
+    [("bmi", ("bmi",)), ("bmi:smoker", ("bmi", "smoker")), ("np.log(bmi)", ("bmi",)), ("`a b`", ("a b",)), ("a b", ("a b",))],
+)  # fmt: skip
+def test_figures_are_labelled_with_the_column_that_they_show_and_not_with_a_function_of_it(term, columns):
+    assert columns_of_term(term) == columns

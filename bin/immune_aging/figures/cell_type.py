@@ -19,6 +19,7 @@ from immune_aging.figures.running_sums import plot_running_sums
 from immune_aging.figures.style import Drawing, Drawings
 from immune_aging.figures.volcano import plot_ma, plot_volcano
 from immune_aging.results import Results
+from immune_aging.statistics.formulas import columns_of_term
 from immune_aging.statistics.gene_sets import GeneSets, by_symbol
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.statistics.preranked import rank_symbols
@@ -140,7 +141,7 @@ def draw_genes_by_term(
     if TERM_VALUE not in expression:
         words = f"{genes} the donor's age; each dot is one of {n_dots}."
         return Drawing(plot_genes_by_age(expression, first), "Genes against age", words)
-    term = str(summary.get("test_term", ""))
+    term = columns_of_term(str(summary.get("test_term", "")))[0]  # what is drawn, not a function of it
     pairs = " Lines join the samples of a donor." if several and is_of_levels(expression) else ""
     return Drawing(
         plot_genes_by_term(expression, first, term=term),

@@ -11,6 +11,7 @@ from immune_aging.figures.effects import unit_of, write_p_values
 from immune_aging.figures.style import DOWN, NEUTRAL, PALE, UP, Drawing, Drawings, new_figure, shorten
 from immune_aging.results import Results
 from immune_aging.statistics.composition import TERM_VALUE
+from immune_aging.statistics.formulas import columns_of_term
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 
@@ -122,7 +123,7 @@ def draw_proportions(shares: pd.DataFrame, changes: pd.DataFrame, facts: Mapping
             words = f"Each donor's share of cells of the type, with medians of equal groups by age; {coloured}"
             yield "proportions", Drawing(figure, "Shares of the cell types by age", words)
         return
-    term, value = str(facts.get("test_term", "")), shares[TERM_VALUE]
+    term, value = columns_of_term(str(facts.get("test_term", "")))[0], shares[TERM_VALUE]
     levels: list[str] = []
     if not pd.api.types.is_numeric_dtype(value):
         levels = sorted(value.dropna().astype(str).unique())

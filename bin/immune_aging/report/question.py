@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from immune_aging.cohort.columns import NO_COLUMN
 from immune_aging.figures.effects import directions, is_about_age, unit_of
 from immune_aging.report.formats import shown
+from immune_aging.statistics.formulas import columns_of_term
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Question:
     down: str
     of_age: bool
     has_ages: bool
+
+    @property
+    def column(self) -> str:
+        """The column that single genes are drawn against where that is not age."""
+        return columns_of_term(self.term)[0]
 
     @property
     def title(self) -> str:

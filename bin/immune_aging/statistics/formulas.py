@@ -193,15 +193,24 @@ def is_donor(name: str, samples: pd.DataFrame) -> bool:
     return bool((samples[source].astype(str) == samples["donor_id"].astype(str)).all())
 
 
+def columns_of_term(test_term: str) -> tuple[str, ...]:
+    """The columns that a term names, in alphabetical order; the term itself where it is no formula.
+
+    >>> columns_of_term("sex:age"), columns_of_term("np.log(bmi)"), columns_of_term("my column")
+    (('age', 'sex'), ('bmi',), ('my column',))
+    """
+    try:
+        return parse(f"~ {test_term}").columns or (test_term,)
+    except BadInput:  # a name that only backticks make one
+        return (test_term,)
+
+
 def drawn_column(test_term: str, samples: pd.DataFrame) -> str:
     """The column of the samples to draw results against: that of the tested term, age where several are in the term.
 
     '' where the samples have none of the term's columns.
     """
-    try:
-        sources = [source_column(name, samples) for name in parse(f"~ {test_term}").columns]
-    except BadInput:  # a name that only backticks make one
-        sources = [source_column(test_term, samples)]
+    sources = [source_column(name, samples) for name in columns_of_term(test_term)]
     there = [one for one in sources if one in samples]
     return ALIASES["age"] if ALIASES["age"] in there else there[0] if there else ""
 
