@@ -107,6 +107,24 @@ def test_small_donors_are_not_scored_and_that_is_said(tmp_path):
     assert summary["donors"] == dict.fromkeys(["D00", "D01"], "not scored: fewer than 100 cells")
 
 
+def test_cells_of_a_type_too_rare_in_the_donor_are_never_called_unless_donors_are_common(shard, tmp_path):
+    every, _ = run(shard, tmp_path, "--analysed-donors", "common")
+    called = np.flatnonzero(every["is_doublet"])
+    first = every["donor_id"] == every.loc[called[0], "donor_id"]
+    for n_own, stays in ((doublet_calls.MIN_CELLS_OF_TYPE - 1, False), (doublet_calls.MIN_CELLS_OF_TYPE, True)):
+        good = np.flatnonzero(first & every["kept"])[: n_own - 1]
+        renamed = shard.copy()
+        kinds = renamed.obs["cell_type"].astype(str).to_numpy()
+        kinds[[called[0], *good]] = "rare"
+        renamed.obs["cell_type"] = kinds
+        each, _ = run(renamed, tmp_path)
+        assert bool(each.loc[called[0], "is_doublet"]) is stays
+        np.testing.assert_array_equal(each["doublet_score"], every["doublet_score"])
+        others = np.setdiff1d(np.arange(len(each)), called[0])
+        np.testing.assert_array_equal(each.loc[others, "is_doublet"], every.loc[others, "is_doublet"])
+        assert run(renamed, tmp_path, "--analysed-donors", "common")[0].loc[called[0], "is_doublet"]
+
+
 def test_without_symbols_shares_are_unknown_and_no_cell_is_judged_by_them(shard, tmp_path):
     blind = shard.copy()
     blind.var["symbol"] = ""

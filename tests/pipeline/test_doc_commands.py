@@ -57,6 +57,10 @@ def folder(tmp_path_factory):
         write_cohort(cells[number::2].copy(), folder / f"part{number}.h5ad")
     (folder / "cohort.csv").write_text("file,site\npart0.h5ad,north\npart1.h5ad,south\n")
     shutil.copy(cohort, folder / "onek1k_40donors_1000genes.h5ad")
+    number = cells.obs["donor_id"].astype("category").cat.codes
+    cells.obs["patient"], cells.obs["library"] = "P" + (number // 2).astype(str), "L" + number.astype(str)
+    cells.obs["condition"] = number.mod(2).map({0: "before", 1: "after"})
+    write_cohort(cells, folder / "patients.h5ad")
     return folder
 
 

@@ -17,6 +17,10 @@ PLAUSIBLE_CALLS = (0.2, 3.0)
 # at most so many times the expected calls precision is .91 instead of .89 at the same recall (.79); with 1,000 cells
 # per donor nothing changes.
 MOST_CALLS = 1.75
+# A cell with hardly any of its kind beside it lies among simulated doublets whatever it is. With 180 cells per donor,
+# and all rare cell types among them, 20 % of these types' good cells were called, most platelets among them; with this
+# rule 3 % are, and precision is .93 instead of .73 at recall .77 (.79).
+MIN_CELLS_OF_TYPE = 5
 
 
 def call_doublets(scores: np.ndarray, found: np.ndarray | None, *, expected_rate: float) -> tuple[np.ndarray, str]:
@@ -42,6 +46,18 @@ def call_doublets(scores: np.ndarray, found: np.ndarray | None, *, expected_rate
             return found & (scores > np.quantile(scores, 1 - MOST_CALLS * expected_rate)), "scrublet, fewer"
         return found.astype(bool), "scrublet"
     return scores > np.quantile(scores, 1 - expected_rate), "expected rate"
+
+
+def spared(cell_types: np.ndarray, passing: np.ndarray) -> np.ndarray:
+    """Which cells of one donor are of a type too rare in it for Scrublet to judge them.
+
+    Parameters
+    ----------
+    cell_types, passing
+        Type of each cell, and whether it passes the thresholds.
+    """
+    codes, kinds = pd.factorize(cell_types)
+    return np.bincount(codes[passing], minlength=len(kinds))[codes] < MIN_CELLS_OF_TYPE
 
 
 def by_scrublet(

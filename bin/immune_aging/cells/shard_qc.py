@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from immune_aging.cells.doublet_calls import METHODS, SCRUBLET
+from immune_aging.cells.doublet_calls import METHODS, SCRUBLET, spared
 from immune_aging.cells.metrics import gene_classes, qc_metrics
 from immune_aging.cells.qc_rules import BOUNDS, Thresholds, broken_rules, reasons_of
 from immune_aging.cohort.shard_file import Shard, sample_counts
@@ -81,7 +81,12 @@ def notes_on_classes(classes: pd.DataFrame | None) -> list[str]:
 
 
 def judge_shard(
-    shard: Shard, rules: Mapping[Sample, tuple[Thresholds, float]], *, method: str = SCRUBLET, seed: int
+    shard: Shard,
+    rules: Mapping[Sample, tuple[Thresholds, float]],
+    *,
+    method: str = SCRUBLET,
+    spare_rare_types: bool = False,
+    seed: int,
 ) -> Judged:
     """Judge all cells of a shard; one sample's counts are in memory at a time.
 
@@ -91,6 +96,8 @@ def judge_shard(
         Bounds and expected share of doublets of each sample.
     method
         The name of one of `METHODS`.
+    spare_rare_types
+        Scrublet calls no cell of a type that is too rare in its sample to be judged.
     """
     classes, tables, how = gene_classes(shard.symbols), [], {}
     progress = Progress(len(shard.cell_ids), unit="cells", label="quality control")
@@ -101,8 +108,11 @@ def judge_shard(
             bounds, rate = rules[sample]
             calls = None if shard.calls is None else shard.calls[rows]
 
-            def find_doublets(own, passing, calls=calls, rate=rate):
-                return METHODS[method](own, passing, calls, expected_rate=rate, seed=seed)
+            def find_doublets(own, passing, calls=calls, rate=rate, types=shard.cell_types[rows]):
+                found, how = METHODS[method](own, passing, calls, expected_rate=rate, seed=seed)
+                if method != SCRUBLET or not spare_rare_types:
+                    return found, how
+                return found.assign(is_doublet=found["is_doublet"] & ~spared(types, passing)), how
 
             table, how[sample] = judge_sample(counts, classes, bounds, find_doublets)
             tables.append(table)

@@ -25,6 +25,7 @@ process QC_CELLS {
         --max-pct-mito ${params.max_pct_mito} \\
         --max-pct-hb ${params.max_pct_hb} \\
         --doublet-method ${params.doublet_column ? 'column' : params.doublet_method} \\
+        --analysed-donors ${params.donors} \\
         --expected-doublet-rate ${params.expected_doublet_rate} \\
         --seed ${params.seed} \\
         --output 'dataset-${params.dataset}_${meta.id}_step-qc_cells.parquet' \\
