@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import anndata
+import numpy as np
 import pytest
 
 from engine import ROOT, nextflow, succeed
@@ -58,10 +59,14 @@ def folder(tmp_path_factory):
         write_cohort(cells[number::2].copy(), folder / f"part{number}.h5ad")
     (folder / "cohort.csv").write_text("file,site\npart0.h5ad,north\npart1.h5ad,south\n")
     shutil.copy(cohort, folder / "onek1k_40donors_1000genes.h5ad")
-    number = cells.obs["donor_id"].astype("category").cat.codes
-    cells.obs["patient"], cells.obs["library"] = "P" + (number // 2).astype(str), "L" + number.astype(str)
-    cells.obs["condition"] = number.mod(2).map({0: "before", 1: "after"})
-    write_cohort(cells, folder / "patients.h5ad")
+    again = cells.copy()  # each donor once more, with four of five counts
+    again.X.data = np.random.default_rng(0).binomial(again.X.data.astype(int), 0.8).astype("float32")
+    again.X.eliminate_zeros()
+    patients = anndata.concat({"before": cells, "after": again}, label="condition", index_unique="-")
+    patients.obs["patient"] = "P" + patients.obs["donor_id"].astype(str)
+    patients.obs["library"] = patients.obs["patient"] + " " + patients.obs["condition"].astype(str)
+    patients.var = cells.var
+    write_cohort(patients, folder / "patients.h5ad")
     return folder
 
 
