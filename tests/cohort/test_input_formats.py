@@ -79,7 +79,7 @@ def write_folder(
     entries = sparse.coo_matrix(cohort.X.T if not turned else cohort.X)
     order = np.lexsort((entries.col, entries.row)) if by_gene != turned else np.lexsort((entries.row, entries.col))
     lines = [f"{entries.row[i] + 1} {entries.col[i] + 1} {entries.data[i]:g}" for i in order]
-    banner = f"%%MatrixMarket matrix coordinate {field} general\n%metadata_json: {{}}\n"
+    banner = f"%%MatrixMarket matrix coordinate {field} general\n" + "%metadata_json: {}\n"
     write("matrix.mtx", banner + f"{entries.shape[0]} {entries.shape[1]} {entries.nnz}\n" + "\n".join(lines) + "\n")
     rows = zip(cohort.var_names, cohort.var["feature_name"], cohort.var["feature_types"], strict=True)
     write(
