@@ -43,6 +43,8 @@ ON_REQUEST = {
     "SENSITIVITY",
     "PUBLISHED_CLOCKS",
     "GENE_EXPRESSION",
+    "GATHER_COHORT",
+    "LIST_FILES",
     "RANK_RESIDUALS",
 }
 EVERY_STEP = {path.parent.name.upper() for path in ROOT.glob("modules/local/*/main.nf")}
