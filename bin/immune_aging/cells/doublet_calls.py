@@ -61,9 +61,20 @@ def spared(cell_types: np.ndarray, passing: np.ndarray) -> np.ndarray:
 
 
 def by_scrublet(
-    counts: sparse.csr_matrix, passing: np.ndarray, _calls: np.ndarray | None, *, expected_rate: float, seed: int
+    counts: sparse.csr_matrix,
+    passing: np.ndarray,
+    _calls: np.ndarray | None,
+    *,
+    cell_types: np.ndarray | None = None,
+    expected_rate: float,
+    seed: int,
 ) -> tuple[pd.DataFrame, str]:
     """Score and call the doublets of one donor among the cells that pass the thresholds, by Scrublet.
+
+    Parameters
+    ----------
+    cell_types
+        Type of each cell, to call none of a type too rare to be judged; None to judge all alike.
 
     Returns
     -------
@@ -79,11 +90,13 @@ def by_scrublet(
             called[passing], how = call_doublets(found.cells, found.calls, expected_rate=expected_rate)
         except (ValueError, np.linalg.LinAlgError) as error:
             how = f"not scored: {' '.join(str(error).split())}"
+    if cell_types is not None:
+        called &= ~spared(cell_types, passing)
     return pd.DataFrame({"doublet_score": score, "is_doublet": called}), how
 
 
 def by_column(
-    _counts: sparse.csr_matrix, _passing: np.ndarray, calls: np.ndarray | None, **_options: float
+    _counts: sparse.csr_matrix, _passing: np.ndarray, calls: np.ndarray | None, **_options: object
 ) -> tuple[pd.DataFrame, str]:
     """The doublets of one donor that were called elsewhere; a cell without a call is none.
 
@@ -103,7 +116,7 @@ def by_column(
 
 
 def by_nothing(
-    _counts: sparse.csr_matrix, passing: np.ndarray, _calls: np.ndarray | None, **_options: float
+    _counts: sparse.csr_matrix, passing: np.ndarray, _calls: np.ndarray | None, **_options: object
 ) -> tuple[pd.DataFrame, str]:
     """No doublets; returns as `by_column`."""
     none = pd.DataFrame(
@@ -114,6 +127,6 @@ def by_nothing(
 
 Caller = Callable[..., tuple[pd.DataFrame, str]]
 # How the doublets of one donor are found. Each takes the donor's counts (cells x genes), which cells pass the
-# thresholds, the calls made elsewhere or None, and expected_rate and seed; it returns the score and the call of each
-# cell, and how they were called.
+# thresholds, the calls made elsewhere or None, and cell_types, expected_rate and seed; it returns the score and the
+# call of each cell, and how they were called.
 METHODS: dict[str, Caller] = {SCRUBLET: by_scrublet, "column": by_column, "none": by_nothing}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from immune_aging.cells.doublet_calls import METHODS, SCRUBLET, spared
+from immune_aging.cells.doublet_calls import METHODS, SCRUBLET
 from immune_aging.cells.metrics import gene_classes, qc_metrics
 from immune_aging.cells.qc_rules import BOUNDS, Thresholds, broken_rules, reasons_of
 from immune_aging.cohort.shard_file import Shard, sample_counts
@@ -108,11 +108,10 @@ def judge_shard(
             bounds, rate = rules[sample]
             calls = None if shard.calls is None else shard.calls[rows]
 
-            def find_doublets(own, passing, calls=calls, rate=rate, types=shard.cell_types[rows]):
-                found, how = METHODS[method](own, passing, calls, expected_rate=rate, seed=seed)
-                if method != SCRUBLET or not spare_rare_types:
-                    return found, how
-                return found.assign(is_doublet=found["is_doublet"] & ~spared(types, passing)), how
+            types = shard.cell_types[rows] if spare_rare_types else None
+
+            def find_doublets(own, passing, calls=calls, rate=rate, types=types):
+                return METHODS[method](own, passing, calls, cell_types=types, expected_rate=rate, seed=seed)
 
             table, how[sample] = judge_sample(counts, classes, bounds, find_doublets)
             tables.append(table)
