@@ -69,15 +69,8 @@ def unpack(path: Path, folder: Path, where: str) -> None:
                             f"{where}: unpacks to more than {MOST_GROWTH} times its size; give the folder itself"
                         )
                     file.write(block)
-    except (
-        OSError,
-        EOFError,
-        zlib.error,
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:
+    # RuntimeError: what zipfile says of a password, or of a compression that it does not know.
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, RuntimeError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise BadInput(
             f"{where}: cannot be unpacked ({error}); copy or download it again, or give the folder"
