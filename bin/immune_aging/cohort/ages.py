@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from immune_aging.task.listing import first_of
+
 OLDEST_YEARS = 130
 MONTHS, WEEKS, DAYS = 12, 365.25 / 7, 365.25  # of a year
 MIDPOINT, DROP = "midpoint", "drop"  # of --age_ranges
@@ -210,9 +212,7 @@ def unit_of_column(name: str) -> tuple[float, str]:
 
 
 def _examples(texts: Iterable[str]) -> str:
-    counted = Counter(texts).most_common()
-    shown = ", ".join(f"{text!r} ({n})" for text, n in counted[:MAX_LISTED])
-    return shown + (f" and {len(counted) - MAX_LISTED} more texts" if len(counted) > MAX_LISTED else "")
+    return first_of([f"{text!r} ({n})" for text, n in Counter(texts).most_common()], MAX_LISTED, what="texts")
 
 
 def age_notes(texts: Sequence[Any], *, column: str, age_ranges: str) -> list[str]:

@@ -8,8 +8,9 @@ import pandas as pd
 
 from immune_aging.cohort.hostile_names import visible
 from immune_aging.task.h5ad_stream import append, categorical, encode, frame, text
+from immune_aging.task.listing import first_of
 
-MAX_LISTED = 3
+MAX_LISTED, MAX_COLUMNS = 3, 10
 MANY = 0.2  # of the cells of a file that another file names, too: by chance one or two barcodes of 10x in a hundred are
 
 
@@ -131,25 +132,23 @@ def one_table(
         if without:
             lacking.setdefault(tuple(without), []).append(column)
     notes = [
-        f"{_listed(have_not)} of cells {'is' if len(have_not) == 1 else 'are'} in some files alone, and missing for "
-        f"the cells of {', '.join(map(repr, files[:MAX_LISTED]))}"
-        + (f" and {len(files) - MAX_LISTED} more files" if len(files) > MAX_LISTED else "")
+        f"{_columns(have_not)} of cells {'is' if len(have_not) == 1 else 'are'} in some files alone, and missing for "
+        f"the cells of {first_of([*map(repr, files)], MAX_LISTED, what='files')}"
         for files, have_not in lacking.items()
     ]
     if mixed:
         verbs = ("holds", "is") if len(mixed) == 1 else ("hold", "are")
         notes.append(
-            f"{_listed(mixed)} of cells {verbs[0]} numbers in some files and text in others, and {verbs[1]} taken for "
+            f"{_columns(mixed)} of cells {verbs[0]} numbers in some files and text in others, and {verbs[1]} taken for "
             "text"
         )
     index = pd.Index(np.concatenate([name.to_numpy(dtype=object) for name in names]))
     return pd.DataFrame(found).set_axis(index), notes
 
 
-def _listed(columns: Sequence[str]) -> str:
-    shown = ", ".join(repr(visible(str(column))) for column in columns[:10])
-    more = f" and {len(columns) - 10} more" if len(columns) > 10 else ""
-    return f"column{'s' if len(columns) > 1 else ''} {shown}{more}"
+def _columns(columns: Sequence[str]) -> str:
+    names = [repr(visible(str(column))) for column in columns]
+    return f"column{'s' if len(columns) > 1 else ''} {first_of(names, MAX_COLUMNS)}"
 
 
 def write_table(file: h5py.File, name: str, table: pd.DataFrame, *, filters: dict) -> None:

@@ -16,6 +16,7 @@ from immune_aging.cohort.missing_text import means_missing
 from immune_aging.cohort.plain_table import PlainTable, read_plain_table
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.command_line import BadInput
+from immune_aging.task.listing import first_of
 
 # Beside the donor column's own name.
 DONOR_NAMES = ("donor", "donor_id")
@@ -151,8 +152,7 @@ def donor_facts(table: PlainTable, columns: Mapping[str, str], *, numbers: Seque
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:MAX_LISTED]))
-    return shown + (f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else "")
+    return first_of([*map(repr, names)], MAX_LISTED)
 
 
 def unmatched(found: DonorFacts, levels: Sequence[tuple[str, ...]], rows: np.ndarray) -> tuple[list[str], list[str]]:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from immune_aging.cohort.missing_text import means_missing
 from immune_aging.cohort.spellings import plain
+from immune_aging.task.listing import first_of
 
 DOUBLET_CALL = "doublet_call"  # column of cells: one of the next three
 DOUBLET, SINGLET, NO_CALL = 1, 0, -1
@@ -85,8 +86,7 @@ def notes_on_calls(levels: pd.Series, calls: np.ndarray, *, column: str) -> list
         Of all cells.
     """
     read = [f"{text!r} ({n} cells) as {_WORDS[meaning_of(text)]}" for text, n in sorted(levels.items()) if text]
-    more = f" and {len(read) - MAX_LISTED} more values" if len(read) > MAX_LISTED else ""
-    notes = [f"column '{column}': {', '.join(read[:MAX_LISTED])}{more} is read"]
+    notes = [f"column '{column}': {first_of(read, MAX_LISTED, what='values')} is read"]
     n_missing, n_cells = int((calls == NO_CALL).sum()), len(calls)
     if n_missing:
         notes.append(f"{n_missing} of {n_cells} cells have no doublet call in column '{column}' and count as singlets")

@@ -36,6 +36,7 @@ from immune_aging.cohort.tenx_file import opened, tenx_group, tenx_tables
 from immune_aging.task.checkpoints import atomic_path, checked_filters, fast_filters
 from immune_aging.task.command_line import BadInput, Progress
 from immune_aging.task.h5ad_stream import append, encode, growing, text
+from immune_aging.task.listing import first_of
 
 SPOOLED_CELLS = 50_000  # cells of a file by genes that are in memory at a time
 NOTES = "immune_aging_notes"  # of uns: what was noted while files were put together; its presence tells such a file
@@ -232,11 +233,7 @@ def grouped(notes: Sequence[tuple[str, str]]) -> list[str]:
     files: dict[str, list[str]] = {}
     for name, note in notes:
         files.setdefault(note, []).append(name)
-    return [
-        f"{', '.join(names[:MAX_FILES])}{f' and {len(names) - MAX_FILES} more files' if len(names) > MAX_FILES else ''}"
-        f": {note}"
-        for note, names in files.items()
-    ]
+    return [f"{first_of(names, MAX_FILES, what='files')}: {note}" for note, names in files.items()]
 
 
 def in_space(block: sparse.csr_matrix, column_of: np.ndarray, n_genes: int) -> sparse.csr_matrix:
@@ -402,14 +399,10 @@ def _common_texts(parts: Sequence[Part]) -> dict[str, str]:
 def summary_of(cohort: Gathered, *, where: str) -> list[str]:
     """A note on what the cohort was put together from."""
     n_files = len(cohort.parts)
-    listed = ", ".join(
-        f"{part.listed.name} ({part.counts.n_cells:,} cells, counts in {part.layer})"
-        for part in cohort.parts[:MAX_FILES]
-    )
-    more = f" and {n_files - MAX_FILES} more" if n_files > MAX_FILES else ""
+    files = [f"{part.listed.name} ({part.counts.n_cells:,} cells, counts in {part.layer})" for part in cohort.parts]
     return [
         f"{where}: {len(cohort.obs):,} cells and {len(cohort.space.ids):,} genes of {n_files} "
-        f"file{'s' if n_files > 1 else ''}: {listed}{more}"
+        f"file{'s' if n_files > 1 else ''}: {first_of(files, MAX_FILES)}"
     ]
 
 

@@ -13,6 +13,7 @@ from immune_aging.results import Results
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.statistics.running_sums import surest_first, top_sets
 from immune_aging.task.checkpoints import slug
+from immune_aging.task.listing import first_of
 
 N_TOP_GENES = 20
 N_TOP_SETS = 3  # of either direction, in the table of findings
@@ -88,9 +89,7 @@ def curve_rows(results: Results, folder: str) -> list[dict]:
 
 def few(genes: str | float) -> str:
     """The first of some genes, joined by semicolons in a table, and how many more there are."""
-    names = genes.split(";") if isinstance(genes, str) else []
-    more = len(names) - N_LISTED_GENES
-    return ", ".join(names[:N_LISTED_GENES]) + (f" and {more} more" if more > 0 else "")
+    return first_of(genes.split(";") if isinstance(genes, str) else [], N_LISTED_GENES)
 
 
 def gsea_rows(results: Results, folder: str) -> list[dict]:
