@@ -2,10 +2,11 @@
 
 include { refuse } from './publishing'
 
-// A path that can be laid into a task's folder: the engine leaves a '$' in it to the shell, which takes what follows for
-// the name of a variable, and follows symbolic links. Then a second name of the file in the work folder stands for it.
+// A path that can be laid into a task's folder: the engine leaves a '$' in it to the shell, which takes a letter, a digit
+// or some signs after it for a variable, and follows symbolic links. Then a second name of the file in the work folder
+// stands for it. Blanks, quotes and parentheses after a '$' are escaped by the engine, so that they need no second name.
 def linkable(path) {
-    if (!path.toString().contains('$')) {
+    if (!(path.toString() =~ /[$][\w{\[*@#?$-]/)) {
         return path
     }
     def whole = path.toAbsolutePath()
@@ -32,7 +33,7 @@ def byContent(files) {
 // The file of gene sets, or none where they are a library of Enrichr's.
 def gmtFile(source) {
     def gmt = file(source, glob: false)
-    return gmt.exists() ? [gmt] : []
+    return gmt.exists() ? [linkable(gmt)] : []
 }
 
 // A table that a parameter names (symbols of genes, facts about donors), or none.
@@ -42,7 +43,8 @@ def tableOrNone(source) {
 
 // The files of published clocks: what is read of a folder, or one wheel.
 def clockFiles(clocks) {
-    return clocks.isDirectory() ? clocks.listFiles().findAll { found -> found.name ==~ /.*\.(csv|whl)|cell_types\.tsv/ } : [clocks]
+    def files = clocks.isDirectory() ? clocks.listFiles().findAll { found -> found.name ==~ /.*\.(csv|whl)|cell_types\.tsv/ } : [clocks]
+    return files.collect { found -> linkable(found) }
 }
 
 // Downloads go into a folder that outlives the run; this file stands for the folder, which changes by itself.

@@ -32,9 +32,11 @@ def folder(tmp_path_factory):
     pd.DataFrame({"file": NAMES, "site": ["n", "n", "s"]}).to_csv(inputs / "it's $HOME.csv", index=False)
     donors = sorted(set(cohort.obs["donor_id"]))
     pd.DataFrame({"donor": donors, "cmv": ["yes", "no"] * 7}).to_csv(inputs / "$donors.csv", index=False)
+    symbols = cohort.var["feature_name"].tolist()
+    (inputs / "$HOME.gmt").write_text("\t".join(["SET", "", *symbols[:40]]) + "\n")
     given = PARAMETERS | {
         "input": str(inputs / "it's $HOME.csv"), "donor_table": str(inputs / "$donors.csv"), "stop_after": "qc",
-        "batch_column": "cmv", "dataset": "several",
+        "gene_sets": str(inputs / "$HOME.gmt"), "batch_column": "cmv", "dataset": "several",
     }  # fmt: skip
     (folder / "params.json").write_text(json.dumps(given))
     succeed(folder, "-resume", "-params-file", "params.json")
