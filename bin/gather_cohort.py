@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Put the files of a cohort together: one h5ad with all cells, the genes that all files have, and the counts alone.
+"""Put the files of a cohort together: one h5ad with all cells, the genes of all files or of any, and the counts alone.
 
 In: `files.json` (LIST_FILES), the files themselves in its order (h5ad, Cell Ranger's `.h5`, zarr stores and folders
 with a matrix.mtx, these also packed), the names of the columns of donors, cell types, ages and sexes, and a table of
 gene symbols. Out: an h5ad with counts as CSR in X, symbols in `var`, every column that any file or the sheet has in
 `obs`, and in `uns` what a person should know of how it was made. Names of cells that several files have are told apart;
-genes that not all have are left out and counted; a sheet that contradicts a file is refused.
+genes that not all have are counted, and left out or, in a union, kept with the cells whose files measure them; a sheet
+that contradicts a file is refused.
 
 Memory: the table of cells, and one block of counts.
 """
@@ -27,7 +28,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--files", type=Path, required=True, help="files.json")
     parser.add_argument("--parts", type=Path, nargs="+", required=True, help="the files, in the order of files.json")
     parser.add_argument("--digests", nargs="*", default=[], help="sha256 of each of the files")
-    parser.add_argument("--genes", choices=("intersection",), required=True, help="of several files")
+    parser.add_argument("--genes", choices=("intersection", "union"), required=True, help="of several files")
     add_column_options(parser)
     parser.add_argument("--gene-symbols", type=Path, help="TSV of gene id and symbol")
     parser.add_argument("--without-counts", action="store_true", help="for a check alone: write no counts")
@@ -42,8 +43,8 @@ def main(argv: list[str]) -> None:
             listed_files(listing), args.parts, args.digests, counts_layer=args.counts_layer,
             round_counts=args.round_counts, table=table, folder=Path(folder),
         )  # fmt: skip
-        cohort = put_together(parts, columns=columns_of(args), table=table, where=listing["where"])
-        where = listing["where"]
+        where, union = listing["where"], args.genes == "union"
+        cohort = put_together(parts, columns=columns_of(args), table=table, where=where, union=union)
         said = [*listing["notes"], *summary_of(cohort, where=where)]
         write_gathered(args.output, cohort, where=where, files=said, with_counts=not args.without_counts)
     write_versions("gather_cohort", ["anndata", "h5py", "isal", "pandas", "scipy", "zarr"], args.versions)

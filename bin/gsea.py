@@ -14,6 +14,7 @@ from immune_aging.statistics.gene_fits import read_gene_fits
 from immune_aging.statistics.gene_sets import by_symbol, checked_sizes, measured_sets, read_gmt, why_no_sets
 from immune_aging.statistics.joint_tests import why_no_direction
 from immune_aging.statistics.preranked import no_warnings, permutation_floor, prerank, rank_symbols
+from immune_aging.statistics.some_files import of_all_files
 from immune_aging.task.checkpoints import read_tsv, require_columns, write_json, write_tsv, write_versions
 from immune_aging.task.command_line import limit_threads, run
 from immune_aging.task.skipped import write_skipped
@@ -36,7 +37,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     sizes = checked_sizes(args.min_size, args.max_size)
-    table = read_tsv(args.de, dtype={"gene_id": str, "symbol": str})
+    table = of_all_files(read_tsv(args.de, dtype={"gene_id": str, "symbol": str}))
     require_columns(table, ["gene_id", "symbol", "stat", "p_value"], args.de)
     fits = read_gene_fits(args.fits)
     genes, counts = by_symbol(table)

@@ -21,6 +21,7 @@ from immune_aging.statistics.overrepresentation import (
     enrich_both_directions,
     why_nothing_is_called,
 )
+from immune_aging.statistics.some_files import of_all_files
 from immune_aging.task.checkpoints import read_tsv, require_columns, write_json, write_tsv, write_versions
 from immune_aging.task.command_line import BadInput, run
 from immune_aging.task.skipped import write_skipped
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> None:
     args = arguments(argv)
     sizes = checked_sizes(args.min_size, args.max_size)
     outputs = {"up": args.output_up, "down": args.output_down}
-    table = read_tsv(args.de, dtype={"gene_id": str, "symbol": str})
+    table = of_all_files(read_tsv(args.de, dtype={"gene_id": str, "symbol": str}))
     require_columns(table, REQUIRED, args.de)
     symbols, counts = by_symbol(table)
     background = list(symbols["symbol"])

@@ -136,7 +136,7 @@ BAD = [
         "--export_h5ad: needs cells, which --pseudobulk has not",
     ),
     ({"gene_symbols": "/no/such.tsv"}, "--gene_symbols /no/such.tsv: there is no such file; check the path"),
-    ({"genes": "union"}, "--genes union: must be one of intersection"),
+    ({"genes": "outer"}, "--genes outer: must be one of intersection, union"),
     (
         {"input": "https://example.org/cohort.csv", "simulate": None},
         "--input https://example.org/cohort.csv: is a table of files at an address; download it",

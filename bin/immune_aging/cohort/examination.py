@@ -348,7 +348,8 @@ def with_calls(cohort: Cohort, column: str) -> tuple[Cohort, np.ndarray | None, 
 def gene_table(genes: GeneNames) -> pd.DataFrame:
     """One row per feature of the matrix with the counts: position, gene_id, symbol and left_out.
 
-    A symbol is '' where unknown; left_out is '' for genes, and says what anything else is.
+    A symbol is '' where unknown; left_out is '' for genes, and says what anything else is, or that not all files of the
+    cohort measure a gene.
     """
     return pd.DataFrame(
         {"position": np.arange(len(genes.ids)), "gene_id": genes.ids, "symbol": genes.symbols, "left_out": genes.kinds}

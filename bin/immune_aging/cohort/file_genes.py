@@ -69,7 +69,7 @@ class FileGenes:
 
 @dataclass(frozen=True)
 class GeneSpace:
-    """The genes that all files have.
+    """The genes that all files have, or any.
 
     Attributes
     ----------
@@ -77,6 +77,8 @@ class GeneSpace:
         One text per gene; a symbol is '' where unknown.
     columns
         For each file the gene of each of its features, -1 for one that is left out.
+    measured
+        Files x genes: whether the file has the gene.
     notes
         What was lost, and why.
     """
@@ -84,6 +86,7 @@ class GeneSpace:
     ids: np.ndarray
     symbols: np.ndarray
     columns: list[np.ndarray]
+    measured: np.ndarray
     notes: tuple[str, ...]
 
 
@@ -163,8 +166,8 @@ def _keys(files: Sequence[FileGenes], table: SymbolTable) -> tuple[list[np.ndarr
     return found, notes
 
 
-def gene_space(files: Sequence[FileGenes], table: SymbolTable) -> GeneSpace:
-    """The genes that all files measure.
+def gene_space(files: Sequence[FileGenes], table: SymbolTable, *, union: bool = False) -> GeneSpace:
+    """The genes that all files measure, or those that any does.
 
     Files that list the same genes in the same order keep names and order. Else genes are those of equal Ensembl ids
     without version (of equal names where no file has ids), sorted.
@@ -173,11 +176,13 @@ def gene_space(files: Sequence[FileGenes], table: SymbolTable) -> GeneSpace:
     ----------
     table
         Ids and symbols, for files of which some name genes by id and others by symbol.
+    union
+        Keep genes that are not in all files.
 
     Raises
     ------
     BadInput
-        There is no such gene, or a file names a gene twice.
+        No gene is in all files, or a file names a gene twice.
     """
     own = [file.ids[file.kinds == ""] for file in files]
     same = all(np.array_equal(own[0], other) for other in own[1:])
@@ -197,7 +202,7 @@ def gene_space(files: Sequence[FileGenes], table: SymbolTable) -> GeneSpace:
         raise BadInput(
             f"the {len(files)} files have no gene in common ({examples}); give files whose genes are named alike"
         )
-    ids = own[0] if same else np.array(sorted(common), dtype=object)
+    ids = own[0] if same else np.array(sorted(set.union(*sets) if union else common), dtype=object)
     place = {gene: number for number, gene in enumerate(ids)}
     columns = [np.array([place.get(gene, -1) for gene in key], dtype=np.int64) for key in keys]
     for file, found in zip(files, columns, strict=True):
@@ -206,7 +211,7 @@ def gene_space(files: Sequence[FileGenes], table: SymbolTable) -> GeneSpace:
             notes.append(
                 f"{file.name}: {twice} features have the Ensembl id of another one; the counts of both are added up"
             )
-    notes += _lost(files, keys, sets, common)
+    notes += _not_in_all(files, keys, sets, common, union=union)
     smallest = min(len(mine) for mine in sets)
     if len(common) < SMALL * smallest:
         notes.append(
@@ -216,13 +221,19 @@ def gene_space(files: Sequence[FileGenes], table: SymbolTable) -> GeneSpace:
     symbols, differ = _symbols(files, columns, len(ids))
     if differ:
         notes.append(f"{differ} genes have another symbol in another file; the first one stands")
-    return GeneSpace(ids, symbols, columns, tuple(notes))
+    measured = np.array([[gene in mine for gene in ids] for mine in sets])
+    return GeneSpace(ids, symbols, columns, measured, tuple(notes))
 
 
-def _lost(
-    files: Sequence[FileGenes], keys: Sequence[np.ndarray], sets: Sequence[set[str]], common: set[str]
+def _not_in_all(
+    files: Sequence[FileGenes],
+    keys: Sequence[np.ndarray],
+    sets: Sequence[set[str]],
+    common: set[str],
+    *,
+    union: bool,
 ) -> list[str]:
-    """A note on the genes that each file has and others have not."""
+    """A note on the genes that each file has and others have not, and what becomes of them."""
     lost = [(file, key, len(mine) - len(common), len(mine)) for file, key, mine in zip(files, keys, sets, strict=True)]
     lost = [one for one in lost if one[2]]
     if not lost:
@@ -231,7 +242,14 @@ def _lost(
     rest = [n for _, _, n, _ in lost[MAX_FILES:]]
     more = f" and {min(rest)} to {max(rest)} of each of {len(rest)} more files" if rest else ""
     example = next(gene for gene in lost[0][1] if gene and gene not in common)
-    return [f"genes that are not in all files are left out: {listed}{more} ('{example}', ...)"]
+    if not union:
+        return [f"genes that are not in all files are left out: {listed}{more} ('{example}', ...)"]
+    n_more = len(set.union(*sets)) - len(common)
+    return [
+        f"{n_more} genes are not in all files: {listed}{more} ('{example}', ...). Each is tested only among the "
+        "samples of files that measure it (--genes union); all else rests on the "
+        f"{len(common)} genes that all files measure"
+    ]
 
 
 def _symbols(files: Sequence[FileGenes], columns: Sequence[np.ndarray], n_genes: int) -> tuple[np.ndarray, int]:

@@ -1,4 +1,4 @@
-"""One h5ad from the files of a cohort: their cells one after another, the genes that all of them have, counts alone.
+"""One h5ad from the files of a cohort: their cells one after another, genes that all files or any have, counts alone.
 
 Files are read block by block, so that memory follows the block and the table of cells, never the counts.
 """
@@ -27,6 +27,7 @@ from immune_aging.cohort.cohort_file import (
 from immune_aging.cohort.count_evidence import find_counts, judge_counts
 from immune_aging.cohort.donors import repeated
 from immune_aging.cohort.file_genes import FileGenes, GeneSpace, file_genes, gene_space
+from immune_aging.cohort.gene_groups import IN_ALL_FILES, gene_groups, write_groups
 from immune_aging.cohort.gene_symbols import SymbolTable
 from immune_aging.cohort.input_formats import as_hdf5
 from immune_aging.cohort.samplesheet import Listed, labels_of
@@ -290,7 +291,9 @@ class Gathered:
     notes: tuple[str, ...]
 
 
-def put_together(parts: Sequence[Part], *, columns: Mapping[str, str], table: SymbolTable, where: str) -> Gathered:
+def put_together(
+    parts: Sequence[Part], *, columns: Mapping[str, str], table: SymbolTable, where: str, union: bool = False
+) -> Gathered:
     """The cells and genes of several files as one cohort.
 
     Parameters
@@ -301,6 +304,8 @@ def put_together(parts: Sequence[Part], *, columns: Mapping[str, str], table: Sy
         Ids and symbols of genes.
     where
         How messages call the sheet.
+    union
+        Keep genes that are not in all files.
 
     Raises
     ------
@@ -309,7 +314,7 @@ def put_together(parts: Sequence[Part], *, columns: Mapping[str, str], table: Sy
     """
     labels = labels_of([part.listed.name for part in parts])
     parts, notes = with_sheet(parts, columns, where=where)
-    space = gene_space([part.genes for part in parts], table)
+    space = gene_space([part.genes for part in parts], table, union=union)
     donors = [part.obs.get(columns["donor"]) for part in parts]
     names, changes = unique_names([part.obs.index for part in parts], donors, labels)
     if repeated(np.concatenate([name.to_numpy(dtype=object) for name in names])):
@@ -359,6 +364,8 @@ def _leave_out_counts(matrix: h5py.Group, cohort: Gathered) -> None:
 def write_gathered(path: Path, cohort: Gathered, *, where: str, files: Sequence[str], with_counts: bool = True) -> None:
     """Write the cohort as h5ad: counts as CSR in X, `feature_name` in var, all columns of the files in obs.
 
+    Where genes are not in all files, var says of which, and uns which cells are of files that measure them.
+
     Parameters
     ----------
     where
@@ -371,8 +378,11 @@ def write_gathered(path: Path, cohort: Gathered, *, where: str, files: Sequence[
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         encode(file, "anndata", "0.1.0")
         write_table(file, "obs", cohort.obs, filters=fast_filters())
-        symbols = pd.DataFrame({"feature_name": pd.Categorical(cohort.space.symbols)}, index=cohort.space.ids)
-        write_table(file, "var", symbols, filters=fast_filters())
+        genes = pd.DataFrame({"feature_name": pd.Categorical(cohort.space.symbols)}, index=cohort.space.ids)
+        in_all = cohort.space.measured.all(axis=0)
+        write_table(
+            file, "var", genes if in_all.all() else genes.assign(**{IN_ALL_FILES: in_all}), filters=fast_filters()
+        )
         for empty in ("layers", "obsm", "obsp", "varm", "varp", "uns"):
             encode(file.create_group(empty), "dict", "0.1.0")
         matrix = encode(file.create_group("X"), "csr_matrix", "0.1.0")
@@ -382,6 +392,9 @@ def write_gathered(path: Path, cohort: Gathered, *, where: str, files: Sequence[
             notes = _write_counts(matrix, cohort, path.parent)
         else:
             _leave_out_counts(matrix, cohort)
+        if not in_all.all():
+            groups = gene_groups(cohort.space.measured, [len(part.obs) for part in cohort.parts])
+            write_groups(file, groups, filters=fast_filters())
         for name, said in _common_texts(cohort.parts).items():
             encode(file["uns"].create_dataset(name, data=said), "string", "0.2.0")
         text(file["uns"], NOTES, [*files, *cohort.notes, *notes])

@@ -12,6 +12,7 @@ import pandas as pd
 
 from immune_aging.cohort.cohort_file import ENSEMBL_ID
 from immune_aging.cohort.features import feature_kinds, feature_notes
+from immune_aging.cohort.gene_groups import PARTLY, measured_everywhere
 from immune_aging.cohort.hostile_names import clean_genes
 from immune_aging.cohort.symbol_doubts import symbol_doubts, symbols_found
 from immune_aging.task.command_line import BadInput
@@ -46,7 +47,7 @@ class GeneNames:
     notes
         What a person should know of it.
     kinds
-        What each feature is that is no human gene; '' for genes.
+        What each feature is that is no human gene, or `PARTLY` for a gene that not all files measure; '' for genes.
     """
 
     ids: np.ndarray
@@ -122,6 +123,23 @@ def read_symbol_table(path: Path | None) -> SymbolTable:
 
 
 def gene_names(var: pd.DataFrame, table: SymbolTable, beside: pd.DataFrame | None = None) -> GeneNames:
+    """Ids and symbols of a cohort's genes, as of `names_in_file`; those that not all of its files measure stand apart.
+
+    These change no name of the others, and notes are on the others.
+    """
+    everywhere = measured_everywhere(var)
+    if everywhere.all():
+        return names_in_file(var, table, beside)
+    whose = {True: names_in_file(var[everywhere], table, beside), False: names_in_file(var[~everywhere], table)}
+    ids, symbols, kinds = np.full((3, len(var)), "", dtype=object)
+    for common, names in whose.items():
+        here = everywhere == common
+        ids[here], symbols[here] = names.ids, names.symbols
+        kinds[here] = names.kinds if common else np.where(names.kinds == "", PARTLY, names.kinds)
+    return GeneNames(ids, symbols, whose[True].n_from_table, whose[True].notes, kinds)
+
+
+def names_in_file(var: pd.DataFrame, table: SymbolTable, beside: pd.DataFrame | None = None) -> GeneNames:
     """Ids and symbols of a file's genes; those that the file does not name are named by a table.
 
     What the file says stands. A symbol that it gives to another gene is not given a second time: HGNC has moved some

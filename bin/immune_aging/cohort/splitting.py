@@ -10,7 +10,8 @@ import pandas as pd
 from immune_aging.cohort.cohort_file import Counts, open_cohort, unchanged
 from immune_aging.cohort.donors import sample_key
 from immune_aging.cohort.doublet_labels import DOUBLET_CALL
-from immune_aging.cohort.shard_file import write_shard
+from immune_aging.cohort.gene_groups import PARTLY, read_groups
+from immune_aging.cohort.shard_file import SomeFiles, write_shard
 from immune_aging.cohort.spool import spool_counts
 from immune_aging.task.command_line import BadInput
 
@@ -42,14 +43,21 @@ def shard_path(prefix: str, shard: int) -> Path:
 
 
 def are_genes(genes: pd.DataFrame) -> np.ndarray:
-    """Which features of the input are genes."""
+    """Which features of the input are genes that all of its files measure."""
     return (genes["left_out"] == "").to_numpy() if "left_out" in genes else np.ones(len(genes), dtype=bool)
+
+
+def are_genes_of_some_files(genes: pd.DataFrame) -> np.ndarray:
+    """Which features of the input are genes that not all of its files measure."""
+    return (genes["left_out"] == PARTLY).to_numpy() if "left_out" in genes else np.zeros(len(genes), dtype=bool)
 
 
 def split_counts(
     source: Path, counts: Counts, cells: pd.DataFrame, genes: pd.DataFrame, *, sha256: str, layer: str, prefix: str
 ) -> Split:
     """Read the counts of the kept cells once and write them into shards, without genes that no kept cell expresses.
+
+    Genes that not all files measure stand in a matrix of their own.
 
     Parameters
     ----------
@@ -70,15 +78,19 @@ def split_counts(
         A value is no count, no kept cell has any, or the file is another by now.
     """
     shards = {}
+    everywhere, partly = are_genes(genes), are_genes_of_some_files(genes)
     with tempfile.TemporaryDirectory(prefix="spool-", dir=".") as folder:
         with unchanged(source, sha256), open_cohort(source) as file:
             spools, totals = spool_counts(
-                file, counts, cells, Path(folder), genes=are_genes(genes), where=f"cohort: {layer}"
+                file, counts, cells, Path(folder), genes=everywhere | partly, where=f"cohort: {layer}"
             )
-        expressed = totals > 0
+            groups = read_groups(file)
+        expressed, some = (totals > 0) & everywhere, (totals > 0) & partly
         if not expressed.any():
             raise BadInput(f"cohort: {layer} holds no count in any kept cell; give raw counts with --counts_layer")
+        # First the genes of all files, then the others.
         columns = np.where(expressed, np.cumsum(expressed) - 1, -1).astype(np.int32)
+        columns = np.where(some, expressed.sum() + np.cumsum(some) - 1, columns).astype(np.int32)
         for shard, spool in enumerate(spools):
             here = cells[cells["shard"] == shard]
             path = shards[shard_id(shard)] = shard_path(prefix, shard)
@@ -88,21 +100,31 @@ def split_counts(
                 blocks,
                 here[["cell_id", *sample_key(here), "cell_type", *({DOUBLET_CALL} & set(here))]],
                 genes.loc[expressed, ["gene_id", "symbol"]],
+                None
+                if groups is None or not some.any()
+                else SomeFiles(
+                    genes.loc[some, ["gene_id", "symbol"]],
+                    groups.of_cells[here["row"].to_numpy()],
+                    groups.measured[:, some],
+                ),
             )
     return Split(shards, totals)
 
 
 def split_summary(split: Split, *, genes: pd.DataFrame, n_cells: int) -> dict:
     """Genes of the input that are kept and lost, cells, counts and shards."""
-    n_expressed, n_genes = int((split.totals > 0).sum()), int(are_genes(genes).sum())
-    no_genes = {"no genes": len(genes) - n_genes} if n_genes < len(genes) else {}
+    everywhere, partly = are_genes(genes), are_genes_of_some_files(genes)
+    n_expressed, n_genes = int(((split.totals > 0) & everywhere).sum()), int(everywhere.sum())
+    n_partly = int(partly.sum())
+    no_genes = {"no genes": len(genes) - n_genes - n_partly} if n_genes + n_partly < len(genes) else {}
+    of_some = {PARTLY: n_partly} if n_partly else {}
     return {
         "genes": {
             "input": len(split.totals),
-            "lost": {"expressed in no kept cell": n_genes - n_expressed} | no_genes,
+            "lost": {"expressed in no kept cell": n_genes - n_expressed} | no_genes | of_some,
             "kept": n_expressed,
         },
         "cells": n_cells,
-        "counts": int(split.totals.sum()),
+        "counts": int(split.totals[everywhere].sum()),
         "shards": len(split.shards),
     }

@@ -24,6 +24,7 @@ from immune_aging.statistics.gene_sets import GeneSets, by_symbol
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.statistics.preranked import rank_symbols
 from immune_aging.statistics.running_sums import top_sets
+from immune_aging.statistics.some_files import of_all_files
 from immune_aging.task.checkpoints import slug
 
 N_CURVES = 3  # gene sets of either direction whose running sums are drawn
@@ -168,7 +169,7 @@ def draw_curves(
     curves = top_sets(gsea[gsea["gene_set"].isin(sets)], N_CURVES)
     if curves.empty:
         return
-    ranking = rank_symbols(by_symbol(de)[0].set_index("symbol")["stat"])
+    ranking = rank_symbols(by_symbol(of_all_files(de))[0].set_index("symbol")["stat"])
     yield (
         "running_sums",
         Drawing(

@@ -22,7 +22,8 @@ JITTER = 0.12  # of dots beside their level
 def expression_by_age(table: CellTypeSamples, de: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
     """Donors with log2 counts per million of the genes of smallest p, then of those `wanted` by symbol or id.
 
-    Genes that the table does not hold have no column.
+    Genes that the table does not hold have no column. A gene that not all files of the cohort measure is missing in the
+    samples that were not measured for it; its counts are those per million of the genes that all files measure.
 
     Returns
     -------
@@ -41,9 +42,13 @@ def expression_by_term(table: CellTypeSamples, de: pd.DataFrame, wanted: Sequenc
         The tested term. Of several columns the first is taken, age before all others.
     """
     first = de[de["p_value"].notna()].sort_values(["p_value", "gene_id"], kind="stable")["gene_id"].head(N_EXPRESSION)
-    asked = table.gene_ids[table.gene_ids.isin(wanted) | table.symbols.isin(wanted)]
-    genes = [gene for gene in dict.fromkeys([*first, *asked]) if gene in table.gene_ids]
-    values = pd.DataFrame(log_cpm(table.counts), columns=table.gene_ids)[genes]
+    values, symbols = pd.DataFrame(log_cpm(table.counts), columns=table.gene_ids), table.symbols
+    if table.some_files is not None:
+        further = log_cpm(table.some_files.counts, library=table.counts.sum(axis=1))
+        symbols = pd.concat([symbols, table.some_files.symbols])
+        values = pd.concat([values, pd.DataFrame(further, columns=table.some_files.symbols.index)], axis=1)
+    asked = symbols.index[symbols.index.isin(wanted) | symbols.isin(wanted)]
+    values = values[[gene for gene in dict.fromkeys([*first, *asked]) if gene in symbols.index]]
     donors = pd.DataFrame(
         {
             "donor_id": table.samples["donor_id"].to_numpy(),

@@ -10,6 +10,7 @@ from immune_aging.cohort.columns import columns_of
 from immune_aging.cohort.donors import not_told, sample_key
 from immune_aging.cohort.examination import Cohort, cell_table, examine, with_calls
 from immune_aging.cohort.filtering import Chosen, choose_by_options, of_unknown_age, plan_shards
+from immune_aging.cohort.gene_groups import PARTLY
 from immune_aging.cohort.gene_symbols import NO_TABLE, gene_names, read_symbol_table
 from immune_aging.plan.problems import gene_set_findings, run_problems
 from immune_aging.plan.text import notes_of
@@ -94,7 +95,7 @@ def plan_cohort(args: argparse.Namespace) -> dict:
         found, notes = run_problems(donors, args, n_all=n_donors, names_only=bool(problems))
         problems += found
     if args.gene_sets and "statistics" in args.parts:
-        found, noted = gene_set_findings(args.gene_sets, genes.symbols, **set_sizes(args))
+        found, noted = gene_set_findings(args.gene_sets, genes.symbols[genes.kinds != PARTLY], **set_sizes(args))
         problems, notes = problems + found, notes + noted
     table = chosen.cells_of_donors.loc[donors["donor_id"].unique()] if chosen else pd.DataFrame()
     types_judged = chosen.types.index[chosen.types] if chosen else []

@@ -1,12 +1,13 @@
 """The pseudobulk table of one cell type: summed raw counts of donors or their samples, with what is known of each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.donors import one_per_donor, sample_key
+from immune_aging.samples.some_files import GenesOfSomeFiles, genes_of_some_files
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, read_h5ad
 from immune_aging.task.command_line import BadInput
 
@@ -27,11 +28,15 @@ class CellTypeSamples:
         donor has several rows only where sample_of_donor tells them apart; they are not independent.
     symbols
         Gene symbol of each gene, '' where unknown; index gene_id.
+    some_files
+        The same samples' counts of genes that not all files of the cohort measure; None where there are none. They are
+        in no library size.
     """
 
     counts: np.ndarray
     samples: pd.DataFrame
     symbols: pd.Series
+    some_files: GenesOfSomeFiles | None = None
 
     @property
     def gene_ids(self) -> pd.Index:
@@ -42,6 +47,11 @@ class CellTypeSamples:
     def cell_type(self) -> str:
         """Raw name of the cell type: data for tables, never for a shell."""
         return str(self.samples["cell_type"].iloc[0])
+
+    def of(self, rows: np.ndarray) -> "CellTypeSamples":
+        """These samples alone, by a mask or by number."""
+        further = None if self.some_files is None else self.some_files.of(rows)
+        return replace(self, counts=self.counts[rows], samples=self.samples.iloc[rows], some_files=further)
 
 
 def read_samples(path: str | Path) -> CellTypeSamples:
@@ -82,7 +92,13 @@ def read_samples(path: str | Path) -> CellTypeSamples:
     rows, genes = np.argsort(adata.obs_names.astype(str)), np.argsort(adata.var_names.astype(str))
     names = adata.var["symbol"].astype(object) if "symbol" in adata.var else pd.Series("", index=adata.var_names)
     symbols = names.where(names.notna(), "").astype(str).rename_axis("gene_id")
-    return CellTypeSamples(counts[np.ix_(rows, genes)].astype(np.int64), samples.iloc[rows], symbols.iloc[genes])
+    further = genes_of_some_files(adata, str(path))
+    return CellTypeSamples(
+        counts[np.ix_(rows, genes)].astype(np.int64),
+        samples.iloc[rows],
+        symbols.iloc[genes],
+        None if further is None else further.of(rows),
+    )
 
 
 def summed_by_donor(table: CellTypeSamples) -> CellTypeSamples:
@@ -104,4 +120,9 @@ def summed_by_donor(table: CellTypeSamples) -> CellTypeSamples:
     donors = donors.assign(**summed)
     prefix = table.samples.index[0].split("|")[0]
     donors.index = pd.Index([f"{prefix}|{name}" for name in names], name=table.samples.index.name)
-    return CellTypeSamples(counts, donors, table.symbols)
+    further = table.some_files
+    if further is not None:
+        sums = np.zeros((len(names), further.counts.shape[1]))
+        np.add.at(sums, row, further.counts)  # a donor is measured for what all of its samples are
+        further = replace(further, counts=sums)
+    return CellTypeSamples(counts, donors, table.symbols, further)

@@ -8,7 +8,9 @@ import pandas as pd
 from scipy import sparse
 
 from immune_aging.cohort.donors import sample_key
+from immune_aging.cohort.gene_groups import SOME_FILES
 from immune_aging.samples.sample_rules import mark_samples
+from immune_aging.samples.some_files import stacked
 from immune_aging.task.checkpoints import write_file_table, write_h5ad, write_tsv
 
 
@@ -26,7 +28,12 @@ def totals(counts: sparse.csr_matrix) -> np.ndarray:
 
 
 def sample_table(
-    counts: sparse.csr_matrix, samples: pd.DataFrame, donors: pd.DataFrame, types: pd.DataFrame, var: pd.DataFrame
+    counts: sparse.csr_matrix,
+    samples: pd.DataFrame,
+    donors: pd.DataFrame,
+    types: pd.DataFrame,
+    var: pd.DataFrame,
+    some_files: tuple[sparse.csr_matrix, dict] | None = None,
 ) -> anndata.AnnData:
     """One table of samples, sorted by cell type, donor and sample, with their counts and what is known of them.
 
@@ -44,6 +51,8 @@ def sample_table(
         id, cell_type.
     var
         Genes: index gene_id, symbol.
+    some_files
+        Counts of genes that not all files measure, samples x genes, and their names; None for none.
     """
     samples = samples.assign(n_counts=totals(counts))
     key = sample_key(samples)
@@ -52,7 +61,10 @@ def sample_table(
     obs = samples.loc[order].merge(donors[extra], on=key, how="left", validate="many_to_one")
     # A table whose rows are called like one of its columns cannot be written (scverse/anndata#1417).
     obs.index = pd.Index(sample_ids(obs, types), name=None if "sample_id" in obs else "sample_id")
-    return anndata.AnnData(X=counts[order.to_numpy()], obs=obs, var=var.copy())
+    table = anndata.AnnData(X=counts[order.to_numpy()], obs=obs, var=var.copy())
+    if some_files is not None:
+        table.obsm[SOME_FILES], table.uns[SOME_FILES] = some_files[0][order.to_numpy()], some_files[1]
+    return table
 
 
 def merge(parts: list[anndata.AnnData], donors: pd.DataFrame, types: pd.DataFrame) -> anndata.AnnData:
@@ -71,7 +83,7 @@ def merge(parts: list[anndata.AnnData], donors: pd.DataFrame, types: pd.DataFram
     samples = pd.concat([part.obs for part in parts], ignore_index=True)
     samples = samples.astype(dict.fromkeys([*sample_key(samples), "cell_type"], str))
     counts = sparse.vstack([part.X for part in parts], format="csr")
-    return sample_table(counts, samples, donors, types, parts[0].var)
+    return sample_table(counts, samples, donors, types, parts[0].var, stacked(parts))
 
 
 def write_pseudobulk(

@@ -3,12 +3,15 @@
 Without anndata, whose import costs each shard's task .3 CPU s.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from immune_aging.cohort.donors import sample_key
-from immune_aging.cohort.shard_file import Shard, donor_counts
+from immune_aging.cohort.shard_file import Shard, SomeFiles, donor_counts, donor_counts_of_some_files
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 
 
@@ -55,8 +58,42 @@ def sum_shard(shard: Shard, kept: np.ndarray) -> tuple[pd.DataFrame, sparse.csr_
     -------
     sample (a number) and the columns of `sum_by_sample`, sorted as there; and the sums, samples x genes.
     """
-    samples, sums = [], [sparse.csr_matrix((0, len(shard.gene_ids)), dtype=np.int64)]
-    for _, rows, counts in donor_counts(shard):
+    blocks = ((rows, counts) for _, rows, counts in donor_counts(shard))
+    return _summed(blocks, shard, kept, len(shard.gene_ids))
+
+
+def sum_some_files(shard: Shard, kept: np.ndarray) -> tuple[sparse.csr_matrix, SomeFiles]:
+    """The same of the genes that not all files measure, and which sample measures which.
+
+    A sample measures what all of its kept cells are measured for; its sum of any other gene is of some cells only.
+
+    Returns
+    -------
+    Samples x genes, in the order of `sum_shard`; the genes, where a group is one of samples.
+    """
+    some = shard.some_files
+    assert some is not None, "the shard has such genes"
+    n_genes, n_groups = len(some.genes), len(some.measured)
+
+    def with_groups(rows: slice, counts: sparse.csr_matrix) -> sparse.csr_matrix:
+        group = some.group[rows]
+        ones = (np.ones(len(group), dtype=np.int64), (np.arange(len(group)), group))
+        return sparse.hstack([counts.astype(np.int64), sparse.csr_matrix(ones, (len(group), n_groups))], format="csr")
+
+    blocks = ((rows, with_groups(rows, counts)) for rows, counts in donor_counts_of_some_files(shard))
+    _, sums = _summed(blocks, shard, kept, n_genes + n_groups)
+    has_cells = sums[:, n_genes:].toarray() > 0
+    measured = ~(has_cells.astype(int) @ ~some.measured).astype(bool)
+    distinct, group = np.unique(measured, axis=0, return_inverse=True)
+    return sums[:, :n_genes], replace(some, group=group.ravel(), measured=distinct)
+
+
+def _summed(
+    blocks: Iterable[tuple[slice, sparse.csr_matrix]], shard: Shard, kept: np.ndarray, n_columns: int
+) -> tuple[pd.DataFrame, sparse.csr_matrix]:
+    """The sums of blocks of whole donors: rows in the shard, cells x columns."""
+    samples, sums = [], [sparse.csr_matrix((0, n_columns), dtype=np.int64)]
+    for rows, counts in blocks:
         here = kept[rows]
         of_sample = None if shard.samples is None else shard.samples[rows][here]
         of_donor, summed = sum_by_sample(

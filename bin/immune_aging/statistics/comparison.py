@@ -12,6 +12,7 @@ from immune_aging.statistics.joint_tests import why_no_direction
 from immune_aging.statistics.meta_analysis import by_expression, normal_errors
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.statistics.power import CHANGING_SHARE, POWER_AIM, power_table
+from immune_aging.statistics.some_files import of_all_files
 from immune_aging.task.command_line import BadInput
 
 SHARED = (
@@ -54,6 +55,7 @@ def measured(results: Results) -> tuple[dict[str, pd.DataFrame], dict[str, dict]
         if name not in results:
             continue
         table = results.table(name, DE_COLUMNS)
+        table = None if table is None else of_all_files(table)
         summary = results.summary(f"cell_types/{identifier}/de_summary.json")
         if table is None:
             left_out[identifier] = summary.get("reason") or "no gene was tested"

@@ -8,12 +8,18 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.samples.cell_type_samples import CellTypeSamples
-from immune_aging.statistics import curves, within_levels
+from immune_aging.statistics import curves, some_files, within_levels
 from immune_aging.statistics.batches import Batches, choose_batches
 from immune_aging.statistics.count_tests import DeseqOptions
 from immune_aging.statistics.designs import Design, as_labels, build_design
 from immune_aging.statistics.empty_samples import without_empty_samples
-from immune_aging.statistics.expression_tests import METHODS, compare_genes, refuse_empty_samples, result_columns
+from immune_aging.statistics.expression_tests import (
+    METHODS,
+    compare_genes,
+    count_calls,
+    refuse_empty_samples,
+    result_columns,
+)
 from immune_aging.statistics.formulas import is_donor, source_column
 from immune_aging.statistics.gene_fits import GeneFits, no_fits
 from immune_aging.statistics.repeated_samples import (
@@ -109,6 +115,72 @@ class Answer:
 
 def analyse_cell_type(table: CellTypeSamples, question: Question) -> Answer:
     """Choose the samples, the batch and the design, and test every gene.
+
+    Genes that not all files of the cohort measure are in the tables of contrasts alone.
+
+    Parameters
+    ----------
+    table
+        One cell type's samples.
+    """
+    answer = analyse_genes(some_files.without_further_genes(table), question)
+    if table.some_files is None or answer.leading is None:
+        return answer
+    further, said = genes_of_some_files(table, question, answer)
+    n_samples = answer.facts["n_samples"]
+    leading = some_files.joined(answer.leading, [rows for rows, _ in further], n_samples=n_samples)
+    contrasts = answer.contrasts
+    if contrasts is not None:
+        parts = []
+        for name, part in contrasts.groupby("contrast", sort=False):
+            own = [rows[rows["contrast"] == name] for _, rows in further if rows is not None]
+            parts.append(some_files.joined(part, own, n_samples=n_samples))
+        contrasts = pd.concat(parts, ignore_index=True)
+    facts = answer.facts | some_files.numbers_with(answer.facts, said, count_calls(leading))
+    facts["n_padj_missing"] = int(leading["padj"].isna().sum())
+    facts["warnings"] = [*facts["warnings"], some_files.caution(said, n_samples=n_samples)]
+    return replace(answer, leading=leading, contrasts=contrasts, facts=facts | {"genes_of_some_files": said})
+
+
+def genes_of_some_files(
+    table: CellTypeSamples, question: Question, answer: Answer
+) -> tuple[list[tuple[pd.DataFrame, pd.DataFrame | None]], dict]:
+    """Test the genes that not all files measure, each among the samples that were measured for it.
+
+    Parameters
+    ----------
+    answer
+        Of the other genes, whose question these must answer, too.
+
+    Returns
+    -------
+    Of each set of samples in which such genes could be tested, the rows of de.tsv and, if there are several contrasts,
+    of de_contrasts.tsv; and what the summary says.
+    """
+    assert table.some_files is not None, "the table has such genes"
+    question = replace(question, by_column="", age_spline=0)
+    found, said = [], []
+    for number, subset in enumerate(some_files.subsets(table)):
+        rows, facts, reason = None, {}, ""
+        if number >= some_files.MAX_SUBSETS:
+            reason = f"only the {some_files.MAX_SUBSETS} largest groups of genes with the same samples are tested"
+        elif subset.n_countable:
+            own = analyse_genes(subset.table, question)
+            facts, reason = own.facts, own.reason
+            if own.leading is not None and facts["contrast"] != answer.facts["contrast"]:
+                reason = f"their samples compare {facts['contrast']}"
+            elif own.leading is not None:
+                rows = some_files.rows_of(own.leading, subset.gene_ids, facts, answer.facts)
+                contrasts = own.contrasts
+                if contrasts is not None:
+                    contrasts = some_files.rows_of(contrasts, subset.gene_ids, facts, answer.facts)
+                found.append((rows, contrasts))
+        said.append(some_files.facts_of(subset, facts, rows, reason))
+    return found, some_files.summary(said, n_genes=len(table.some_files.symbols))
+
+
+def analyse_genes(table: CellTypeSamples, question: Question) -> Answer:
+    """Choose the samples, the batch and the design, and test the genes that all samples are measured for.
 
     Parameters
     ----------

@@ -1,7 +1,6 @@
 """Samples without a count in the genes that are tested: they have no size factor, and are left out."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,8 +13,7 @@ from immune_aging.task.skipped import CannotFit
 
 def without_samples(table: CellTypeSamples, names: pd.Index) -> CellTypeSamples:
     """The table without the samples of these names."""
-    kept = ~table.samples.index.isin(names)
-    return replace(table, counts=table.counts[kept], samples=table.samples[kept])
+    return table.of(~table.samples.index.isin(names))
 
 
 def empty_samples(counts: np.ndarray, design: pd.DataFrame) -> np.ndarray:
