@@ -97,6 +97,8 @@ def test_the_union_is_said_and_counted(runs):
     _, both = runs
     notes, folder = both["union"]
     assert any("9 genes are not in all files: 9 of 60 of part 0.h5ad" in note for note in notes)
+    assert any("part 1.h5ad: nearly every gene has a count, as after a filter by expression" in note for note in notes)
+    assert not any("as after a filter" in note for note in both["intersection"][0])
     assert any("tested only among the samples of files that measure it" in note for note in notes)
     genes = read_json(folder / "genes.json")["genes"]
     assert genes["lost"]["not measured in all files"] == 9

@@ -7,8 +7,10 @@ import pytest
 from scipy import sparse
 
 import check_pseudobulk
+from immune_aging.cohort.gene_groups import SOME_FILES
 from immune_aging.cohort.gene_symbols import NO_SYMBOLS
 from immune_aging.samples import given_table
+from immune_aging.samples.cell_type_samples import read_samples
 from immune_aging.task.checkpoints import read_h5ad, read_json, read_tsv
 from immune_aging.task.command_line import BadInput
 from inputs.step_options import default_options
@@ -246,3 +248,29 @@ def test_gaps_of_a_table_without_small_samples_are_a_doubt(least, noted, tmp_pat
 def test_a_share_that_no_cell_type_reaches_names_the_remedy(tmp_path):
     with pytest.raises(BadInput, match=r"no cell type has 50 cells in 95 % of the donors; .*--donors each"):
         run(table_of(), tmp_path, "--analysed-donors", "common", "--min-cells-per-type", "50")
+
+
+def test_genes_of_some_files_start_the_statistics_again(tmp_path):
+    """Of a published table of a union of genes: missing stays missing, zero stays zero, and it is said."""
+    table, rng = table_of(), np.random.default_rng(2)
+    counts = rng.poisson(3, size=(table.n_obs, 2)).astype(float)
+    counts[(table.obs["donor_id"] > "D08").to_numpy(), 1] = np.nan
+    table.obsm[SOME_FILES] = sparse.csr_matrix(counts)
+    table.uns[SOME_FILES] = {"gene_id": np.array(["ENSG1", "ENSG0"]), "symbol": np.array(["X", "Y"])}
+    folder = run(table, tmp_path)
+    found = read_samples(folder / "dataset-x_t_cell_step-pseudobulk_counts.h5ad")
+    own = (table.obs["cell_type"] == "T cell").to_numpy()
+    expected = pd.DataFrame(counts[own], index=table.obs["donor_id"][own], columns=["X", "Y"])
+    expected = expected.loc[found.samples["donor_id"]]
+    assert found.some_files.symbols.to_dict() == {"ENSG0": "Y", "ENSG1": "X"}
+    np.testing.assert_array_equal(found.some_files.counts, expected[["Y", "X"]].to_numpy())
+    assert (found.some_files.counts == 0).any() and np.isnan(found.some_files.counts).any()
+    notes = read_json(folder / "p/cohort/check.json")["notes"]
+    assert any(note.startswith("2 genes are not measured in all samples") for note in notes)
+    run(read_h5ad(folder / "p/pseudobulk/pseudobulk.h5ad"), tmp_path, "--age-column", "age_years")
+    again = read_samples(folder / "dataset-x_t_cell_step-pseudobulk_counts.h5ad")
+    np.testing.assert_array_equal(again.some_files.counts, found.some_files.counts)
+    pd.testing.assert_series_equal(again.some_files.symbols, found.some_files.symbols)
+    table.uns[SOME_FILES]["gene_id"][0] = "CD3E"
+    with pytest.raises(BadInput, match=r"--pseudobulk t.h5ad: gene 'CD3E' stands there more than once; leave one out"):
+        run(table, tmp_path)

@@ -44,6 +44,7 @@ NOTES = "immune_aging_notes"  # of uns: what was noted while files were put toge
 CHUNK = 131_072  # values
 EMPTY_BELOW, MOST = 10, 0.5  # counts of a cell; of a file's cells: then it holds the droplets that no cell was in
 MAX_FILES = 3
+UNFILTERED = 0.01  # of the genes of a file, at least, have no count in any cell unless it was filtered by expression
 
 
 @dataclass(frozen=True)
@@ -331,15 +332,16 @@ def _write_counts(matrix: h5py.Group, cohort: Gathered, folder: Path) -> list[st
     n_genes = len(cohort.space.ids)
     for name, dtype in (("data", np.uint32), ("indices", np.int32)):
         growing(matrix, name, dtype, filters=checked_filters())
-    lengths, notes = [np.zeros(1, dtype=np.int64)], []
+    lengths, notes, filtered = [np.zeros(1, dtype=np.int64)], [], []
     progress = Progress(len(cohort.obs), unit="cells", label="reading counts")
     for part, column_of in zip(cohort.parts, cohort.space.columns, strict=True):
-        n_few = 0
+        n_few, seen = 0, part.genes.kinds != ""
         for found in blocks_of(part, folder):
             block = in_space(found, column_of, n_genes)
             append(matrix["data"], block.data)
             append(matrix["indices"], block.indices)
             lengths.append(np.diff(block.indptr).astype(np.int64))
+            seen[found.indices] = True
             n_few += int((np.asarray(found.sum(axis=1)).ravel() < EMPTY_BELOW).sum())
             progress.advance(block.shape[0])
         if n_few > MOST * part.counts.n_cells:
@@ -347,7 +349,16 @@ def _write_counts(matrix: h5py.Group, cohort: Gathered, folder: Path) -> list[st
                 f"{part.listed.name}: {n_few} of {part.counts.n_cells} cells have fewer than {EMPTY_BELOW} counts: "
                 "it may be the raw matrix of all droplets; give the filtered one"
             )
+        if n_genes > (column_of >= 0).sum() and (~seen).sum() < UNFILTERED * len(seen):
+            filtered.append(part.listed.name)
     progress.close()
+    if filtered:
+        notes.append(
+            f"{first_of(filtered, MAX_FILES, what='files')}: nearly every gene has a count, as after a filter by "
+            "expression: genes that are not in such a file may be ones that nobody expressed there. They are tested "
+            "without its samples (--genes union), and where a file is one donor, only among donors who express them; "
+            "give unfiltered files, or --genes intersection"
+        )
     matrix.create_dataset("indptr", data=np.cumsum(np.concatenate(lengths)), **checked_filters())
     return notes
 

@@ -44,6 +44,9 @@ def unknown_genes(results: Results, asked: object) -> list[str]:
     if table is None:
         return []
     known = {*table["gene_id"], *table["symbol"]}
+    for identifier in results.cell_type_ids:  # what not all files measure is in no embedding
+        tested = results.table(f"cell_types/{identifier}/de.tsv", ["gene_id", "symbol"])
+        known |= set() if tested is None else {*tested["gene_id"], *tested["symbol"]}
     return [f"report_genes: {name} is no gene expressed in this cohort" for name in names if name not in known]
 
 

@@ -31,6 +31,7 @@ from immune_aging.cohort.spool import of_genes
 from immune_aging.cohort.tidy_labels import tidied
 from immune_aging.samples.pseudobulk_table import sample_table, totals
 from immune_aging.samples.sample_rules import reasons_to_leave_out
+from immune_aging.samples.some_files import note_on, read_some_files
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING, unique_slugs
 from immune_aging.task.command_line import BadInput
 
@@ -60,6 +61,8 @@ class GivenTable:
         What was changed in the labels of its samples.
     source
         What the file says of itself (`source_texts`).
+    some_files
+        Sums of genes that not all samples were measured for, samples x genes, and their names; None for none.
     """
 
     where: str
@@ -71,6 +74,7 @@ class GivenTable:
     age_ranges: str
     notes: tuple[str, ...]
     source: dict[str, str]
+    some_files: tuple[sparse.csr_matrix, dict] | None = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,7 @@ def read_given_table(
         obs, changes = tidied(given, columns, unit="samples")
         var, source = read_table(file, counts.var_path), source_texts(file)
         genes = feature_kinds(var, symbols_of(var)) == ""
+        some_files = read_some_files(file, var.index, where)
         blocks = [
             prove_counts(of_genes(block, genes, here), where=f"{where}: {layer}", rounded=counts.rounded)
             for _, here, block in read_blocks(file, counts)
@@ -180,9 +185,11 @@ def read_given_table(
         *found.notes,
         *feature_notes(feature_kinds(var, symbols_of(var)), var.index.astype(str).to_numpy(dtype=object)),
     ]
+    if some_files is not None:
+        notes.append(note_on(some_files[1]))
     if not genes.all():
         sums, var = sums[:, np.flatnonzero(genes)], var[genes]
-    return GivenTable(where, layer, sums, obs, var, columns, age_ranges, tuple(notes), source)
+    return GivenTable(where, layer, sums, obs, var, columns, age_ranges, tuple(notes), source, some_files)
 
 
 def donors_of(given: GivenTable) -> tuple[pd.DataFrame, list[str]]:
@@ -211,13 +218,13 @@ def donors_of(given: GivenTable) -> tuple[pd.DataFrame, list[str]]:
     return donors, notes
 
 
-def usable_samples(given: GivenTable, donors: pd.DataFrame) -> tuple[pd.DataFrame, sparse.csr_matrix]:
+def usable_samples(given: GivenTable, donors: pd.DataFrame) -> tuple[pd.DataFrame, sparse.csr_matrix, np.ndarray]:
     """The samples that have a donor, a cell type and, where ages are used, a known age.
 
     Returns
     -------
     donor_id, sample_of_donor where donors have several samples, cell_type, n_cells (NaN where the file does not say),
-    one row per sample; and their sums.
+    one row per sample; their sums; and which rows of the file they are.
 
     Raises
     ------
@@ -247,7 +254,7 @@ def usable_samples(given: GivenTable, donors: pd.DataFrame) -> tuple[pd.DataFram
         if "age" in columns:
             lacking = f"a donor, a cell type and a known age; check --age_column {columns['age']}"
         raise BadInput(f"{given.where}: no sample has {lacking}")
-    return samples, given.sums[used]
+    return samples, given.sums[used], used
 
 
 @dataclass(frozen=True)
@@ -393,7 +400,7 @@ def bring_into_form(
         Its samples cannot be used, or no cell type has enough of them.
     """
     donors, notes = donors_of(given)
-    samples, sums = usable_samples(given, donors)
+    samples, sums, rows = usable_samples(given, donors)
     notes = [*notes, *gap_notes(samples)]
     in_few_donors, without = rule.judge(samples)
     reasons = np.full(len(samples), "donor or cell type left out", dtype=object)
@@ -406,8 +413,9 @@ def bring_into_form(
         raise BadInput(f"{given.where}: {why_no_type(types, reasons, rule, min_samples=min_samples)}")
     genes = gene_names(given.var, known)
     var = pd.DataFrame({"symbol": genes.symbols}, index=pd.Index(genes.ids, name="gene_id"))
+    some = None if given.some_files is None else (given.some_files[0][rows][used], given.some_files[1])
     return GivenSamples(
-        sample_table(sums[used], samples[used].reset_index(drop=True), donors, types, var),
+        sample_table(sums[used], samples[used].reset_index(drop=True), donors, types, var, some),
         types,
         donor_rows(one_per_donor(donors), samples, without),
         sample_rows(donors, samples, without) if SAMPLE_OF_DONOR in donors else None,
