@@ -123,3 +123,27 @@ def test_gaps_are_stored_and_zeros_are_not():
     found = with_gaps(counts, np.array([[True, True, False], [True, False, True]]))
     np.testing.assert_array_equal(found.toarray(), [[0, 2, np.nan], [4, np.nan, 0]])
     assert found.nnz == 4
+
+
+def test_one_symbol_of_two_ids_in_two_files_is_noted(tmp_path):
+    """A new version of the reference gives a gene another id: neither file measures the other's."""
+    cohort = small_cohort(donors=4)
+    sheet = in_files(cohort, tmp_path, np.arange(160) % 2)
+    other = anndata.read_h5ad(tmp_path / "part 1.h5ad")
+    other.var.index = [*other.var_names[:58], "ENSG90000000001", "ENSG90000000002"]
+    other.write_h5ad(tmp_path / "part 1.h5ad")
+    path = gather(sheet, "--genes", "union")
+    assert anndata.read_h5ad(path).n_vars == 62
+    assert any("2 symbols stand for genes of different ids ('" in note for note in notes_of(path))
+    assert not any("symbols stand for" in note for note in notes_of(gather(sheet)))
+
+
+def test_files_that_were_not_filtered_are_not_said_to_be(tmp_path):
+    cohort = small_cohort(donors=4)
+    counts = cohort.X.tolil()
+    counts[:, 7] = 0  # a gene that nobody expresses, as every unfiltered file has many
+    cohort.X = counts.tocsr()
+    sheet = in_files(cohort, tmp_path, np.arange(160) % 2)
+    other = anndata.read_h5ad(tmp_path / "part 1.h5ad")
+    other[:, 3:].copy().write_h5ad(tmp_path / "part 1.h5ad")
+    assert not any("as after a filter" in note for note in notes_of(gather(sheet, "--genes", "union")))

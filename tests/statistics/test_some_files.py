@@ -13,7 +13,7 @@ from de_step import run_step
 from immune_aging.cohort.gene_groups import SOME_FILES
 from immune_aging.samples.cell_type_samples import read_samples
 from immune_aging.statistics.some_files import MAX_SUBSETS, joined, of_all_files, subsets
-from immune_aging.task.checkpoints import write_h5ad
+from immune_aging.task.checkpoints import read_tsv, write_h5ad
 from immune_aging.task.command_line import BadInput
 from inputs.statistics_inputs import simulate_samples
 
@@ -138,6 +138,12 @@ def test_genes_of_several_files_are_tested_in_all_samples_that_measure_them(coho
 LEFT_OUT = {
     "too few": (lambda obs: np.arange(len(obs)) < 5, (), "samples"),
     "one level": (lambda obs: (obs["sex"] == "male").to_numpy(), ("--test-term", "sex"), "sex"),
+    "constant": (lambda obs: (obs["sex"] == "male").to_numpy(), ("--design", "~ age + sex"), "'sex' has one value"),
+    "another contrast": (
+        lambda obs: (obs["pool"] != "pool2").to_numpy(),
+        ("--design", "~ pool", "--test-term", "pool", "--contrast", "pool2 vs pool0"),
+        "has no 'pool2' in these samples",
+    ),
 }
 
 
@@ -150,6 +156,18 @@ def test_genes_whose_samples_do_not_carry_the_question_are_counted_with_the_reas
     [(said, n)] = summary["genes_of_some_files"]["left_out"].items()
     assert n == len(PARTLY) and reason in said
     assert any(f"{n} are not tested ({n}: {said})" in text for text in summary["warnings"])
+
+
+def test_contrasts_have_the_genes_of_some_files_where_their_samples_have_the_levels(cohort, tmp_path):
+    adata, _ = cohort
+    union = in_union(adata, adata.obs["pool"].isin(["pool0", "pool1"]).to_numpy())
+    table, _ = run_step(tmp_path, union, "--method", "voom", "--design", "~ pool", "--test-term", "pool")
+    contrasts = read_tsv(tmp_path / "de_contrasts.tsv")
+    own = contrasts[~contrasts["in_all_files"]]
+    assert set(own["contrast"]) == {"pool1 against pool0"} and contrasts["contrast"].nunique() == 3
+    pd.testing.assert_frame_equal(
+        contrasts[contrasts["contrast"] == "pool1 against pool0"].drop(columns="contrast").reset_index(drop=True), table
+    )
 
 
 def test_of_very_many_sets_of_samples_only_the_largest_are_tested(cohort, tmp_path):

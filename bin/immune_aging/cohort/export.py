@@ -19,6 +19,7 @@ from scipy import sparse
 from immune_aging.cohort.cohort_file import Counts, open_cohort, read_table, unchanged
 from immune_aging.cohort.donors import match, not_told
 from immune_aging.cohort.gathering import NOTES
+from immune_aging.cohort.gene_groups import GROUPS, IN_ALL_FILES
 from immune_aging.cohort.splitting import are_genes
 from immune_aging.cohort.spool import spool_counts
 from immune_aging.task.checkpoints import atomic_path, check_same_cells, read_h5ad, read_parquet
@@ -87,7 +88,9 @@ def of_input(path: Path, cell_ids: np.ndarray, var_path: str) -> tuple[pd.DataFr
         for name in file.get("obsm", {}):
             values = read_elem(file[f"obsm/{name}"])
             obsm[name] = values.iloc[rows].set_axis(cell_ids) if isinstance(values, pd.DataFrame) else values[rows]
-        uns = {name: value for name, value in read_elem(file["uns"]).items() if name != NOTES} if "uns" in file else {}
+        said = read_elem(file["uns"]) if "uns" in file else {}
+        uns = {name: value for name, value in said.items() if name not in (NOTES, GROUPS)}
+        var = var.drop(columns=[IN_ALL_FILES], errors="ignore")  # of a union, whose other genes are not written
     return obs.iloc[rows].set_axis(pd.Index(cell_ids, name=obs.index.name)), var, obsm, uns
 
 

@@ -221,6 +221,7 @@ def gene_space(files: Sequence[FileGenes], table: SymbolTable, *, union: bool = 
     symbols, differ = _symbols(files, columns, len(ids))
     if differ:
         notes.append(f"{differ} genes have another symbol in another file; the first one stands")
+    notes += _symbols_of_several(ids, symbols, [gene not in common for gene in ids])
     measured = np.array([[gene in mine for gene in ids] for mine in sets])
     return GeneSpace(ids, symbols, columns, measured, tuple(notes))
 
@@ -249,6 +250,25 @@ def _not_in_all(
         f"{n_more} genes are not in all files: {listed}{more} ('{example}', ...). Each is tested only among the "
         "samples of files that measure it (--genes union); all else rests on the "
         f"{len(common)} genes that all files measure"
+    ]
+
+
+def _symbols_of_several(ids: np.ndarray, symbols: np.ndarray, partly: Sequence[bool]) -> list[str]:
+    """A note on genes of some files whose symbol a gene of another id has, too.
+
+    Parameters
+    ----------
+    partly
+        Whether the gene is not in all files.
+    """
+    n_ids = Counter(symbol for symbol in symbols if symbol)
+    names = sorted({symbol for symbol, one in zip(symbols, partly, strict=True) if one and n_ids[symbol] > 1})
+    if not names:
+        return []
+    whose = ", ".join(ids[symbols == names[0]][:MAX_LISTED])
+    return [
+        f"{len(names)} symbols stand for genes of different ids ('{names[0]}': {whose}), as in files of different "
+        "versions of a reference: each id is a gene of its own, tested among the samples of files that have it"
     ]
 
 

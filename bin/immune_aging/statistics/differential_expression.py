@@ -33,6 +33,7 @@ from immune_aging.statistics.repeated_samples import (
     with_donors,
 )
 from immune_aging.statistics.sample_outliers import OUTLIER_RATIO, without_outliers
+from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
 # What is done with several samples of a donor, for a reader.
@@ -133,7 +134,7 @@ def analyse_cell_type(table: CellTypeSamples, question: Question) -> Answer:
     if contrasts is not None:
         parts = []
         for name, part in contrasts.groupby("contrast", sort=False):
-            own = [rows[rows["contrast"] == name] for _, rows in further if rows is not None]
+            own = [rows[rows["contrast"] == name] for _, rows in further]
             parts.append(some_files.joined(part, own, n_samples=n_samples))
         contrasts = pd.concat(parts, ignore_index=True)
     facts = answer.facts | some_files.numbers_with(answer.facts, said, count_calls(leading))
@@ -144,7 +145,7 @@ def analyse_cell_type(table: CellTypeSamples, question: Question) -> Answer:
 
 def genes_of_some_files(
     table: CellTypeSamples, question: Question, answer: Answer
-) -> tuple[list[tuple[pd.DataFrame, pd.DataFrame | None]], dict]:
+) -> tuple[list[tuple[pd.DataFrame, pd.DataFrame]], dict]:
     """Test the genes that not all files measure, each among the samples that were measured for it.
 
     Parameters
@@ -154,8 +155,8 @@ def genes_of_some_files(
 
     Returns
     -------
-    Of each set of samples in which such genes could be tested, the rows of de.tsv and, if there are several contrasts,
-    of de_contrasts.tsv; and what the summary says.
+    Of each set of samples in which such genes could be tested, the rows of de.tsv and of all contrasts; and what the
+    summary says.
     """
     assert table.some_files is not None, "the table has such genes"
     question = replace(question, by_column="", age_spline=0)
@@ -165,18 +166,26 @@ def genes_of_some_files(
         if number >= some_files.MAX_SUBSETS:
             reason = f"only the {some_files.MAX_SUBSETS} largest groups of genes with the same samples are tested"
         elif subset.n_countable:
-            own = analyse_genes(subset.table, question)
+            own = answer_of_some(subset.table, question)
             facts, reason = own.facts, own.reason
             if own.leading is not None and facts["contrast"] != answer.facts["contrast"]:
                 reason = f"their samples compare {facts['contrast']}"
             elif own.leading is not None:
-                rows = some_files.rows_of(own.leading, subset.gene_ids, facts, answer.facts)
-                contrasts = own.contrasts
-                if contrasts is not None:
-                    contrasts = some_files.rows_of(contrasts, subset.gene_ids, facts, answer.facts)
+                every = own.leading.assign(contrast=facts["contrast"]) if own.contrasts is None else own.contrasts
+                rows, contrasts = (
+                    some_files.rows_of(result, subset.gene_ids, facts, answer.facts) for result in (own.leading, every)
+                )
                 found.append((rows, contrasts))
         said.append(some_files.facts_of(subset, facts, rows, reason))
     return found, some_files.summary(said, n_genes=len(table.some_files.symbols))
+
+
+def answer_of_some(table: CellTypeSamples, question: Question) -> Answer:
+    """As `analyse_genes`, of some of the samples: a question that all can be asked may name what these have not."""
+    try:
+        return analyse_genes(table, question)
+    except BadInput as reason:
+        return Answer(None, None, {}, no_fits(), str(reason))
 
 
 def analyse_genes(table: CellTypeSamples, question: Question) -> Answer:

@@ -171,16 +171,18 @@ def caution(said: Mapping, *, n_samples: int) -> str:
     n_samples
         That the other genes rest on.
     """
-    text = f"{said['n_genes']} genes are not measured in all files: "
+    parts, end = [], ""
     sizes = sorted(one["n_samples"] for one in said["samples"] if one["n_tested"])
     if sizes:
         among = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
-        text += f"{said['n_tested']} are tested among the samples that measure them ({among} of {n_samples}), "
-    text += f"{said['n_low_count']} have too few counts"
+        parts.append(f"{said['n_tested']} are tested among the samples that measure them ({among} of {n_samples})")
+        end = "; their padj is adjusted among themselves, and gene sets and comparisons leave them out"
+    if said["n_low_count"]:
+        parts.append(f"{said['n_low_count']} have too few counts")
     if said["left_out"]:
         reasons = [f"{n}: {reason}" for reason, n in said["left_out"].items()]
-        text += f", {sum(said['left_out'].values())} are not tested ({first_of(reasons, MAX_REASONS)})"
-    return f"{text}; their padj is adjusted among themselves, and gene sets and comparisons leave them out"
+        parts.append(f"{sum(said['left_out'].values())} are not tested ({first_of(reasons, MAX_REASONS)})")
+    return f"{said['n_genes']} genes are not measured in all files: {', '.join(parts)}{end}"
 
 
 def numbers_with(facts: Mapping, said: Mapping, calls: Mapping) -> dict:
