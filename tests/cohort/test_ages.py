@@ -10,7 +10,8 @@ EXACT = {
     "45": 45, "45.5": 45.5, "45,5": 45.5, "45y": 45, "45 yo": 45, "45 y.o.": 45, "45yrs": 45, "Age 45": 45, "aged 45": 45,
     "45-year-old": 45, "45 year old human stage": 45, "45 years of age": 45, " 45 ": 45, "45 ans": 45, "45 Jahre": 45,
     "P45Y": 45, "P45Y6M": 45.5, "P540M": 45, "P2W": 14 / 365.25, "18 months": 1.5, "18-month-old stage": 1.5, "18 mo": 1.5,
-    "52 weeks": 52 * 7 / 365.25, "30 days": 30 / 365.25, "2 years and 6 months": 2.5, "2y 6m": 2.5, "0": 0,
+    "52 weeks": 52 * 7 / 365.25, "30 days": 30 / 365.25, "16,436 days": 16436 / 365.25, "45 y/o": 45, "45Y/O": 45,
+    "~45": 45, "ca. 45 years": 45, "about 45": 45, "40Y6M": 40.5, "40Y6M15D": 40.5 + 15 / 365.25, "45,125": 45.125, "2 years and 6 months": 2.5, "2y 6m": 2.5, "0": 0,
 }  # fmt: skip
 INTERVALS = {
     "60-69": (60, 69), "60–69": (60, 69), "60 - 69 years": (60, 69), "60 to 69": (60, 69), "60-79 year-old stage": (60, 79),
@@ -27,6 +28,7 @@ OPEN = {
 NO_AGES = [
     "", "unknown", "adult stage", "newborn human stage", "infant stage", "HsapDv:0000139", "12-05-1960", "1960", "1940s",
     "69-60", "17th week post-fertilization human stage", "20 pcw", "embryonic day 45", "old", "45 kg", "P", "-3", "4e1x",
+    "1,948", "2,001", "18M", "True", "14-Oct", "45±2",
 ]  # fmt: skip
 
 
@@ -104,3 +106,50 @@ def test_a_categorical_column_of_ages_is_read():
     column = pd.Series(pd.Categorical(["45", ">89", None]))
     years = [ages.age_in_years(value) for value in column]
     np.testing.assert_equal(years, [45, 89, np.nan])
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_])
+def test_true_and_false_are_no_ages(value):
+    assert ages.read_age(value) is None
+
+
+@pytest.mark.parametrize(("text", "years"), [("16,436", 45), ("45", 45 / 365.25), ("1,461", 4)])
+def test_commas_between_thousands_are_no_decimal_commas_where_the_unit_is_small(text, years):
+    """A day's column that pandas or a spreadsheet wrote with thousands was read as ages of weeks"""
+    assert ages.age_in_years(text, per_year=ages.DAYS) == pytest.approx(years, abs=0.01)
+
+
+MEANINGS = {
+    "years of birth": ["1948", "1962.0"], "dates": ["1948-03-02", "1950-12-01"], "ontology": ["HsapDv:0000139"],
+    "spreadsheet": ["14-Oct", "9-May", "Oct-14"], "months": ["312", "540.0", "1020"], "days": ["17365.0", "9131"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", MEANINGS)
+def test_what_is_no_age_is_told_by_its_form(what):
+    """ben-domingue/irw#1779 (years of birth, dates); Ziemann et al. 2016 (dates); bigbio/proteomics-sample-metadata#149"""
+    assert what in ages.no_age_problem(MEANINGS[what], column="age")
+    assert ages.other_meaning([*MEANINGS[what], "adult"]) == "", "where some are something else, nothing is claimed"
+
+
+@pytest.mark.parametrize(
+    ("years", "found"),
+    [
+        ([0, 0, 25, 60], [0]),
+        ([99, 25, 60], [99]),
+        ([0, 25, 60, 99, np.nan], [0, 99]),
+        ([123, 25, 60], [123]),
+        ([0, 1, 2, 60], []),
+        ([99, 95, 60], []),
+        ([88, 77, 60, 70], []),
+        ([88, 60, 70], [88]),
+        ([0, 0], []),
+        ([25, 60], []),
+        ([], []),
+    ],
+)
+def test_ages_far_from_all_others_that_stand_for_unknown_ones_are_noted(years, found):
+    """ben-domingue/irw#1779 (sentinels), #1856 (0 for missing)"""
+    assert ages.stand_ins(years) == found
+    notes = ages.note_stand_ins(years, column="age")
+    assert len(notes) == bool(found) and all(f"{year} (" in notes[0] for year in found)

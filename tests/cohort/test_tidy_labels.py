@@ -10,7 +10,7 @@ from immune_aging.cohort.donor_doubts import (
     one_under_several_names,
     several_facts_remedy,
 )
-from immune_aging.cohort.missing_text import means_missing, names_of_two
+from immune_aging.cohort.missing_text import means_missing, names_of_several
 from immune_aging.cohort.spellings import FEMALE, MALE, SEXES, note_spelt_alike, sexes_read
 from immune_aging.cohort.tidy_labels import tidied
 
@@ -35,9 +35,41 @@ def test_what_demultiplexers_and_annotators_write_is_missing_where_it_means_that
     assert means_missing("Doublet", what="donor") and means_missing("unassigned", what="cell type")
     assert not means_missing("Negative", what="cell type") and means_missing("Negative", what="donor")
     assert not means_missing("doublet") and not means_missing("native cell", what="cell type")
-    assert names_of_two(["0", "1", "0/1", "donor0", "donor0,donor0", "donor1+donor0"]) == {"0/1"}
+    assert names_of_several(["0", "1", "0/1", "donor0", "donor0,donor0", "donor1+donor0"]) == {"0/1"}
     obs, notes = tidied(cells(donor=["0", "1", "1", "0/1"]), COLUMNS)
     assert obs["donor"].isna().tolist() == [False, False, False, True] and "'0/1'" in notes[0]
+
+
+# What tools write for a droplet of no donor or of several, by tool; D1, D2 and D3 are donors.
+NO_ONE = {
+    "vireo": ("doublet", "unassigned", "D1,D2"),
+    "souporcell": ("D1/D2", "unassigned"),
+    "demuxlet (statgen/demuxlet#70)": ("DBL-D1-D2-0.500", "AMB-D1-D2-D1/D2", "D1,D2,0.50"),
+    "HTODemux (satijalab/seurat#4822)": ("D1_D2", "Negative", "Doublet"),
+    "GMM-Demux": ("D1-D2", "D1-D2-D3", "negative"),
+    "Cell Ranger multi": ("D1|D2", "D1|D2|D3", "Blanks", "Blank", "Multiplets", "Unassigned"),
+    "BD Rhapsody": ("Multiplet", "Undetermined"),
+    "hashsolo, hashedDrops": ("Negative", "No_Hash", "no tag", "NoHash"),
+    "joined with a pool (single-cell-genetics/vireo#25)": ("pool1_doublet", "pool1-unassigned", "Doublet_D1_D2", "doublet 1"),
+    "people": ("not_assigned", "Not assigned", "NotAssigned", "no match", "unmatched", "unknown donor", "low-quality"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tool", NO_ONE)
+def test_a_droplet_of_no_donor_or_of_several_is_no_person(tool):
+    donors = ["D1", "D2", "D3", *NO_ONE[tool]]
+    table = pd.DataFrame({"donor": donors, "type": "T"})
+    obs, notes = tidied(table, {"donor": "donor", "cell_type": "type"})
+    assert obs["donor"].dropna().tolist() == ["D1", "D2", "D3"]
+    assert all(repr(name) in notes[0] for name in NO_ONE[tool])
+
+
+PEOPLE = ["CMV_negative", "AMB-001", "DBL-7", "P1_t0", "P1_t1", "donor 1", "HIV negative 3", "D1-7", "D1", "A/A", "DOUBLEDAY_1"]
+
+
+def test_names_that_only_look_like_these_are_people():
+    obs, _ = tidied(pd.DataFrame({"donor": PEOPLE, "type": "T"}), {"donor": "donor", "cell_type": "type"})
+    assert obs["donor"].tolist() == PEOPLE
 
 
 def test_several_such_texts_are_one_note_with_their_numbers():

@@ -46,17 +46,18 @@ class Age:
 FORMS = {
     "text": "text like '45-year-old'",
     "shorter": "months, weeks or days",
-    "iso": "ISO 8601 durations like 'P45Y'",
+    "iso": "ISO 8601 durations like 'P45Y', or '45Y6M'",
     "range": "ranges",
     "decade": "decades",
     "open": "intervals with one bound",
 }
 _NUMBER = r"(\d+(?:[.,]\d+)?)"
-_YEAR = r"(?:years?|yrs?\.?|y\.?\s?o\.?|y|a|jahre?|ans?|años?)"
+_YEAR = r"(?:years?|yrs?\.?|y\.?\s?/?\s?o\.?|y|a|jahre?|ans?|años?)"
 _OLD = r"(?:[\s-]*(?:old|of[\s-]age))?"
 _STAGE = r"(?:\s+(?:human|adult|child|infant))*(?:\s+stage)?"
 _YEARS = rf"(?:[\s-]*{_YEAR}{_OLD})"
 _TO = r"\s*(?:-|to|\.\.|_|,|and|bis)\s*"
+_ABOUT = r"(?:aged?[\s:]*|[~≈]\s*|(?:about|ca\.?|circa|approx\.?|approximately)\s+)?"
 _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
 _TENS = "twenties thirties forties fifties sixties seventies eighties nineties".split()
 _PARTS = {"month": MONTHS, "mo": MONTHS, "mth": MONTHS, "week": WEEKS, "wk": WEEKS, "day": DAYS}
@@ -100,12 +101,14 @@ _READERS: tuple[tuple[re.Pattern, _Reader], ...] = tuple(
     (re.compile(pattern), reader)
     for pattern, reader in (
         (_NUMBER, lambda m: _exact(_number(m[1]), "")),
-        (rf"(?:aged?[\s:]*)?{_NUMBER}{_YEARS}?{_STAGE}", lambda m: _exact(_number(m[1]), "text")),
+        (rf"{_ABOUT}{_NUMBER}{_YEARS}?{_STAGE}", lambda m: _exact(_number(m[1]), "text")),
         (rf"{_NUMBER}[\s-]*{_PART}{_OLD}{_STAGE}", _in_parts),
         (
             rf"{_NUMBER}{_YEARS}[\s,-]*(?:and\s+)?{_NUMBER}[\s-]*(?:months?|mo?){_OLD}{_STAGE}",
             lambda m: _exact(_number(m[1]) + _number(m[2]) / MONTHS, "text"),
         ),
+        # 40Y5M2D of SDRF; 18M alone may as well be a man of 18.
+        (r"(\d+)y(?:\s?(\d+)m)?(?:\s?(\d+)w)?(?:\s?(\d+)d)?", _iso),
         (
             r"p(?:(\d+(?:[.,]\d+)?)y)?(?:(\d+(?:[.,]\d+)?)m)?(?:(\d+(?:[.,]\d+)?)w)?(?:(\d+(?:[.,]\d+)?)d)?(?:t.*)?",
             _iso,
@@ -149,6 +152,17 @@ def in_reach(age: Age) -> bool:
     return all(0 <= bound <= OLDEST_YEARS for bound in bounds) and not age.low > age.high
 
 
+def _without_thousands(text: str, *, in_years: bool) -> str:
+    """A text whose commas between thousands are left out: 16,425 days, but not 45,125 years; 1,948 may be a year.
+
+    >>> _without_thousands("16,425 days", in_years=True), _without_thousands("45,125", in_years=True)
+    ('16425 days', '45,125')
+    """
+    if in_years and not re.fullmatch(r"[12],\d{3}|.*\d,\d{3}[\s-]*(?:days?|weeks?|wks?|months?)\b.*", text):
+        return text
+    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+
+
 def read_age(value: Any, *, per_year: float = 1) -> Age | None:
     """An age from a number or a text; None where none is given.
 
@@ -161,13 +175,14 @@ def read_age(value: Any, *, per_year: float = 1) -> Age | None:
     64.5
     """
     if not isinstance(value, str):
-        if pd.isna(value):
+        if pd.isna(value) or isinstance(value, bool | np.bool_):
             return None
         plain = _exact(float(value) / per_year, "")
         return plain if in_reach(plain) else None
     text = re.sub(r"[\u2010-\u2015\u2212]", "-", value.casefold())
     text = re.sub(r"(?<=[a-z])_|_(?=[a-z])", " ", text.strip().strip("\"'"))
     text = re.sub(r"\s+", " ", text)
+    text = _without_thousands(text, in_years=per_year == 1)
     if _BEFORE_BIRTH.search(text):
         return None
     for pattern, reader in _READERS:
@@ -287,13 +302,84 @@ def code_like(texts: Sequence[Any]) -> str:
     return "codes" if len(distinct) <= 5 or len(numbers) < 2 * len(distinct) else "perhaps"
 
 
+# What texts that are no ages may be, by their form: each must fit all of them.
+_OTHER_MEANINGS = (
+    (r"(?:19|20)\d\d(?:\.0)?", "years of birth: give the age at sampling"),
+    (
+        r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?:[T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d\d)",
+        "dates, perhaps of birth: give the age at sampling",
+    ),
+    (
+        r"(?i:\d{1,2}[-. ](?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*"
+        r"|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*[-. ]\d{1,2})",
+        "ranges like 10-14 that a spreadsheet has made dates of: write them anew as text",
+    ),
+    (r"\w+:\d{6,}", "ids of an ontology: name the column of the terms' names, in CELLxGENE's files development_stage"),
+    (r"(?:1[3-9]\d|[2-9]\d\d|1[0-4]\d\d)(?:\.0)?", "months: call the column age_months"),
+    (r"(?:[2-9]\d{3}|[1-4]\d{4})(?:\.0)?", "days: call the column age_days if they are days since birth"),
+)
+
+
+def other_meaning(texts: Sequence[Any]) -> str:
+    """What texts that are no ages may be instead; '' where their form does not tell.
+
+    >>> other_meaning(["1948", "1962.0"])
+    'they look like years of birth: give the age at sampling'
+    """
+    found = (
+        what for pattern, what in _OTHER_MEANINGS if texts and all(re.fullmatch(pattern, str(text)) for text in texts)
+    )
+    return next((f"they look like {what}" for what in found), "")
+
+
 def no_age_problem(texts: Sequence[Any], *, column: str) -> str:
     """What to say where no donor's text is an age."""
     example = list(dict.fromkeys(map(str, texts)))[:3]
-    numbers = [float(text) for text in texts if re.fullmatch(r"\d+(?:\.0)?", str(text))]
-    years = len(numbers) == len(texts) > 0 and all(1900 <= number <= 2030 for number in numbers)
+    hint = other_meaning(texts)
     return (
         f"--age_column {column}: no value is an age ({', '.join(map(repr, example))}); "
-        + ("these look like years of birth; " if years else "")
+        + (f"{hint}; " if hint else "")
         + "it takes years as a number or text like '45-year-old stage'"
     )
+
+
+# What questionnaires and registries write where they know no age.
+_STAND_INS = (0.0, 77.0, 88.0, 99.0)
+_FAR = 15  # years from everyone else
+OLDEST_KNOWN = 122  # of a person
+
+
+def stand_ins(years: Sequence[float]) -> list[float]:
+    """Ages that may stand for an unknown one: 0, 77, 88 or 99 far from all others, or older than anyone has been.
+
+    >>> stand_ins([0, 25, 60, 99, 99])
+    [0.0, 99.0]
+    """
+    known = np.array([year for year in years if not pd.isna(year)], dtype=float)
+    found = []
+    for year in np.unique(known):
+        others = known[(known != year) & ~np.isin(known, found)]
+        far = not len(others) or np.abs(others - year).min() >= _FAR
+        if (year in _STAND_INS and far and len(others)) or year > OLDEST_KNOWN:
+            found.append(float(year))
+    return found
+
+
+def note_stand_ins(years: Sequence[float], *, column: str) -> list[str]:
+    """A note on ages that may stand for an unknown one.
+
+    Parameters
+    ----------
+    years
+        One per donor.
+    column
+        That they come from.
+    """
+    found = stand_ins(years)
+    if not found:
+        return []
+    listed = ", ".join(f"{year:g} ({sum(one == year for one in years)} donors)" for year in found)
+    return [
+        f"--age_column {column}: {listed} is far from all other ages and is taken for years; if it stands for an "
+        "unknown age, leave it empty"
+    ]

@@ -406,15 +406,25 @@ def _runs(rows: np.ndarray) -> list[slice]:
     ]
 
 
+def sampled_rows(n_cells: int, *, cells: int, places: int) -> np.ndarray:
+    """The rows that `read_cells` takes of a matrix of so many cells, in order."""
+    take = max(1, cells // places)
+    starts = np.unique(np.linspace(0, max(n_cells - take, 0), places).astype(int))
+    return np.unique(np.concatenate([np.arange(start, min(start + take, n_cells)) for start in starts]))
+
+
+def indptr_of(file: h5py.File, counts: Counts) -> np.ndarray:
+    """Where each line of a sparse matrix begins among its values; `BadInput` where that cannot be."""
+    return _indptr(file[counts.path])
+
+
 def read_cells(file: h5py.File, counts: Counts, *, cells: int, places: int) -> sparse.csr_matrix:
     """Whole cells from places spread over a matrix, the same ones in every matrix of a file: cells x genes.
 
     Of a matrix by genes that is too large to be read whole, the cells of which some genes tell most, with these genes'
     values alone.
     """
-    take = max(1, cells // places)
-    starts = np.unique(np.linspace(0, max(counts.n_cells - take, 0), places).astype(int))
-    rows = np.unique(np.concatenate([np.arange(start, min(start + take, counts.n_cells)) for start in starts]))
+    rows = sampled_rows(counts.n_cells, cells=cells, places=places)
     node = file[counts.path]
     if counts.layout == "dense":
         return sparse.csr_matrix(numbers(np.concatenate([_read(node, run) for run in _runs(rows)])))

@@ -123,6 +123,40 @@ def normalised_and_rounded(block: sparse.csr_matrix) -> str:
     return ""
 
 
+SOME = 0.03  # of the cells that are looked at
+DEEP, LARGEST = 1000, 10  # counts of a cell, and its largest one: beside ever so even genes some are above
+FULL_GENES = 200
+
+
+def doubts_of_values(block: sparse.csr_matrix) -> list[str]:
+    """Why whole numbers that may be raw counts are doubtful all the same.
+
+    Parameters
+    ----------
+    block
+        Cells x genes.
+    """
+    found = []
+    least = _by_cell(block, np.min)
+    without_one = float((least > 1).mean()) if len(least) >= MIN_CELLS else 0.0
+    if without_one > SOME:
+        found.append(
+            f"{100 * without_one:.0f} % of the cells that were looked at hold no 1, as after normalisation or where "
+            "reads are counted and not molecules: cells of several kinds of values are no one cohort"
+        )
+    totals = np.asarray(block.sum(axis=1)).ravel()
+    deep = totals >= DEEP
+    if deep.sum() >= MIN_CELLS and (largest := float(np.median(block[deep].max(axis=1).toarray()))) <= LARGEST:
+        found.append(
+            f"cells of {np.median(totals[deep]):,.0f} counts have none above {largest:g}, as after logarithms, ranks or "
+            "a cap; raw counts of some genes are larger"
+        )
+    full = block.shape[1] >= FULL_GENES and len(block.data) == np.prod(block.shape) and (block.data != 0).all()
+    if full and block.shape[0] >= MIN_CELLS:
+        found.append("no cell has a gene without counts, as after imputation or with a constant added")
+    return found
+
+
 def cut_off(values: np.ndarray, dtype: np.dtype) -> str:
     """How the type of numbers in the file may have changed large counts; '' where it has not."""
     if dtype.kind in "iu" and dtype.itemsize <= 2 and len(values):
@@ -212,7 +246,7 @@ class Candidates:
     """The matrices that may hold counts, with a sample of each, read once."""
 
     def __init__(self, file: h5py.File, *, of_cells: bool, round_counts: bool):
-        self.places = candidates(file)
+        self.places, self.of_cells = candidates(file), of_cells
         self.var = {path: read_table(file, path) for path in {counts.var_path for counts in self.places.values()}}
         self.genes = {path: feature_kinds(var, symbols_of(var)) == "" for path, var in self.var.items()}
         self.block: dict[str, sparse.csr_matrix] = {}
@@ -352,7 +386,9 @@ def _found(found: Candidates, name: str, notes: list[str]) -> Found:
     if counts.rounded:
         notes = [*notes, f"the counts in {name} are fractions and are rounded to whole numbers (--round_counts)"]
     cut = cut_off(found.block[name].data, found.dtype[name])
-    return Found(name, counts, tuple([*notes, f"{name}: {cut}: larger counts may be wrong"] if cut else notes))
+    notes = [*notes, f"{name}: {cut}: larger counts may be wrong"] if cut else notes
+    doubts = doubts_of_values(found.block[name]) if found.of_cells and not found.reason[name] else []
+    return Found(name, counts, (*notes, *(f"{name}: {doubt}" for doubt in doubts)))
 
 
 def judge_counts(file: h5py.File, counts: Counts, var: pd.DataFrame, path: str | Path, *, round_counts: bool) -> Found:
@@ -379,4 +415,5 @@ def judge_counts(file: h5py.File, counts: Counts, var: pd.DataFrame, path: str |
         reason += " in the cells looked at, as the matrix of all droplets does; give the filtered one"
     if reason:
         raise BadInput(f"{path}: no raw counts found ({counts.path} {reason})")
-    return Found(counts.path, replace(counts, rounded=rounded), ())
+    doubts = doubts_of_values(block[:, np.flatnonzero(genes)])
+    return Found(counts.path, replace(counts, rounded=rounded), tuple(doubts))

@@ -19,6 +19,8 @@ SAMPLE_WORDS = frozenset(
         "chemistry", "tissue", "organ", "compartment", "treatment", "stim", "stimulation", "stimulus", "condition",
         "timecourse", "disease", "sort", "sorting", "enrichment", "session", "collection", "experiment", "suspension",
         "well", "flowcell", "ident", "vaccination", "infection", "replicate", "hashtag", "multiplex", "source",
+        "dataset", "study", "project", "series", "gse", "cohort", "site", "center", "centre", "hospital", "technology",
+        "platform", "protocol",
     )
 )  # fmt: skip
 # Those of columns in which a demultiplexer numbers its donors anew.

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 
-from immune_aging.cohort.ages import MIDPOINT, age_notes, code_like, no_age_problem
+from immune_aging.cohort.ages import MIDPOINT, age_notes, code_like, no_age_problem, note_stand_ins, other_meaning
+from immune_aging.cohort.cell_origins import mixed_kinds, other_species_of_cells, second_copies
 from immune_aging.cohort.cohort_file import (
     ENSEMBL_ID,
     Counts,
@@ -27,6 +29,8 @@ from immune_aging.cohort.doublet_labels import read_calls
 from immune_aging.cohort.gathering import called, gathered_counts, notes_of_gathering
 from immune_aging.cohort.gene_symbols import GeneNames
 from immune_aging.cohort.hostile_names import LABELLED
+from immune_aging.cohort.same_cells import repeated_cells
+from immune_aging.cohort.sex_by_genes import counts_by_donor, sex_doubts
 from immune_aging.cohort.table_encodings import UNREADABLE
 from immune_aging.cohort.tidy_labels import tidied
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
@@ -187,6 +191,7 @@ def age_doubts(donors: pd.DataFrame, column: str, *, age_ranges: str, numbers: b
     if codes == "codes" or (codes and numbers):
         return [CODES.format(column=column, n=len(set(texts)))], []
     notes = age_notes(texts, column=column, age_ranges=age_ranges)
+    notes += note_stand_ins(donors["age_years"].tolist(), column=column)
     return [], [*notes, CODES_PERHAPS.format(column=column, n=len(set(texts)))] if codes else notes
 
 
@@ -197,7 +202,9 @@ def unknown_ages(donors: pd.DataFrame) -> list[str]:
         return []
     texts = ", ".join(repr(str(text)) for text in unknown["age_text"].fillna("no value").unique()[:MAX_TEXTS])
     what = "samples" if SAMPLE_OF_DONOR in donors else "donors"
-    return [f"{len(unknown)} of {len(donors)} {what} have no known age ({texts}) and are left out"]
+    hint = other_meaning(unknown["age_text"].dropna().tolist())
+    more = f"; {hint}" if hint else ""
+    return [f"{len(unknown)} of {len(donors)} {what} have no known age ({texts}) and are left out{more}"]
 
 
 def label_doubts(
@@ -223,7 +230,29 @@ def label_doubts(
             f"column '{columns['cell_type']}': all cell types are numbers; if they are no clusters, a converter has "
             "lost their names"
         )
-    return problems, [*notes, *donor_doubts(obs, donors, columns), *missing_kept(donors, OWN_COLUMNS)]
+    origins = [*second_copies(obs), *mixed_kinds(obs, columns)]
+    notes += [*donor_doubts(obs, donors, columns), *origins, *missing_kept(donors, OWN_COLUMNS)]
+    return problems + other_species_of_cells(obs), notes
+
+
+def doubts_of_counts(
+    file: h5py.File, counts: Counts, var: pd.DataFrame, obs: pd.DataFrame, columns: Mapping[str, str]
+) -> list[str]:
+    """What the counts of a file say against its labels: cells that are there twice, donors of the other sex.
+
+    None where the file's parts do not fit, or hold no values (`--check_only` of several files).
+    """
+    if (len(obs), len(var)) != (counts.n_cells, counts.n_genes) or columns["donor"] not in obs:
+        return []
+    if counts.layout != "dense" and "indices" not in file[counts.path]:
+        return []
+    notes = repeated_cells(file, counts, obs, donor=columns["donor"])
+    if columns.get("sex") not in obs:
+        return notes
+    donors = obs[columns["donor"]].astype(object)
+    told = obs[[columns["sex"]]].set_axis(["sex"], axis=1).astype(object).assign(donor=donors)
+    sexes = told.dropna().drop_duplicates("donor").set_index("donor")["sex"]
+    return notes + sex_doubts(counts_by_donor(file, counts, var, donors), sexes.to_dict())
 
 
 def examine(
@@ -290,6 +319,7 @@ def examine(
                 notes += found.notes
                 if counts.var_path != "var":
                     beside, var = var, read_table(file, counts.var_path)
+                notes += doubts_of_counts(file, counts, var, obs, columns)
             except BadInput as error:
                 problems.append(str(error).removeprefix(f"{source}: "))
     labels, donors = label_problems(obs, columns), None

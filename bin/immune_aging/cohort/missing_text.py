@@ -18,13 +18,22 @@ MISSING_TEXT = frozenset(
         "nd", "n.d.", "blank", "empty", "-", "--", "---", "_", ".", "..", "?", "??", "???",
     )
 )  # fmt: skip
-# What demultiplexers (vireo, demuxlet, souporcell, freemuxlet, HTODemux, hashsolo, GMM-demux) write instead of a donor.
+# What demultiplexers (vireo, demuxlet, souporcell, freemuxlet, HTODemux, hashsolo, GMM-demux, Cell Ranger multi,
+# BD Rhapsody) write instead of a donor.
 NO_DONOR = frozenset(
     (
         "unassigned", "unassign", "doublet", "doublets", "dbl", "multiplet", "multiplets", "multiseq", "amb",
-        "ambiguous", "negative", "negatives", "uncertain", "unmapped", "no donor", "no_donor", "inconclusive",
+        "ambiguous", "negative", "negatives", "uncertain", "unmapped", "no donor", "inconclusive", "blanks", "no hash",
+        "nohash", "no hashtag", "no tag", "notag", "no match", "no call", "not assigned", "notassigned", "unmatched",
+        "not called", "unknown donor", "low quality", "lowquality", "debris", "singlet", "singlets",
     )
 )  # fmt: skip
+# Of these, words that may have the name of a pool or of two donors beside them: 'pool1_doublet', 'Doublet_D1_D2'.
+_NO_DONOR_WORD = re.compile(
+    r"(?:.+[\W_])?(?:doublets?|multiplets?|unassigned)(?:[\W_].+)?", re.IGNORECASE | re.DOTALL
+)
+# demuxlet and freemuxlet join their call and two donors: DBL-S1-S2-0.500, AMB-S1-S2-S1/S2 (statgen/demuxlet#70).
+_DEMUXLET_NO_DONOR = re.compile(r"DBL-.+-.+-[01]?\.\d+|AMB-.+-.+-.+/.+|(?P<one>.+),(?!(?P=one),).+,[01]?\.\d+")
 # What annotators (CellTypist, SingleR, Azimuth, scType, by hand) write instead of a cell type.
 NO_CELL_TYPE = frozenset(
     (
@@ -36,8 +45,9 @@ NO_CELL_TYPE = frozenset(
     )
 )  # fmt: skip
 FURTHER_TEXT = {"donor": NO_DONOR, "cell type": NO_CELL_TYPE}
-# 'donor0,donor3', '0/3' (vireo, souporcell): two donors in one droplet.
-_TWO_NAMES = re.compile(r"(.+?)\s*[,/+&;|]\s*(.+)")
+# Between the donors of one droplet: 'donor0,donor3', '0/3' (vireo, souporcell), 'CMO301|CMO302' (Cell Ranger),
+# 'HTO-A_HTO-B' (HTODemux), 'HTO_1-HTO_2' (GMM-Demux).
+_BETWEEN_NAMES = re.compile(r"\s*[,/+&;|_-]\s*")
 
 
 def means_missing(text: str, *, what: str = "") -> bool:
@@ -47,19 +57,35 @@ def means_missing(text: str, *, what: str = "") -> bool:
     (True, False, True)
     """
     plain = re.sub(r"\s+", " ", text.strip().casefold())
-    return plain in MISSING_TEXT or plain in FURTHER_TEXT.get(what, frozenset())
+    further = FURTHER_TEXT.get(what, frozenset())
+    if plain in MISSING_TEXT or plain in further or re.sub(r"[\s_-]+", " ", plain) in further:
+        return True
+    return what == "donor" and bool(_NO_DONOR_WORD.fullmatch(text.strip()) or _DEMUXLET_NO_DONOR.fullmatch(text))
 
 
-def names_of_two(names: Iterable[str]) -> set[str]:
-    """Names that join two others of them, as demultiplexers name doublets.
+def names_of_several(names: Iterable[str]) -> set[str]:
+    """Names that join two or more others of them, as demultiplexers name doublets.
 
-    >>> names_of_two(["donor0", "donor3", "donor0,donor3", "A/B"])
-    {'donor0,donor3'}
+    >>> sorted(names_of_several(["A", "B", "C", "A,B", "A_B_C", "D_A", "A/A"]))
+    ['A,B', 'A_B_C']
     """
-    known, found = set(names), set()
+    known = set(names)
+
+    def parts(name: str) -> list[str] | None:
+        if name in known:
+            return [name]
+        for match in _BETWEEN_NAMES.finditer(name):
+            if name[: match.start()] in known and (rest := parts(name[match.end() :])):
+                return [name[: match.start()], *rest]
+        return None
+
+    found = set()
     for name in known:
-        if (match := _TWO_NAMES.fullmatch(name)) and match[1] != match[2] and {match[1], match[2]} <= known:
-            found.add(name)
+        for match in _BETWEEN_NAMES.finditer(name):
+            first, rest = name[: match.start()], parts(name[match.end() :])
+            if first in known and rest and first not in rest:
+                found.add(name)
+                break
     return found
 
 
@@ -76,7 +102,7 @@ def without_missing_text(labels: pd.Series, *, what: str, unit: str = "cells") -
     levels = labels.cat.categories
     gone = [level for level in levels if means_missing(level, what=what)]
     if what == "donor":
-        gone += sorted(names_of_two(levels) - set(gone))
+        gone += sorted(names_of_several(levels) - set(gone))
     n_cells = labels.value_counts().reindex(gone, fill_value=0)
     n_cells = n_cells[n_cells > 0]
     labels = labels.cat.remove_categories(gone)

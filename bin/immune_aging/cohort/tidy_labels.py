@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.age_units import with_units
 from immune_aging.cohort.donors import factorized
 from immune_aging.cohort.hostile_names import LABELLED, clean_roles
 from immune_aging.cohort.missing_text import without_missing_text
@@ -95,6 +96,9 @@ def tidied(obs: pd.DataFrame, columns: Mapping[str, str], *, unit: str = "cells"
         if name is None or name not in obs or name in new:
             continue
         column = obs[name]
+        if role == "age":
+            column, changes = with_units(column, obs)
+            notes += changes
         if is_text(column):
             column, changes = without_missing_text(as_levels(column), what=role, unit=unit)
             notes += changes if role == "sex" else []  # donors without an age are counted elsewhere
