@@ -115,6 +115,8 @@ FILES = {
     "loom": (hdf5("col_attrs", "row_attrs"), "is a loom file, but an .h5ad file is needed; read it with anndata"),
     "Cell Ranger": (hdf5("matrix"), "is a file of Cell Ranger, but an .h5ad file is needed; read it with scanpy"),
     "MuData": (hdf5("mod"), "is a MuData file of several modalities"),
+    "h5Seurat": (hdf5("assays", "meta.data"), "is an h5Seurat file"),
+    "molecule_info": (hdf5("barcode_idx", "features"), "give filtered_feature_bc_matrix.h5"),
     "other HDF5": (hdf5("x"), "has no 'obs' table; write it with anndata's write_h5ad"),
     "no genes' table": (changed(without("var")), "has no 'var' table"),
     "obs damaged": (changed(without("obs/donor_id/codes")), "obs: cannot be read (KeyError"),

@@ -111,6 +111,57 @@ def write_zarr(cohort, path, *, version=2):
     return path
 
 
+def shuffled(folder):
+    lines = (folder / "matrix.mtx").read_text().splitlines()
+    order = np.random.default_rng(0).permutation(len(lines) - 3) + 3
+    (folder / "matrix.mtx").write_text("\n".join([*lines[:3], *(lines[i] for i in order)]) + "\n")
+    return folder
+
+
+def renamed(folder, **names):
+    for part, name in names.items():
+        (folder / f"{part}.{'mtx' if part == 'matrix' else 'tsv'}").rename(folder / name)
+    return folder
+
+
+def plain(cohort, folder, **layout):
+    return write_folder(cohort, folder, packed=False, **layout)
+
+
+def packed_with(compression, suffix):
+    def write(cohort, folder):
+        plain(cohort, folder / "m")
+        with zipfile.ZipFile(folder / f"m{suffix}", "w", compression) as archive:
+            for path in sorted((folder / "m").iterdir()):
+                archive.write(path, f"m/{path.name}")
+        return folder / f"m{suffix}"
+
+    return write
+
+
+def tarred_by(compression):
+    def write(cohort, folder):
+        path = folder / f"m.tar.{compression}"
+        with tarfile.open(path, f"w:{compression}") as archive:
+            archive.add(plain(cohort, folder / "m"), arcname="m")
+        return path
+
+    return write
+
+
+# Names that tools give to the parts of a folder; genes alone, for they have no column of feature types.
+OTHER_NAMES = {
+    "kb-python": {"matrix": "cells_x_genes.mtx", "features": "cells_x_genes.genes.txt", "barcodes": "cells_x_genes.barcodes.txt"},
+    "alevin-fry": {"matrix": "quants_mat.mtx", "features": "quants_mat_cols.txt", "barcodes": "quants_mat_rows.txt"},
+    "Single Cell Expression Atlas (scverse/scanpy#1761)": {
+        "matrix": "E-HCAD-4.aggregated_filtered_counts.mtx", "features": "E-HCAD-4.aggregated_filtered_counts.mtx_rows",
+        "barcodes": "E-HCAD-4.aggregated_filtered_counts.mtx_cols",
+    },
+}  # fmt: skip
+COMPRESSED = {
+    "lzma in zip": packed_with(zipfile.ZIP_LZMA, ".zip"), "bzip2 in zip": packed_with(zipfile.ZIP_BZIP2, ".zip"),
+    "deflate in zip": packed_with(zipfile.ZIP_DEFLATED, ".zip"), "xz": tarred_by("xz"), "bz2": tarred_by("bz2"), "gz": tarred_by("gz"),
+}  # fmt: skip
 FORMATS = {
     "cell ranger": lambda c, f: write_tenx(c, f / "filtered_feature_bc_matrix.h5"),
     "cell ranger 2": lambda c, f: write_tenx(c[:, :38], f / "filtered_gene_bc_matrices_h5.h5", group="GRCh38"),
@@ -122,6 +173,10 @@ FORMATS = {
     "by gene": lambda c, f: write_folder(c, f / "m", by_gene=True),
     "header": lambda c, f: write_folder(c, f / "m", header=True),
     "real": lambda c, f: write_folder(c, f / "m", field="real"),
+    "shuffled": lambda c, f: shuffled(plain(c, f / "m")),
+    "shuffled and turned": lambda c, f: shuffled(plain(c, f / "m", turned=True)),
+    **{tool: lambda c, f, names=names: renamed(plain(c, f / "m"), **names) for tool, names in OTHER_NAMES.items()},
+    **COMPRESSED,
     "folder in zip": lambda c, f: zipped(write_folder(c, f / "m"), f / "m.zip"),
     "folder in tar": lambda c, f: tarred(write_folder(c, f / "m"), f / "m.tar.gz"),
     "zarr 2": lambda c, f: write_zarr(c, f / "c.zarr"),
@@ -264,7 +319,6 @@ BROKEN = {
     "outside": (edit("matrix.mtx", lambda text: text + "41 1 1\n"), "an entry lies outside of 40 x 80"),
     "words": (edit("matrix.mtx", lambda text: text + "4 80 many\n"), "a value is no number"),
     "another form": (edit("matrix.mtx", lambda text: text.replace("coordinate", "array")), "is no sparse matrix of numbers"),
-    "shuffled": (edit("matrix.mtx", lambda text: "\n".join([*text.splitlines()[:3], *np.random.default_rng(0).permutation(text.splitlines()[3:])])), "sorted neither by cell nor by feature"),
     "fractions": (edit("matrix.mtx", lambda text: text.replace(" 1\n", " 0.693\n").replace("integer", "real")), "no raw counts found"),
     "a matrix without its folder": (lambda f: write_folder(cohort_of(), f / "m") / "matrix.mtx.gz", "is one file of a matrix: give the folder"),
     "no folder of a cohort": (lambda f: (f / "x").mkdir() or f / "x", "holds neither a zarr store nor a matrix.mtx"),
@@ -304,3 +358,44 @@ def test_a_matrix_that_r_and_scipy_write_is_read(tmp_path):
         scipy_io.mmwrite(folder / "matrix.mtx", turned.astype(np.int64))
         found = anndata.read_h5ad(gather(folder))
         np.testing.assert_array_equal(found.X.toarray(), cohort.X.toarray()[:, :38])
+
+
+def test_a_shuffled_matrix_that_is_too_large_to_be_sorted_is_refused(tmp_path, monkeypatch):
+    folder = shuffled(plain(cohort_of(), tmp_path / "m"))
+    monkeypatch.setattr("immune_aging.cohort.tenx_file.MAX_UNSORTED", 10)
+    with pytest.raises(BadInput, match="sorted neither by cell nor by feature, and too many"):
+        gather(folder)
+
+
+@pytest.mark.parametrize("place", [0.1, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_a_damaged_archive_is_refused_or_none_of_its_counts_differs(kind, place, tmp_path):
+    """python/cpython#103861 and siblings: what damage raises depends on the compression (`LZMAError`, `zlib.error`, ...)"""
+    cohort = cohort_of()
+    path = COMPRESSED[kind](cohort, tmp_path)
+    data = bytearray(path.read_bytes())
+    start = int(place * len(data))
+    data[start : start + 40] = bytes(255 - byte for byte in data[start : start + 40])
+    path.write_bytes(data)
+    try:
+        found = anndata.read_h5ad(gather(path))
+    except BadInput as error:
+        assert "\n" not in str(error)
+    else:  # what lay there was none of its files
+        np.testing.assert_array_equal(found.X.toarray(), cohort.X.toarray()[:, :38])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda f: shutil.move(f / "matrix.mtx", f / "x") and shutil.copytree(f, f / "q") and None, "holds neither"),
+        (lambda f: shutil.copytree(f, f / "raw_feature_bc_matrix") and (f / "filtered_feature_bc_matrix").mkdir() or [(f / n).rename(f / "filtered_feature_bc_matrix" / n) for n in ("matrix.mtx", "features.tsv", "barcodes.tsv")], "give 'filtered_feature_bc_matrix', the one of cells"),
+        (lambda f: (f / "matrix.mtx").write_text((f / "matrix.mtx").read_text() + "0 1 3\n"), "entries count from 0"),
+        (lambda f: (f / "features.tsv").write_text("".join(f"ENSG{i}{end}\n" for end in ("-U", "-A") for i in range(20))), "spliced, unspliced and ambiguous"),
+    ],
+)  # fmt: skip
+def test_messages_lead_the_right_way(change, said, tmp_path):
+    folder = plain(cohort_of(), tmp_path / "m")
+    change(folder)
+    with pytest.raises(BadInput, match=said):
+        gather(folder)

@@ -1,6 +1,8 @@
 """Folders packed as `.zip` or `.tar.gz`: unpacked within bounds, and into the folder that is meant for them alone."""
 
+import lzma
 import shutil
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -13,11 +15,23 @@ from immune_aging.task.command_line import BadInput
 BLOCK_BYTES = 4 << 20
 MOST_GROWTH, AT_LEAST = 100, 1 << 30  # times the archive's own size, and bytes that any archive may unpack to
 MAX_FILES = 2_000_000
+ENDS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".txz", ".tbz2")
+# What the readers of archives and of what compresses them raise where one is damaged. RuntimeError: what zipfile says of
+# a password, or of a compression that it does not know. ValueError and struct.error: of fields that cannot be.
+DAMAGES = (
+    OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, RuntimeError, ValueError,
+    struct.error, OverflowError, LookupError,
+)  # fmt: skip
 
 
 def is_archive(path: Path) -> bool:
     """Whether a file is a zip archive, or a tar archive packed by anything that Python knows."""
-    return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+    if not path.is_file():
+        return False
+    try:
+        return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    except DAMAGES:  # what is damaged in its first block is read as what it is called
+        return path.name.lower().endswith(ENDS)
 
 
 def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
@@ -69,8 +83,7 @@ def unpack(path: Path, folder: Path, where: str) -> None:
                             f"{where}: unpacks to more than {MOST_GROWTH} times its size; give the folder itself"
                         )
                     file.write(block)
-    # RuntimeError: what zipfile says of a password, or of a compression that it does not know.
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, RuntimeError) as error:
+    except DAMAGES as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise BadInput(
             f"{where}: cannot be unpacked ({error}); copy or download it again, or give the folder"

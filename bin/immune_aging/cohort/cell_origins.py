@@ -13,11 +13,7 @@ from immune_aging.task.listing import first_of
 # CELLxGENE's: False for a cell that another dataset holds as well (chanzuckerberg/cellxgene-census#467, #468).
 PRIMARY = "is_primary_data"
 SPECIES_COLUMNS = ("organism", "species", "organism_ontology_term_id", "genus_species", "gem_classification")
-# In lower case, '_' as blanks. What a column of species calls a human; another known species is none.
-HUMAN = frozenset(
-    ("homo sapiens", "human", "humans", "h. sapiens", "hsapiens", "hs", "homo", "ncbitaxon:9606", "9606", "grch38",
-     "grch37", "hg38", "hg19")
-)  # fmt: skip
+# In lower case, "_" as blanks.
 OTHER_SPECIES = frozenset(
     ("mus musculus", "mouse", "mice", "m. musculus", "mmusculus", "ncbitaxon:10090", "10090", "mm10", "mm39", "grcm38",
      "grcm39", "rattus norvegicus", "rat", "ncbitaxon:10116", "macaca mulatta", "macaca fascicularis", "macaque",

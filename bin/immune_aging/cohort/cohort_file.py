@@ -19,6 +19,7 @@ import pandas as pd
 from isal import isal_zlib
 from scipy import sparse
 
+from immune_aging.cohort.file_kinds import other_kind
 from immune_aging.cohort.table_encodings import (
     as_text,
     column_names,
@@ -60,18 +61,13 @@ class Counts:
     rounded: bool = False
 
 
-# What else people give, by how the file begins.
-OTHER_KINDS = {
-    b"\x1f\x8b": ("is compressed with gzip", "unpack it with gunzip"),
-    b"PK": ("is a zip archive, perhaps a zarr store", "unpack it; from zarr write an h5ad with adata.write_h5ad"),
-    b"RDX": ("is an R data file", "write an h5ad from R"),
-    b"%%MatrixMarket": ("is a MatrixMarket file", "read it with scanpy.read_10x_mtx and write an h5ad"),
-}
 # Groups of HDF5 files that are no h5ad.
 OTHER_LAYOUTS = {
-    "col_attrs": ("is a loom file", "anndata.io.read_loom"),
-    "matrix": ("is a file of Cell Ranger", "scanpy.read_10x_h5"),
-    "mod": ("is a MuData file of several modalities", "mudata.read"),
+    "col_attrs": ("is a loom file", "read it with anndata.io.read_loom and write it with write_h5ad"),
+    "barcode_idx": ("is Cell Ranger's molecule_info.h5, without counts", "give filtered_feature_bc_matrix.h5"),
+    "matrix": ("is a file of Cell Ranger", "read it with scanpy.read_10x_h5 and write it with write_h5ad"),
+    "mod": ("is a MuData file of several modalities", "read it with mudata.read and write it with write_h5ad"),
+    "assays": ("is an h5Seurat file", "read it with SeuratDisk's LoadH5Seurat in R and write it with anndataR's write_h5ad"),
 }
 
 
@@ -142,10 +138,9 @@ def open_cohort(path: str | Path) -> h5py.File:
             if text in str(error):
                 raise BadInput(f"{path}: {problem}") from error
         with path.open("rb") as raw:
-            start = raw.read(16)
-        for magic, (what, remedy) in OTHER_KINDS.items():
-            if start.startswith(magic):
-                raise BadInput(f"{path}: {what}, but an .h5ad file is needed; {remedy}") from error
+            start = raw.read(1 << 16)
+        if kind := other_kind(start, n_bytes=path.stat().st_size):
+            raise BadInput(f"{path}: {kind[0]}, but an .h5ad file is needed; {kind[1]}") from error
         raise BadInput(
             f"{path}: is not an HDF5 file or is cut off ({path.stat().st_size:,} bytes: {error}); copy or download it "
             "again"
@@ -153,9 +148,9 @@ def open_cohort(path: str | Path) -> h5py.File:
     try:
         missing = [part for part in ("obs", "var") if part not in file]
         if missing:
-            what, reader = next((kind for group, kind in OTHER_LAYOUTS.items() if group in file), ("", ""))
+            what, remedy = next((kind for group, kind in OTHER_LAYOUTS.items() if group in file), ("", ""))
             raise BadInput(
-                f"{path}: {what}, but an .h5ad file is needed; read it with {reader} and write it with write_h5ad"
+                f"{path}: {what}, but an .h5ad file is needed; {remedy}"
                 if what
                 else f"{path}: has no '{missing[0]}' table; write it with anndata's write_h5ad"
             )

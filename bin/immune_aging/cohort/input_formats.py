@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from immune_aging.cohort.archives import is_archive, unpack
+from immune_aging.cohort.archives import ENDS, is_archive, unpack
 from immune_aging.cohort.tenx_file import is_tenx, parts_of_folder, write_from_folder
 from immune_aging.cohort.zarr_store import store_in, write_from_zarr
 from immune_aging.task.command_line import BadInput
@@ -41,6 +41,11 @@ def _from_folder(folder: Path, target: Path, where: str) -> AsHdf5:
     raise BadInput(f"{where}: {many}")
 
 
+def _begins_as_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
 def as_hdf5(path: Path, folder: Path, where: str) -> AsHdf5:
     """The HDF5 file that holds a cohort's file: itself, or one made of a folder or an archive.
 
@@ -63,6 +68,10 @@ def as_hdf5(path: Path, folder: Path, where: str) -> AsHdf5:
     if path.is_dir():
         return _from_folder(path, folder / "made.h5ad", where)
     if not is_archive(path):
+        zipped = path.is_file() and _begins_as_zip(path)
+        if zipped or (path.is_file() and where.lower().endswith(ENDS)):
+            kind = "a zip archive" if zipped else "an archive"
+            raise BadInput(f"{where}: is {kind} that is damaged or cut off; copy or download it again")
         return AsHdf5(path, layered=not is_tenx(path))
     unpacked = folder / "unpacked"
     unpack(path, unpacked, where)

@@ -28,6 +28,26 @@ PARTS = {
     "features": ("features.tsv.gz", "features.tsv", "genes.tsv.gz", "genes.tsv"),
     "barcodes": ("barcodes.tsv.gz", "barcodes.tsv"),
 }
+# The same of other tools, whose names have the same beginning: kb-python, the Single Cell Expression Atlas, alevin-fry.
+OTHER_PARTS = (
+    {
+        "matrix": ("cells_x_genes.mtx.gz", "cells_x_genes.mtx"),
+        "features": ("cells_x_genes.genes.txt",),
+        "barcodes": ("cells_x_genes.barcodes.txt",),
+    },
+    {
+        "matrix": ("quants_mat.mtx.gz", "quants_mat.mtx"),
+        "features": ("quants_mat_cols.txt",),
+        "barcodes": ("quants_mat_rows.txt",),
+    },
+    {
+        "matrix": ("counts.mtx.gz", "counts.mtx"),
+        "features": ("counts.mtx_rows.gz", "counts.mtx_rows"),
+        "barcodes": ("counts.mtx_cols.gz", "counts.mtx_cols"),
+    },
+)
+MAX_UNSORTED = 40_000_000  # entries that are sorted in memory, some 20 bytes each
+_PART_OF_READS = re.compile(r".+-[UA]")  # alevin-fry's unspliced and ambiguous counts of a gene
 _BANNER = re.compile(
     r"%%MatrixMarket\s+matrix\s+coordinate\s+(integer|real|unsigned-integer)\s+general\s*", re.IGNORECASE
 )
@@ -119,19 +139,27 @@ def parts_of_folder(folder: Path, where: str) -> dict[str, Path] | None:
         There are several matrices, or a part is missing.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    matrices = [path for path in files if path.name.endswith(PARTS["matrix"])]
+    parts, matrices = PARTS, []
+    for parts in (PARTS, *OTHER_PARTS):
+        matrices = [path for path in files if path.name.endswith(parts["matrix"])]
+        if matrices:
+            break
     if not matrices:
         return None
     if len(matrices) > 1:
         listed = ", ".join(f"'{path.relative_to(folder)}'" for path in matrices[:3])
-        raise BadInput(f"{where}: holds {len(matrices)} matrices ({listed}, ...); give each its own row and folder")
+        cells = [path.parent for path in matrices if "filtered" in str(path.relative_to(folder)).casefold()]
+        one = f"give '{cells[0].relative_to(folder)}', the one of cells" if len(cells) == 1 else ""
+        raise BadInput(
+            f"{where}: holds {len(matrices)} matrices ({listed}, ...); {one or 'give each its own row and folder'}"
+        )
     found = {"matrix": matrices[0]}
-    before = next(matrices[0].name[: -len(end)] for end in PARTS["matrix"] if matrices[0].name.endswith(end))
+    before = next(matrices[0].name[: -len(end)] for end in parts["matrix"] if matrices[0].name.endswith(end))
     for part in ("features", "barcodes"):
-        names = [matrices[0].with_name(before + end) for end in PARTS[part]]
+        names = [matrices[0].with_name(before + end) for end in parts[part]]
         there = next((path for path in names if path.is_file()), None)
         if there is None:
-            raise BadInput(f"{where}: has no {' or '.join(PARTS[part])} beside '{matrices[0].name}'; add it")
+            raise BadInput(f"{where}: has no {' or '.join(parts[part])} beside '{matrices[0].name}'; add it")
         found[part] = there
     return found
 
@@ -168,6 +196,12 @@ def _tables(parts: dict[str, Path], shape: tuple[int, int], where: str) -> tuple
         raise BadInput(
             f"{where}: matrix.mtx is {shape[0]} x {shape[1]}, but there are {len(features)} features and "
             f"{len(barcodes)} barcodes; give the files of one matrix"
+        )
+    parted = sum(bool(_PART_OF_READS.fullmatch(row[0])) for row in own[0])
+    if parted > len(own[0]) / 2:
+        raise BadInput(
+            f"{where}: holds spliced, unspliced and ambiguous counts of each gene apart ('{own[0][-1][0]}'); add them up "
+            "with pyroe.load_fry and write an h5ad"
         )
     var = pd.DataFrame(index=pd.Index([row[0] for row in own[0]]).astype(str))
     for place, column in ((1, "feature_name"), (2, "feature_types")):
@@ -209,6 +243,11 @@ def _entries(
             if len(rows) and (
                 min(rows.min(), columns.min()) < 0 or rows.max() >= shape[0] or columns.max() >= shape[1]
             ):
+                if min(rows.min(), columns.min()) < 0:
+                    raise BadInput(
+                        f"{where}: matrix.mtx: its entries count from 0, and MatrixMarket's from 1; write it with R's "
+                        "writeMM or scipy.io.mmwrite"
+                    )
                 raise BadInput(
                     f"{where}: matrix.mtx is damaged: an entry lies outside of {shape[0]} x {shape[1]}; {ANEW}"
                 )
@@ -224,14 +263,36 @@ def _entries(
         raise BadInput(f"{where}: matrix.mtx is cut off: {n_read:,} of {n_entries:,} entries; {ANEW}")
 
 
+class _UnsortedError(Exception):
+    """Entries of a matrix.mtx are sorted neither by row nor by column."""
+
+
+def _in_order(entries: Iterator[tuple[np.ndarray, ...]], n_entries: int, where: str) -> Iterator[tuple[np.ndarray, ...]]:
+    """All entries of a matrix at once, sorted by column and row; `BadInput` where they are too many for that."""
+    if n_entries > MAX_UNSORTED:
+        raise BadInput(
+            f"{where}: the entries of matrix.mtx are sorted neither by cell nor by feature, and too many ({n_entries:,})"
+            " to sort them here; write it again with R's writeMM or scipy.io.mmwrite"
+        )
+    blocks = [(rows.astype(np.int32), columns.astype(np.int32), values) for rows, columns, values in entries]
+    rows, columns, values = (np.concatenate(part) for part in zip(*blocks, strict=True))
+    order = np.lexsort((rows, columns))
+    yield rows[order], columns[order], values[order]
+
+
 def _append_sorted(
-    matrix: h5py.Group, entries: Iterator[tuple[np.ndarray, ...]], shape: tuple[int, int], where: str
+    matrix: h5py.Group, entries: Iterator[tuple[np.ndarray, ...]], shape: tuple[int, int]
 ) -> tuple[int, np.ndarray]:
     """Append entries to a sparse matrix.
 
     Returns
     -------
     What they are sorted by, 0 for rows and 1 for columns, and how many there are of each.
+
+    Raises
+    ------
+    _UnsortedError
+        By neither.
     """
     side, last, lengths = -1, 0, np.zeros(0, dtype=np.int64)
     for rows, columns, values in entries:
@@ -240,10 +301,7 @@ def _append_sorted(
             side = next((one for one in (1, 0) if not (np.diff(places[one]) < 0).any()), -1)
             lengths = np.zeros(shape[side], dtype=np.int64)
         if side < 0 or (np.diff(places[side], prepend=last) < 0).any():
-            raise BadInput(
-                f"{where}: the entries of matrix.mtx are sorted neither by cell nor by feature; write it again with "
-                "R's writeMM or scipy.io.mmwrite"
-            )
+            raise _UnsortedError
         last = int(places[side][-1]) if len(rows) else last
         lengths += np.bincount(places[side], minlength=shape[side])
         append(matrix["data"], values.astype(np.float64))
@@ -254,11 +312,21 @@ def _append_sorted(
 def write_from_folder(parts: dict[str, Path], path: Path, where: str) -> None:
     """Write the matrix of a folder as h5ad, by rows or by columns as its entries are sorted; values as they are.
 
+    Entries that are sorted by neither are sorted in memory.
+
     Raises
     ------
     BadInput
-        A part cannot be read or does not fit the others, or entries are sorted by neither cell nor feature.
+        A part cannot be read or does not fit the others, or entries are too many to sort them.
     """
+    try:
+        _write_matrix(parts, path, where, in_order=False)
+    except _UnsortedError:
+        _write_matrix(parts, path, where, in_order=True)
+
+
+def _write_matrix(parts: dict[str, Path], path: Path, where: str, *, in_order: bool) -> None:
+    """As `write_from_folder`; `in_order`: read all entries first, and sort them."""
     with _opened_text(parts["matrix"]) as text, atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         try:
             shape, n_entries = _header(text, where)
@@ -271,7 +339,9 @@ def write_from_folder(parts: dict[str, Path], path: Path, where: str) -> None:
         matrix = file.create_group("X")
         for name, dtype in (("data", np.float64), ("indices", np.int64)):
             growing(matrix, name, dtype, filters=fast_filters())
-        side, lengths = _append_sorted(matrix, _entries(text, shape, n_entries, where), shape, where)
+        entries = _entries(text, shape, n_entries, where)
+        entries = _in_order(entries, n_entries, where) if in_order else entries
+        side, lengths = _append_sorted(matrix, entries, shape)
         matrix.create_dataset("indptr", data=np.append(0, np.cumsum(lengths)))
         # Side 1 are the columns of the file, which are cells unless its rows are.
         encode(matrix, "csr_matrix" if (side == 1) != by_cells else "csc_matrix", "0.1.0")
