@@ -34,10 +34,11 @@ def test_cells_of_another_species_are_refused_with_their_number(name, text):
     assert "are not" not in other_species_of_cells(cells(**{name: text}))[0]
 
 
-@pytest.mark.parametrize("text", ["Homo sapiens", "human", "NCBITaxon:9606", "GRCh38", "Multiplet", "", np.nan, "of the lab"])
+@pytest.mark.parametrize(
+    "text", ["Homo sapiens", "human", "NCBITaxon:9606", "GRCh38", "Multiplet", "", np.nan, "of the lab"]
+)
 def test_human_cells_and_what_is_no_known_species_are_not(text):
     assert other_species_of_cells(cells(organism=text)) == []
-
 
 
 def test_kinds_of_donors_are_one_note_with_their_numbers():

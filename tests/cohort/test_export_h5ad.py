@@ -122,6 +122,20 @@ def test_the_columns_of_the_input_are_kept_as_they_are(parts, tmp_path):
     assert back.uns["X_approximate_distribution"] == "count"
 
 
+def test_facts_of_a_table_of_donors_are_in_it_beside_the_columns_of_the_input(parts, tmp_path):
+    cohort, _, shards = parts
+    donors = read_parquet(tmp_path / "donors.parquet")
+    site = {donor: f"site {number % 2}" for number, donor in enumerate(donors["donor_id"])}
+    write_parquet(
+        donors.assign(site=donors["donor_id"].map(site), bmi=np.where(donors.index == 0, np.nan, 20.0 + donors.index)),
+        tmp_path / "donors.parquet",
+    )
+    back = anndata.read_h5ad(export(shards, tmp_path))
+    assert back.obs["site"].astype(str).tolist() == back.obs["donor_id"].astype(str).map(site).tolist()
+    assert back.obs["bmi"].isna().equals(back.obs["donor_id"] == donors["donor_id"][0])
+    assert set(cohort.obs) < set(back.obs) and "age_text" not in back.obs and "varies_within_donor" not in back.obs
+
+
 def test_it_opens_backed(parts, tmp_path):
     _, cells, shards = parts
     path = export(shards, tmp_path)

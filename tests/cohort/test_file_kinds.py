@@ -31,7 +31,9 @@ def test_a_file_is_known_by_its_beginning(what, pack):
         assert found and what in found[0], (what, found)
 
 
-@pytest.mark.parametrize(("pack", "tool"), [(gzip.compress, "gunzip"), (bz2.compress, "bunzip2"), (lzma.compress, "unxz")])
+@pytest.mark.parametrize(
+    ("pack", "tool"), [(gzip.compress, "gunzip"), (bz2.compress, "bunzip2"), (lzma.compress, "unxz")]
+)
 def test_a_compressed_h5ad_is_to_be_unpacked(pack, tool):
     assert tool in other_kind(pack(b"\x89HDF\r\n\x1a\n" + bytes(100)), n_bytes=1000)[1]
     assert tool in other_kind(pack(b"\0\1\2\3")[:12], n_bytes=1000)[1], "also where it is cut off"

@@ -46,7 +46,9 @@ def test_cells_that_are_twice_in_one_donor_are_noted(tmp_path):
 
 def test_cells_of_few_genes_may_well_agree(tmp_path):
     few = BASE.copy()
-    few.X = sparse.csr_matrix(np.where(np.arange(few.n_vars) < 20, np.minimum(X, 1), 0) + (np.arange(few.n_vars) == 30) * 3)
+    few.X = sparse.csr_matrix(
+        np.where(np.arange(few.n_vars) < 20, np.minimum(X, 1), 0) + (np.arange(few.n_vars) == 30) * 3
+    )
     with h5py.File(tmp_path / "x.h5", "w") as file:
         group = file.create_group("X")
         for part in ("data", "indices", "indptr"):
@@ -81,7 +83,9 @@ def swapped(*, ids_alone=False, ambient=0, sexes=("female", "male")):
         x[::10, place] += ambient
     cohort.X = sparse.csr_matrix(x)
     if ids_alone:
-        cohort.var = pd.DataFrame(index=[{v: ids[k] for k, v in at.items()}.get(i, name) for i, name in enumerate(cohort.var_names)])
+        cohort.var = pd.DataFrame(
+            index=[{v: ids[k] for k, v in at.items()}.get(i, name) for i, name in enumerate(cohort.var_names)]
+        )
     else:
         symbols = cohort.var["feature_name"].astype(str).to_numpy(dtype=object)
         symbols[list(at.values())] = list(at)
@@ -105,7 +109,13 @@ def test_a_donor_whose_genes_show_the_other_sex_is_noted(options, tmp_path):
 def test_sexes_that_fit_and_sexes_that_are_no_names_are_not_noted(tmp_path):
     assert "other sex" not in run(swapped(sexes=("1", "2"))[0], tmp_path).notes
     assert "other sex" not in run(BASE.copy(), tmp_path).notes
-    assert [sex_of_counts(*counts) for counts in ((9, 0), (10, 0), (0, 10), (10, 2), (10, 10))] == ["", "female", "male", "", ""]
+    assert [sex_of_counts(*counts) for counts in ((9, 0), (10, 0), (0, 10), (10, 2), (10, 10))] == [
+        "",
+        "female",
+        "male",
+        "",
+        "",
+    ]
 
 
 def of_values(values):
@@ -116,7 +126,10 @@ def of_values(values):
 
 DOUBTFUL = {
     "two donors scaled (czbiohub-sf/tabula-muris-senis#32)": (np.where(TWO[:, None], 10 * X, X), "hold no 1"),
-    "two donors normalised and rounded": (np.where(TWO[:, None], np.rint(X / X.sum(1, keepdims=True) * 1e4), X), "hold no 1"),
+    "two donors normalised and rounded": (
+        np.where(TWO[:, None], np.rint(X / X.sum(1, keepdims=True) * 1e4), X),
+        "hold no 1",
+    ),
     "capped": (np.minimum(X, 10), "have none above 10"),
     "a constant added": (X + 1, "no cell has a gene without counts"),
 }

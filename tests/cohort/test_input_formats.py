@@ -385,16 +385,33 @@ def test_a_damaged_archive_is_refused_or_none_of_its_counts_differs(kind, place,
         np.testing.assert_array_equal(found.X.toarray(), cohort.X.toarray()[:, :38])
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda f: shutil.move(f / "matrix.mtx", f / "x") and shutil.copytree(f, f / "q") and None, "holds neither"),
-        (lambda f: shutil.copytree(f, f / "raw_feature_bc_matrix") and (f / "filtered_feature_bc_matrix").mkdir() or [(f / n).rename(f / "filtered_feature_bc_matrix" / n) for n in ("matrix.mtx", "features.tsv", "barcodes.tsv")], "give 'filtered_feature_bc_matrix', the one of cells"),
-        (lambda f: (f / "matrix.mtx").write_text((f / "matrix.mtx").read_text() + "0 1 3\n"), "entries count from 0"),
-        (lambda f: (f / "features.tsv").write_text("".join(f"ENSG{i}{end}\n" for end in ("-U", "-A") for i in range(20))), "spliced, unspliced and ambiguous"),
-    ],
-)  # fmt: skip
-def test_messages_lead_the_right_way(change, said, tmp_path):
+def raw_beside_filtered(folder):
+    for name in ("raw_feature_bc_matrix", "filtered_feature_bc_matrix"):
+        shutil.copytree(folder, folder.parent / "outs" / name)
+    shutil.rmtree(folder)
+    (folder.parent / "outs").rename(folder)
+
+
+def counted_from_nought(folder):
+    with (folder / "matrix.mtx").open("a") as file:
+        file.write("0 1 3\n")
+
+
+def parts_of_reads(folder):
+    names = [f"ENSG{i}{end}" for end in ("-U", "-A") for i in range(20)]
+    (folder / "features.tsv").write_text("\n".join(names) + "\n")
+
+
+MISLEADING = {
+    "raw and filtered": (raw_beside_filtered, "give 'filtered_feature_bc_matrix', the one of cells"),
+    "counted from 0": (counted_from_nought, "entries count from 0"),
+    "alevin-fry's parts": (parts_of_reads, "spliced, unspliced and ambiguous counts of each gene apart"),
+}
+
+
+@pytest.mark.parametrize("kind", MISLEADING)
+def test_messages_lead_the_right_way(kind, tmp_path):
+    change, said = MISLEADING[kind]
     folder = plain(cohort_of(), tmp_path / "m")
     change(folder)
     with pytest.raises(BadInput, match=said):

@@ -1,5 +1,6 @@
 """What spreadsheets and R do to a table is undone where it has one meaning, and refused with its line where not."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -72,7 +73,10 @@ def test_what_cannot_be_read_is_said_in_one_line(text, said, tmp_path):
     [
         (["1", "2"], "Int64", [1, 2]), (["1", None], "Int64", [1, pd.NA]), (["1.5", "2"], "float64", [1.5, 2.0]),
         (["1e3", "-2"], "float64", [1000.0, -2.0]), ([".5", "5."], "float64", [0.5, 5.0]), (["01", "2"], "category", ["01", "2"]),
-        (["1", "x"], "category", ["1", "x"]), (["45,5"], "category", ["45,5"]), (["."], "category", ["."]),
+        (["1", "x"], "category", ["1", "x"]), (["45,5"], "float64", [45.5]), (["24,5", "30", "0,125"], "float64", [24.5, 30, 0.125]),
+        (["1,250", "2,500"], "category", ["1,250", "2,500"]), (["1,2,3"], "category", ["1,2,3"]), (["1.250,5", "2"], "category", ["1.250,5", "2"]),
+        (["24.5", "unknown", ".", None, "-"], "float64", [24.5, np.nan, np.nan, np.nan, np.nan]), (["1", "NA "], "Int64", [1, pd.NA]),
+        (["1", "none", "x"], "category", ["1", "none", "x"]), (["01", "."], "category", ["01", "."]), (["."], "category", ["."]),
         (["TRUE", "FALSE"], "category", ["TRUE", "FALSE"]), (["1", "2"] * 20, "Int64", [1, 2] * 20),
     ],
 )  # fmt: skip
@@ -80,3 +84,8 @@ def test_numbers_are_numbers_and_names_with_leading_zeros_stay_names(texts, dtyp
     column = typed(pd.Series(texts, dtype=object))
     assert column.dtype == dtype
     pd.testing.assert_series_equal(column, pd.Series(values, dtype=dtype))
+
+
+def test_what_a_spreadsheet_writes_where_a_formula_failed_is_missing(tmp_path):
+    table = read(tmp_path, "donor,bmi\nD1,#REF!\nD2,#DIV/0!\nD3,24.5\n")
+    assert typed(table.rows["bmi"]).isna().tolist() == [True, True, False]

@@ -64,7 +64,19 @@ def test_a_droplet_of_no_donor_or_of_several_is_no_person(tool):
     assert all(repr(name) in notes[0] for name in NO_ONE[tool])
 
 
-PEOPLE = ["CMV_negative", "AMB-001", "DBL-7", "P1_t0", "P1_t1", "donor 1", "HIV negative 3", "D1-7", "D1", "A/A", "DOUBLEDAY_1"]
+PEOPLE = [
+    "CMV_negative",
+    "AMB-001",
+    "DBL-7",
+    "P1_t0",
+    "P1_t1",
+    "donor 1",
+    "HIV negative 3",
+    "D1-7",
+    "D1",
+    "A/A",
+    "DOUBLEDAY_1",
+]
 
 
 def test_names_that_only_look_like_these_are_people():

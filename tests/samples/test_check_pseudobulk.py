@@ -274,3 +274,32 @@ def test_genes_of_some_files_start_the_statistics_again(tmp_path):
     table.uns[SOME_FILES]["gene_id"][0] = "CD3E"
     with pytest.raises(BadInput, match=r"--pseudobulk t.h5ad: gene 'CD3E' stands there more than once; leave one out"):
         run(table, tmp_path)
+
+
+@pytest.mark.parametrize("name", given_table.CELL_NUMBERS)
+def test_the_number_of_cells_is_known_by_the_names_that_tools_give_it(name, tmp_path):
+    """scverse/decoupler writes psbulk_cells (psbulk_n_cells before); without one no sample was left out as too small"""
+    table = table_of()
+    table.obs = table.obs.rename(columns={"n_cells": name})
+    folder = run(table, tmp_path)
+    assert read_h5ad(folder / "dataset-x_t_cell_step-pseudobulk_counts.h5ad").n_obs == 7
+    notes = read_json(folder / "p/cohort/check.json")["notes"]
+    assert any(f"'{name}' is taken for the number of cells" in note for note in notes) == (name != "n_cells")
+
+
+def test_a_table_that_does_not_tell_numbers_of_cells_is_noted(tmp_path):
+    table = table_of()
+    table.obs["n_cells"] = "many"
+    notes = read_json(run(table, tmp_path) / "p/cohort/check.json")["notes"]
+    assert any("small samples are not left out by --min_cells_per_sample" in note for note in notes)
+
+
+def test_a_table_whose_donors_were_chosen_before_is_told_how_to_keep_them(tmp_path):
+    table = table_of()
+    options = ("--analysed-donors", "common", "--min-donor-fraction", "0.95", "--min-cells-per-type", "10")
+    few = (table.obs["cell_type"] == "T cell") & (table.obs["n_cells"] < 12)
+    table.obs["n_cells"] = np.where(few, 3, 12)
+    notes = read_json(run(table, tmp_path, *options) / "p/cohort/check.json")["notes"]
+    assert any(
+        "leaves out 1 cell types and 0 donors of the table" in note and "--donors each" in note for note in notes
+    )

@@ -1,5 +1,6 @@
 """Facts that lie beside a cohort's file: compared with what the file says, and joined to its cells."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -72,9 +73,14 @@ def same_fact(one: object, two: object, *, role: str = "", column: str = "") -> 
         read = sexes_read(dict.fromkeys(texts, 1))
         return plain(read[texts[0]]) == plain(read[texts[1]])
     try:
-        return float(str(one)) == float(str(two))
+        return _number(one) == _number(two)
     except ValueError:
         return plain(str(one)) == plain(str(two))
+
+
+def _number(value: object) -> float:
+    """A number of any type, or of text, also with a decimal comma; `ValueError` where it is none."""
+    return float(re.sub(r"(?<=\d),(?=\d+$)", ".", str(value)))
 
 
 def _plain_value(value: object) -> object:
@@ -128,10 +134,10 @@ def filled(column: pd.Series, told: pd.Series, rows: np.ndarray, *, role: str) -
     if not len(gaps):
         return column, 0
     new = told.iloc[rows[gaps]]
-    numbers = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    if numbers and pd.api.types.is_numeric_dtype(typed(told)):
+    numbers, read = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column), typed(told)
+    if numbers and pd.api.types.is_numeric_dtype(read):
         out = column.astype(float)
-        out.iloc[gaps] = new.astype(float).to_numpy()
+        out.iloc[gaps] = read.iloc[rows[gaps]].astype(float).to_numpy()
         return out, len(gaps)
     out = column.astype(object)
     out.iloc[gaps] = new.to_numpy()

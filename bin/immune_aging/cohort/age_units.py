@@ -63,9 +63,7 @@ def with_units(ages: pd.Series, obs: pd.DataFrame) -> tuple[pd.Series, list[str]
     texts = obs[name].astype(object)
     units = texts.map(lambda text: "" if pd.isna(text) or means_missing(str(text)) else unit_of(str(text)))
     told = (units != "") & (units != "year")
-    plain = ages.astype(object).map(
-        lambda value: "" if pd.isna(value) else re.sub(r"\.0$", "", str(value).strip())
-    )
+    plain = ages.astype(object).map(lambda value: "" if pd.isna(value) else re.sub(r"\.0$", "", str(value).strip()))
     changed = told & plain.map(lambda text: bool(_NUMBER.fullmatch(text)))
     if not changed.any():
         return ages, []

@@ -356,7 +356,7 @@ def stand_ins(years: Sequence[float]) -> list[float]:
     [0.0, 99.0]
     """
     known = np.array([year for year in years if not pd.isna(year)], dtype=float)
-    found = []
+    found: list[float] = []
     for year in np.unique(known):
         others = known[(known != year) & ~np.isin(known, found)]
         far = not len(others) or np.abs(others - year).min() >= _FAR

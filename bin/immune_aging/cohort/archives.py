@@ -16,8 +16,8 @@ BLOCK_BYTES = 4 << 20
 MOST_GROWTH, AT_LEAST = 100, 1 << 30  # times the archive's own size, and bytes that any archive may unpack to
 MAX_FILES = 2_000_000
 ENDS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".txz", ".tbz2")
-# What the readers of archives and of what compresses them raise where one is damaged. RuntimeError: what zipfile says of
-# a password, or of a compression that it does not know. ValueError and struct.error: of fields that cannot be.
+# What the readers of archives and of what compresses them raise where one is damaged. RuntimeError: what zipfile says
+# of a password, or of a compression that it does not know. ValueError and struct.error: of fields that cannot be.
 DAMAGES = (
     OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, RuntimeError, ValueError,
     struct.error, OverflowError, LookupError,

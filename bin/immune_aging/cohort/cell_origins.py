@@ -1,4 +1,4 @@
-"""What columns say of where cells come from: copies of cells elsewhere, other species, mixtures of tissues or diseases."""
+"""What columns say of where cells come from: copies of cells elsewhere, other species, several tissues or diseases."""
 
 from collections.abc import Mapping
 

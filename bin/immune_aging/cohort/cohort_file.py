@@ -67,7 +67,10 @@ OTHER_LAYOUTS = {
     "barcode_idx": ("is Cell Ranger's molecule_info.h5, without counts", "give filtered_feature_bc_matrix.h5"),
     "matrix": ("is a file of Cell Ranger", "read it with scanpy.read_10x_h5 and write it with write_h5ad"),
     "mod": ("is a MuData file of several modalities", "read it with mudata.read and write it with write_h5ad"),
-    "assays": ("is an h5Seurat file", "read it with SeuratDisk's LoadH5Seurat in R and write it with anndataR's write_h5ad"),
+    "assays": (
+        "is an h5Seurat file",
+        "read it with SeuratDisk's LoadH5Seurat in R and write it with anndataR's write_h5ad",
+    ),
 }
 
 

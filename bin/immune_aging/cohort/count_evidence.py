@@ -124,7 +124,7 @@ def normalised_and_rounded(block: sparse.csr_matrix) -> str:
 
 
 SOME = 0.03  # of the cells that are looked at
-DEEP, LARGEST = 1000, 10  # counts of a cell, and its largest one: beside ever so even genes some are above
+DEEP, LARGEST = 1000, 10  # counts of a cell, and its largest one: however even genes are, some have more
 FULL_GENES = 200
 
 
@@ -148,8 +148,8 @@ def doubts_of_values(block: sparse.csr_matrix) -> list[str]:
     deep = totals >= DEEP
     if deep.sum() >= MIN_CELLS and (largest := float(np.median(block[deep].max(axis=1).toarray()))) <= LARGEST:
         found.append(
-            f"cells of {np.median(totals[deep]):,.0f} counts have none above {largest:g}, as after logarithms, ranks or "
-            "a cap; raw counts of some genes are larger"
+            f"cells of {np.median(totals[deep]):,.0f} counts have none above {largest:g}, as after logarithms, ranks "
+            "or a cap; raw counts of some genes are larger"
         )
     full = block.shape[1] >= FULL_GENES and len(block.data) == np.prod(block.shape) and (block.data != 0).all()
     if full and block.shape[0] >= MIN_CELLS:

@@ -120,7 +120,7 @@ def several_samples(obs: pd.DataFrame, columns: Mapping[str, str]) -> list[str]:
 
 def name_key(name: str) -> str:
     """A name without what spellings of it differ by: case, blanks, separators, leading zeros."""
-    text = re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold())
+    text = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"^(\d+)\.0+$", r"\1", name.casefold()))
     return re.sub(r"(?<=\d)[\s_.-]+(?=\d)", "-", re.sub(r"(?<!\d)[\s_.-]+|[\s_.-]+(?!\d)", "", text))
 
 

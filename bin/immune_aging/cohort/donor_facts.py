@@ -53,9 +53,10 @@ def key_columns(table: PlainTable, columns: Mapping[str, str]) -> list[str]:
     names = list(table.rows.columns)
     donor = next((name for name in (columns["donor"], *DONOR_NAMES) if name in names), None)
     if donor is None:
+        nameless = "; if the column without a name holds them, give it one of these" if table.notes else ""
         raise BadInput(
             f"{table.where}: has no column '{columns['donor']}', 'donor' or 'donor_id' that names the donors; "
-            f"{nearest(columns['donor'], names)}"
+            f"{nearest(columns['donor'], names)}{nameless}"
         )
     if "sample" not in columns:
         return [donor]

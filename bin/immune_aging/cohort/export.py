@@ -3,7 +3,7 @@
 import itertools
 import platform
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +17,7 @@ from anndata.io import read_elem, sparse_dataset, write_elem
 from scipy import sparse
 
 from immune_aging.cohort.cohort_file import Counts, open_cohort, read_table, unchanged
-from immune_aging.cohort.donors import match, not_told
+from immune_aging.cohort.donors import AS_GIVEN, OWN_COLUMNS, match, not_told
 from immune_aging.cohort.gathering import NOTES
 from immune_aging.cohort.gene_groups import GROUPS, IN_ALL_FILES
 from immune_aging.cohort.splitting import are_genes
@@ -119,6 +119,19 @@ def own_columns(cells: pd.DataFrame, donors: pd.DataFrame, clusters: dict[str, p
     if not not_told(donors, "age_years"):
         found = found.assign(age_years=match(cells, donors, ["age_years"])["age_years"].to_numpy())
     return text_as_categories(found).assign(**clusters)
+
+
+def told_of_donors(cells: pd.DataFrame, donors: pd.DataFrame, given: Sequence[str]) -> pd.DataFrame:
+    """What a table of donors tells beside the input (`--donor_table`): columns of cells that the input lacks.
+
+    Parameters
+    ----------
+    given
+        Columns of cells of the input.
+    """
+    others = (*OWN_COLUMNS, *AS_GIVEN.values(), *given)
+    told = match(cells, donors, [name for name in donors if name not in others])
+    return text_as_categories(told.set_axis(cells.index))
 
 
 def empty_matrix(file: h5py.File, name: str, n_genes: int) -> CSRDataset:
@@ -278,6 +291,7 @@ def annotation(source: Source, donors: pd.DataFrame, published: list[Path], made
     written = source.written
     obs, var, obsm, uns = of_input(source.path, written["cell_id"].to_numpy(dtype=object), source.counts.var_path)
     own = own_columns(written, donors, cluster_columns(published, written))
+    own = own.assign(**told_of_donors(written, donors, list(obs.columns)))
     for name, relative in EMBEDDINGS.items():
         if path := find(published, relative):
             obsm[name] = aligned(read_parquet(path), written)

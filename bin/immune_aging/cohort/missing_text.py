@@ -15,6 +15,7 @@ MISSING_TEXT = frozenset(
         "not available", "not_available", "notavailable", "not applicable", "not_applicable", "not provided",
         "not_provided", "not collected", "not_collected", "not reported", "not_reported", "not recorded",
         "not determined", "not_determined", "not known", "not specified", "unspecified", "unavailable", "no data",
+        "#ref!", "#value!", "#div/0!", "#name?", "#num!", "#null!",
         "nd", "n.d.", "blank", "empty", "-", "--", "---", "_", ".", "..", "?", "??", "???",
     )
 )  # fmt: skip
@@ -29,9 +30,7 @@ NO_DONOR = frozenset(
     )
 )  # fmt: skip
 # Of these, words that may have the name of a pool or of two donors beside them: 'pool1_doublet', 'Doublet_D1_D2'.
-_NO_DONOR_WORD = re.compile(
-    r"(?:.+[\W_])?(?:doublets?|multiplets?|unassigned)(?:[\W_].+)?", re.IGNORECASE | re.DOTALL
-)
+_NO_DONOR_WORD = re.compile(r"(?:.+[\W_])?(?:doublets?|multiplets?|unassigned)(?:[\W_].+)?", re.IGNORECASE | re.DOTALL)
 # demuxlet and freemuxlet join their call and two donors: DBL-S1-S2-0.500, AMB-S1-S2-S1/S2 (statgen/demuxlet#70).
 _DEMUXLET_NO_DONOR = re.compile(r"DBL-.+-.+-[01]?\.\d+|AMB-.+-.+-.+/.+|(?P<one>.+),(?!(?P=one),).+,[01]?\.\d+")
 # What annotators (CellTypist, SingleR, Azimuth, scType, by hand) write instead of a cell type.

@@ -13,11 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.missing_text import means_missing
 from immune_aging.task.command_line import BadInput
 
 DELIMITERS = (",", ";", "\t")
+# What a spreadsheet writes where a formula failed.
+ERRORS = ("#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!")
 # What R, pandas and Excel write into an empty cell. Other words ("None", "unknown") may be a level.
-EMPTY = frozenset(("", "NA", "NaN", "nan", "<NA>", "#N/A"))
+EMPTY = frozenset(("", "NA", "NaN", "nan", "<NA>", *ERRORS))
 # What people give instead, by how the file begins.
 OTHER_KINDS = {
     b"PK": "is a spreadsheet or a zip archive; save it as CSV (UTF-8)",
@@ -143,11 +146,30 @@ def read_plain_table(path: Path, *, where: str) -> PlainTable:
     return PlainTable(where, rows, np.array([line for line, _ in body]), tuple(notes))
 
 
+def _numbers_alone(texts: pd.Series) -> pd.Series:
+    """A column with its decimal commas as points and without text for a missing value, where numbers are all the rest.
+
+    24,5 and 30 are numbers; 1,250 may be one thousand or one, so a column of such texts alone stays as it is.
+    """
+    known = texts.dropna()
+    missing = known.map(means_missing)
+    rest = known[~missing]
+    points = rest.str.replace(",", ".", n=1, regex=False)
+    decimal = rest.map(lambda text: bool(re.search(r"^[+-]?0,|,(?!\d{3}$)", text)))
+    is_number = points.map(lambda text: bool(_NUMBER.fullmatch(text)) and any(c.isdigit() for c in text))
+    if not len(rest) or not is_number.all() or (rest.str.contains(",") & ~rest.str.fullmatch(r"[+-]?\d+,\d+")).any():
+        return texts
+    if rest.str.contains(",").any() and not decimal.any():
+        return texts
+    return points.reindex(texts.index).astype(object).where(lambda column: column.notna(), None)
+
+
 def typed(texts: pd.Series) -> pd.Series:
     """A column of text as numbers where each text is one, else as categories; missing values kept.
 
-    Numbers with leading zeros are names.
+    Numbers may have decimal commas, and text for a missing value beside them. Those with leading zeros are names.
     """
+    texts = _numbers_alone(texts)
     known = texts.dropna()
     if len(known) and known.map(lambda text: bool(_WHOLE.fullmatch(text))).all():
         return texts.map(lambda text: pd.NA if text is None or pd.isna(text) else int(text)).astype("Int64")

@@ -89,9 +89,7 @@ def sex_doubts(by_donor: pd.DataFrame, sexes: Mapping[str, object]) -> list[str]
     wrong = [
         f"'{visible(str(donor))}' ({sexes[donor]}: {row.xist:g} counts of XIST, {row.on_y:g} of genes on Y)"
         for donor, row in by_donor.iterrows()
-        if sexes.get(donor) in (MALE, FEMALE)
-        and (shown := sex_of_counts(row.xist, row.on_y))
-        and shown != sexes[donor]
+        if sexes.get(donor) in (MALE, FEMALE) and (shown := sex_of_counts(row.xist, row.on_y)) and shown != sexes[donor]
     ]
     if not wrong:
         return []

@@ -23,13 +23,13 @@ from immune_aging.task.h5ad_stream import append, encode, growing
 
 ENTRIES = 4_000_000  # of a matrix.mtx that are read at a time
 # Parts of a folder, by how the names of their files end; the first that is there counts.
-PARTS = {
+PARTS: dict[str, tuple[str, ...]] = {
     "matrix": ("matrix.mtx.gz", "matrix.mtx"),
     "features": ("features.tsv.gz", "features.tsv", "genes.tsv.gz", "genes.tsv"),
     "barcodes": ("barcodes.tsv.gz", "barcodes.tsv"),
 }
 # The same of other tools, whose names have the same beginning: kb-python, the Single Cell Expression Atlas, alevin-fry.
-OTHER_PARTS = (
+OTHER_PARTS: tuple[dict[str, tuple[str, ...]], ...] = (
     {
         "matrix": ("cells_x_genes.mtx.gz", "cells_x_genes.mtx"),
         "features": ("cells_x_genes.genes.txt",),
@@ -139,7 +139,7 @@ def parts_of_folder(folder: Path, where: str) -> dict[str, Path] | None:
         There are several matrices, or a part is missing.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    parts, matrices = PARTS, []
+    parts, matrices = PARTS, list[Path]()
     for parts in (PARTS, *OTHER_PARTS):
         matrices = [path for path in files if path.name.endswith(parts["matrix"])]
         if matrices:
@@ -200,8 +200,8 @@ def _tables(parts: dict[str, Path], shape: tuple[int, int], where: str) -> tuple
     parted = sum(bool(_PART_OF_READS.fullmatch(row[0])) for row in own[0])
     if parted > len(own[0]) / 2:
         raise BadInput(
-            f"{where}: holds spliced, unspliced and ambiguous counts of each gene apart ('{own[0][-1][0]}'); add them up "
-            "with pyroe.load_fry and write an h5ad"
+            f"{where}: holds spliced, unspliced and ambiguous counts of each gene apart ('{own[0][-1][0]}'); add them "
+            "up with pyroe.load_fry and write an h5ad"
         )
     var = pd.DataFrame(index=pd.Index([row[0] for row in own[0]]).astype(str))
     for place, column in ((1, "feature_name"), (2, "feature_types")):
@@ -267,12 +267,14 @@ class _UnsortedError(Exception):
     """Entries of a matrix.mtx are sorted neither by row nor by column."""
 
 
-def _in_order(entries: Iterator[tuple[np.ndarray, ...]], n_entries: int, where: str) -> Iterator[tuple[np.ndarray, ...]]:
+def _in_order(
+    entries: Iterator[tuple[np.ndarray, ...]], n_entries: int, where: str
+) -> Iterator[tuple[np.ndarray, ...]]:
     """All entries of a matrix at once, sorted by column and row; `BadInput` where they are too many for that."""
     if n_entries > MAX_UNSORTED:
         raise BadInput(
-            f"{where}: the entries of matrix.mtx are sorted neither by cell nor by feature, and too many ({n_entries:,})"
-            " to sort them here; write it again with R's writeMM or scipy.io.mmwrite"
+            f"{where}: the entries of matrix.mtx are sorted neither by cell nor by feature, and too many "
+            f"({n_entries:,}) to sort them here; write it again with R's writeMM or scipy.io.mmwrite"
         )
     blocks = [(rows.astype(np.int32), columns.astype(np.int32), values) for rows, columns, values in entries]
     rows, columns, values = (np.concatenate(part) for part in zip(*blocks, strict=True))

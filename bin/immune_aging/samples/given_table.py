@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from immune_aging.cohort.ages import MIDPOINT
+from immune_aging.cohort.cell_origins import mixed_kinds
 from immune_aging.cohort.cohort_file import (
     column_names,
     open_cohort,
@@ -35,6 +36,11 @@ from immune_aging.samples.some_files import note_on, read_some_files
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING, unique_slugs
 from immune_aging.task.command_line import BadInput
 
+# Number of cells of a sample: ours, decoupler's, Seurat's and people's; the first that is there counts.
+CELL_NUMBERS = (
+    "n_cells", "psbulk_cells", "psbulk_n_cells", "ncells", "n_cell", "num_cells", "cell_count", "cell_counts",
+    "number_of_cells",
+)  # fmt: skip
 AGE_COLUMNS = ("age_years", "age")  # our own tables have the first, many others the second
 
 
@@ -183,6 +189,8 @@ def read_given_table(
         *joining,
         *changes,
         *found.notes,
+        *notes_of_cell_numbers(obs),
+        *mixed_kinds(obs, columns),
         *feature_notes(feature_kinds(var, symbols_of(var)), var.index.astype(str).to_numpy(dtype=object)),
     ]
     if some_files is not None:
@@ -218,6 +226,25 @@ def donors_of(given: GivenTable) -> tuple[pd.DataFrame, list[str]]:
     return donors, notes
 
 
+def cell_numbers(obs: pd.DataFrame) -> pd.Series | None:
+    """The column that tells of how many cells each sample is the sum, by its name; None where there is none."""
+    name = next(
+        (name for name in CELL_NUMBERS if name in obs and pd.api.types.is_numeric_dtype(plain(obs[name]))), None
+    )
+    return None if name is None else obs[name]
+
+
+def notes_of_cell_numbers(obs: pd.DataFrame) -> list[str]:
+    """A note on a column of cell numbers that is not called n_cells, and on a table without one."""
+    sizes = cell_numbers(obs)
+    if sizes is None:
+        return [
+            "the table does not tell of how many cells each sample is the sum (n_cells): small samples are not left "
+            "out by --min_cells_per_sample"
+        ]
+    return [] if sizes.name == "n_cells" else [f"column '{sizes.name}' is taken for the number of cells of each sample"]
+
+
 def usable_samples(given: GivenTable, donors: pd.DataFrame) -> tuple[pd.DataFrame, sparse.csr_matrix, np.ndarray]:
     """The samples that have a donor, a cell type and, where ages are used, a known age.
 
@@ -235,7 +262,8 @@ def usable_samples(given: GivenTable, donors: pd.DataFrame) -> tuple[pd.DataFram
     roles = {"donor_id": "donor", SAMPLE_OF_DONOR: "sample", "cell_type": "cell_type"}
     labels = {name: obs[columns[role]] for name, role in roles.items() if role in columns}
     samples = pd.DataFrame({name: label.astype(str).to_numpy(dtype=object) for name, label in labels.items()})
-    samples["n_cells"] = plain(obs["n_cells"]).to_numpy() if "n_cells" in obs else np.full(len(obs), np.nan)
+    sizes = cell_numbers(obs)
+    samples["n_cells"] = np.full(len(obs), np.nan) if sizes is None else plain(sizes).to_numpy()
     used = np.logical_and.reduce([label.notna().to_numpy() for label in labels.values()])
     if "age" in columns:
         used &= match(samples, donors, ["age_years"])["age_years"].notna().to_numpy()
@@ -375,6 +403,17 @@ def gap_notes(samples: pd.DataFrame) -> list[str]:
     ]
 
 
+def notes_of_common(in_few_donors: Mapping[str, str], without: Mapping[str, str]) -> list[str]:
+    """A note on what `--donors common` leaves out of a table, which may be one that this rule has made."""
+    if not (in_few_donors or without):
+        return []
+    return [
+        f"--donors common leaves out {len(in_few_donors)} cell types and {len(without)} donors of the table; if it is "
+        "of an earlier run with --donors common, these have passed the rule there, before quality control took cells "
+        "from them: --donors each keeps them"
+    ]
+
+
 def bring_into_form(
     given: GivenTable,
     *,
@@ -401,8 +440,8 @@ def bring_into_form(
     """
     donors, notes = donors_of(given)
     samples, sums, rows = usable_samples(given, donors)
-    notes = [*notes, *gap_notes(samples)]
     in_few_donors, without = rule.judge(samples)
+    notes = [*notes, *gap_notes(samples), *(notes_of_common(in_few_donors, without) if rule.common else [])]
     reasons = np.full(len(samples), "donor or cell type left out", dtype=object)
     out = samples["cell_type"].isin(in_few_donors) | samples["donor_id"].isin(without)
     used = ~(out & rule.common).to_numpy()
