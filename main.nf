@@ -2,7 +2,7 @@
 // How gene expression changes with age in each immune cell type of a large single-cell cohort.
 
 include { after; mixed         } from './functions/channels'
-include { hasAges; partsOf     } from './functions/fan_out'
+include { fromSamples; hasAges; partsOf } from './functions/fan_out'
 include { helpText; readSchema } from './functions/parameters'
 include { runDescription       } from './functions/provenance'
 include { publish              } from './functions/publishing'
@@ -24,20 +24,20 @@ workflow {
     }
     start(params, workflow)
     description = channel.of(runDescription(params)).collectFile(name: 'params.json').first()
-    // A run starts from a cohort of cells, or from a table of samples that someone else made. First of all it is planned.
-    if (params.pseudobulk) {
-        GIVEN_TABLE(file(params.pseudobulk, checkIfExists: true))
+    // A run starts from a cohort of cells, or from a table of samples that was made before. First of all it is planned.
+    if (fromSamples(params)) {
+        GIVEN_TABLE()
     }
     else {
         COHORT()
     }
-    input = params.pseudobulk ? GIVEN_TABLE.out : COHORT.out
+    input = fromSamples(params) ? GIVEN_TABLE.out : COHORT.out
     parts = params.check_only ? [] : partsOf(params)
     done  = [input] // The subworkflows that ran. Each emits what it published, [ meta, [ files ] ], and its versions.json files.
     last  = []      // Those whose results the report does not show.
     input.plan.flatMap { _meta, file -> saidOfPlan(file, params.check_only) }.view()
     if ('qc' in parts) {
-        CELLS(COHORT.out.shards, COHORT.out.cell_types, COHORT.out.donors, COHORT.out.quality_rows)
+        CELLS(COHORT.out.shards, COHORT.out.cell_types, COHORT.out.donors, COHORT.out.quality_rows, COHORT.out.check)
         done << CELLS.out
     }
     if ('embedding' in parts) {
@@ -53,7 +53,7 @@ workflow {
     none = channel.empty()
     (normalized, graph) = 'embedding' in parts ? [EMBEDDING.out.normalized, EMBEDDING.out.graph] : [none, none]
     if (parts) {
-        samples  = params.pseudobulk ? GIVEN_TABLE.out : CELLS.out
+        samples  = fromSamples(params) ? GIVEN_TABLE.out : CELLS.out
         filtered = 'qc' in parts ? COHORT.out.donors_table.join(CELLS.out.cell_types).join(COHORT.out.filtering) : none
         judged   = 'qc' in parts ? CELLS.out.cells.join(CELLS.out.thresholds) : none
         FIGURES(after(normalized, filtered), after(normalized, judged), after(normalized, samples.samples))

@@ -17,11 +17,16 @@ def numbersOf(value, decimals) {
     }.unique()
 }
 
+// Whether a run starts from a table of samples: someone else's, or that of an earlier run of which no cells are given.
+def fromSamples(given) {
+    return given.pseudobulk || (given.start_from && !given.input && !given.simulate)
+}
+
 // The parts of the analysis that the run comes to, in their order; a table of samples has no cells, and the statistics
 // need no embedding.
 def partsOf(given) {
     def of_cells = "${given.skip_embedding}" == 'true' ? ['qc'] : ['qc', 'embedding', 'clusters']
-    def parts = (given.pseudobulk ? [] : of_cells) + ['pseudobulk', 'statistics']
+    def parts = (fromSamples(given) ? [] : of_cells) + ['pseudobulk', 'statistics']
     return given.stop_after ? parts.take(parts.indexOf(given.stop_after) + 1) : parts
 }
 

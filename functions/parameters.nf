@@ -1,6 +1,7 @@
 // The parameters: help and checks, both driven by nextflow_schema.json. Nothing here starts a task.
 
-include { hasAges; listOf; partsOf; penaltiesOf; variantsOf } from './fan_out'
+include { earlierProblems    } from './earlier_run'
+include { fromSamples; hasAges; listOf; partsOf; penaltiesOf; variantsOf } from './fan_out'
 include { isAddress; isSheet } from './inputs'
 include { refuse             } from './publishing'
 
@@ -186,14 +187,14 @@ def problemsOf(given, schema) {
     problems += penaltyProblems(given)
     problems += questionProblems(given)
     def sources = ['input', 'pseudobulk', 'simulate'].findAll { name -> given[name] }
-    if (sources.size() != 1) {
+    if (sources.size() != 1 && !(given.start_from && !sources)) {
         def found = sources ? "${sources.collect { name -> "--${name}" }.join(' and ')} are given" : 'nothing to analyse is given'
-        problems << "--input: ${found}; give one of --input, --pseudobulk or -profile test"
+        problems << "--input: ${found}; give one of --input, --pseudobulk, --start_from or -profile test"
     }
     if (given.pseudobulk && given.stop_after) {
         problems << "--stop_after ${given.stop_after}: has nothing to do with --pseudobulk, which starts after it; leave one out"
     }
-    if (given.stop_after && !given.pseudobulk && !(given.stop_after in partsOf(given))) {
+    if (given.stop_after && !fromSamples(given) && !(given.stop_after in partsOf(given))) {
         problems << "--stop_after ${given.stop_after}: is left out by --skip_embedding; leave out one of them, or stop after qc or pseudobulk"
     }
     def local_input = given.input && !(given.input ==~ '[a-z]+://.*') ? given.input : null
@@ -218,7 +219,7 @@ def problemsOf(given, schema) {
     if (given.gene_sets.contains('/') && !file(given.gene_sets, glob: false).exists()) {
         problems << "--gene_sets ${given.gene_sets}: there is no such file; give a GMT file or the name of an Enrichr library"
     }
-    return problems
+    return problems ?: earlierProblems(given)
 }
 
 // Refuse the run unless all parameters are right.

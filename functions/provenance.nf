@@ -42,7 +42,8 @@ def explainMissingImage(run) {
 // with the same versions does not run the report again.
 def stepVersions(versions) {
     return versions.map { file -> [new groovy.json.JsonSlurper().parse(file.toFile()).step ?: 'stub', file.text] }
-        .unique()
+        .toSortedList { one, other -> one.join(' ') <=> other.join(' ') }
+        .flatMap { rows -> rows.unique { row -> row[0] } }
         .collectFile { step, text -> ["${step}.json", text] }
         .toSortedList()
 }

@@ -2,6 +2,7 @@
 // and what a run says of its plan.
 
 include { checkedParameters                } from './parameters'
+include { saidOfTaken                      } from './earlier_run'
 include { checkedCode; explainMissingImage } from './provenance'
 include { claimOutdir                      } from './publishing'
 
@@ -11,6 +12,7 @@ def start(given, run) {
     checkedCode(run.session.config.process.ext.project.missing)
     explainMissingImage(run)
     claimOutdir(given.outdir)
+    saidOfTaken(given).each { line -> println("Note: ${line}") }
 }
 
 // Lines of the plan for the terminal: all of it where a check is all, of a run what is doubtful about its cohort.

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, read_json, read_parquet, read_tsv, require_columns
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, read_json, read_parquet, read_tsv, require_columns, sha256_of
 from immune_aging.task.command_line import BadInput
 
 # Names that look like numbers (cluster 0, donor 001, gene 1) stay names.
@@ -165,3 +165,9 @@ def merge_trees(trees: Sequence[Path]) -> dict[str, Path]:
                 raise BadInput(f"{name}: published twice, by {files[name]} and {path}; give each result once")
             files[name] = path
     return dict(sorted(files.items()))
+
+
+def file_table(results: Results) -> pd.DataFrame:
+    """Every published file: its path in the results folder, its size in bytes and its sha256, sorted by path."""
+    rows = [(name, results.path(name).stat().st_size, sha256_of(results.path(name))) for name in results]
+    return pd.DataFrame(rows, columns=["file", "bytes", "sha256"])

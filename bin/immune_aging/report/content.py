@@ -60,6 +60,7 @@ def content_of(
     versions: Sequence[Mapping[str, Any]],
     resources: Sequence[Mapping[str, object]],
     *,
+    taken: Sequence[str] = (),
     threads: int = 1,
 ) -> dict[str, Any]:
     """Everything that the template shows.
@@ -70,6 +71,8 @@ def content_of(
         What each step said of its versions.
     resources
         Rows of the table of time and memory.
+    taken
+        What was taken from an earlier run's results, a sentence each.
     threads
         That make the pictures.
     """
@@ -95,7 +98,7 @@ def content_of(
         "comparison": comparison_part(results, pictures),
         "funnel": stages,
         "breaks": breaks(stages),
-        "notes": [*cohort_notes(results, values.get("report_genes")), *seen_ages(results)],
+        "notes": [*taken, *cohort_notes(results, values.get("report_genes")), *seen_ages(results)],
         "command": reproduce(parameters),
         "qc": results.summary("qc/qc.json"),
         **qc_content(results),

@@ -11,7 +11,8 @@ from immune_aging.cohort.donors import sample_key
 from immune_aging.cohort.gene_groups import SOME_FILES
 from immune_aging.samples.sample_rules import mark_samples
 from immune_aging.samples.some_files import stacked
-from immune_aging.task.checkpoints import write_file_table, write_h5ad, write_tsv
+from immune_aging.task.checkpoints import LINE_ENDS, write_file_table, write_h5ad, write_tsv
+from immune_aging.task.command_line import BadInput
 
 
 def sample_ids(samples: pd.DataFrame, types: pd.DataFrame) -> np.ndarray:
@@ -110,9 +111,60 @@ def write_pseudobulk(
     listed = samples[["sample_id", *own, "kept", "reason"]].sort_values(["cell_type", *sample_key(samples)])
     write_tsv(listed, folder / "pseudobulk/samples.tsv")
     write_h5ad(table, folder / "pseudobulk/pseudobulk.h5ad", portable=True)
+    write_cell_types(table, samples["kept"].to_numpy(dtype=bool), types, prefix=prefix)
+
+
+def write_cell_types(table: anndata.AnnData, used: np.ndarray, types: pd.DataFrame, *, prefix: str) -> None:
+    """Write a checkpoint for each kept cell type, and which file is whose.
+
+    Parameters
+    ----------
+    table
+        Samples x genes of all cell types; obs cell_type and more.
+    used
+        Whether the statistics use a sample, one value per row of `table`.
+    types
+        id, cell_type, kept.
+    prefix
+        As of `write_pseudobulk`.
+    """
     files = {}
     for row in types[types["kept"]].itertuples():
-        chosen = (samples["kept"] & (samples["cell_type"] == row.cell_type)).to_numpy()
+        chosen = used & (table.obs["cell_type"] == row.cell_type).to_numpy()
         files[row.id] = Path(f"{prefix}_{row.id}_step-pseudobulk_counts.h5ad")
         write_h5ad(table[chosen].copy(), files[row.id])
     write_file_table(files, Path(f"{prefix}_all_step-pseudobulk_files.tsv"))
+
+
+def as_summed(table: anndata.AnnData) -> anndata.AnnData:
+    """A published table as it was before it was written: there text is categories, here it is text again.
+
+    What is known of donors is text or numbers throughout (`donors.plain`), so that nothing is lost by it.
+    """
+    obs, var = (
+        part.assign(**{name: part[name].astype(object) for name in part if isinstance(part[name].dtype, pd.CategoricalDtype)})
+        for part in (table.obs, table.var)
+    )
+    return anndata.AnnData(X=table.X, obs=obs, var=var)
+
+
+def used_samples(table: anndata.AnnData, listed: pd.DataFrame, path: str | Path) -> np.ndarray:
+    """Whether the statistics use each sample of a published table, by the list of samples published beside it.
+
+    Parameters
+    ----------
+    listed
+        sample_id, kept.
+    path
+        Where the list was read from, for messages.
+
+    Raises
+    ------
+    BadInput
+        The list is not of the same samples.
+    """
+    # Both are sorted alike. In the list, what would end a line is a blank.
+    names = [LINE_ENDS.sub(" ", name) for name in table.obs_names]
+    if listed["sample_id"].tolist() != names:
+        raise BadInput(f"{path}: does not list the {table.n_obs} samples of the table; give both of one run")
+    return listed["kept"].to_numpy(dtype=bool)

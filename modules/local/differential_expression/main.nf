@@ -12,7 +12,7 @@ process DIFFERENTIAL_EXPRESSION {
     output:
     tuple val(meta), path("published/cell_types/${meta.id}/de.tsv"), emit: de
     tuple val(meta), path("published/cell_types/${meta.id}/de_summary.json"), emit: summary
-    tuple val(meta), path('*_step-differential_expression_fits.h5'), optional: true, emit: fits
+    tuple val(meta), path("published/cell_types/${meta.id}/fits.h5"), optional: true, emit: fits
     tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
@@ -33,7 +33,7 @@ process DIFFERENTIAL_EXPRESSION {
         --reference '${params.de_reference}' \\
         --cooks '${params.de_cooks}' ${params.de_shrink_lfc ? '--shrink' : ''} ${params.independent_filtering ? '' : '--no-independent-filtering'} \\
         --min-samples ${params.min_samples_per_type} ${params.strict && !meta.variant ? '--strict' : ''} \\
-        ${meta.variant ? '' : "--fits 'dataset-${params.dataset}_${meta.id}_step-differential_expression_fits.h5'"} \\
+        ${meta.variant ? '' : "--fits 'published/cell_types/${meta.id}/fits.h5'"} \\
         --output 'published/cell_types/${meta.id}/de.tsv' \\
         --summary 'published/cell_types/${meta.id}/de_summary.json'
     """
@@ -41,7 +41,7 @@ process DIFFERENTIAL_EXPRESSION {
     stub:
     """
     mkdir -p 'published/cell_types/${meta.id}'
-    touch 'published/cell_types/${meta.id}/de.tsv' ${meta.variant ? '' : "'dataset-${params.dataset}_${meta.id}_step-differential_expression_fits.h5'"}
+    touch 'published/cell_types/${meta.id}/de.tsv' ${meta.variant ? '' : "'published/cell_types/${meta.id}/fits.h5'"}
     echo '{}' > 'published/cell_types/${meta.id}/de_summary.json'
     echo '{}' > versions.json
     """

@@ -10,6 +10,7 @@ process REPORT {
     path(step_versions, stageAs: 'versions_?.json')
     path(tasks, stageAs: 'tasks.tsv')
     path(assets, stageAs: 'template/*')
+    path(made_from, stageAs: 'made_from.json')
 
     output:
     tuple val(meta), path('published/report.html'), emit: report
@@ -24,6 +25,7 @@ process REPORT {
         --published ${results} \\
         --parameters params.json \\
         --step-versions ${step_versions} \\
+        --made-from made_from.json \\
         --tasks tasks.tsv \\
         --template template \\
         --pipeline-info published/pipeline_info \\

@@ -1,18 +1,17 @@
 // The statistics of each cell type; which cell types there are is known only once the pseudobulk samples are.
 
 include { FETCH_GENE_SETS         } from '../../../modules/local/fetch_gene_sets'
-include { DIFFERENTIAL_EXPRESSION } from '../../../modules/local/differential_expression'
 include { GSEA                    } from '../../../modules/local/gsea'
 include { OVERREPRESENTATION      } from '../../../modules/local/overrepresentation'
 include { COMPOSITION             } from '../../../modules/local/composition'
 include { COMPARE_CELL_TYPES      } from '../../../modules/local/compare_cell_types'
 include { PLOT_COMPARISON         } from '../../../modules/local/plot_comparison'
-include { PREDICT_AGE             } from '../../../modules/local/predict_age'
-include { IMMUNE_AGE              } from '../../../modules/local/immune_age'
-include { SUMMARIZE_PREDICTIONS   } from '../../../modules/local/summarize_predictions'
 include { PLOT_CELL_TYPE          } from '../../../modules/local/plot_cell_type'
+include { EXPRESSION              } from '../expression'
+include { PREDICTIONS             } from '../predictions'
 include { after; filesById        } from '../../../functions/channels'
 include { predictionFits          } from '../../../functions/fan_out'
+include { isTaken                 } from '../../../functions/earlier_run'
 include { geneSets                } from '../../../functions/inputs'
 include { publishedFolder; publishedFolders } from '../../../functions/publishing'
 
@@ -36,14 +35,14 @@ workflow CELL_TYPES {
     FETCH_GENE_SETS(channel.of(geneSets(params.gene_sets)))
     gene_sets = FETCH_GENE_SETS.out.gene_sets.map { _meta, gmt -> gmt }.first()
 
-    DIFFERENTIAL_EXPRESSION(samples)
-    GSEA(DIFFERENTIAL_EXPRESSION.out.de.join(DIFFERENTIAL_EXPRESSION.out.fits).combine(gene_sets))
+    EXPRESSION(samples)
+    GSEA(EXPRESSION.out.de.join(EXPRESSION.out.fits).combine(gene_sets))
     library = params.ora_backend == 'enrichr' ? geneSets(params.gene_sets)[1] : ''
-    OVERREPRESENTATION(DIFFERENTIAL_EXPRESSION.out.de.combine(gene_sets).map { meta, de, gmt -> [meta, de, gmt, library] })
+    OVERREPRESENTATION(EXPRESSION.out.de.combine(gene_sets).map { meta, de, gmt -> [meta, de, gmt, library] })
 
     COMPOSITION(all_samples.join(cell_types))
     COMPARE_CELL_TYPES(
-        publishedFolders(DIFFERENTIAL_EXPRESSION.out.published.mix(GSEA.out.published))
+        publishedFolders(EXPRESSION.out.published.mix(GSEA.out.published))
             .filter { folders -> folders[0] }
             .map { folders -> [[id: 'all']] + folders }
     )
@@ -52,49 +51,31 @@ workflow CELL_TYPES {
             .map { folders -> [[id: 'all']] + folders }
     )
 
-    fits = predictionFits(params)   // none where donors have no ages
-    // [ [id: ..., model: 'ridge', alpha: '0.1'], counts.h5ad, samples.tsv ]
-    PREDICT_AGE(
-        samples
-            .combine(channel.fromList(fits))
-            .combine(sample_list.map { _meta, list -> list })
-            .map { meta, file, fit, list -> [meta + fit, file, list] }
-    )
-    IMMUNE_AGE(
-        PREDICT_AGE.out.inner.map { _meta, file -> file }.toSortedList { one, other -> one.name <=> other.name }.map { files -> [files] }
-            .combine(counts)
-            .filter { _files, _meta, tables, _table -> fits && tables }
-            .map { files, meta, tables, _table -> [meta, files, tables] }
-    )
-    SUMMARIZE_PREDICTIONS(
-        PREDICT_AGE.out.metrics
-            .toSortedList { one, other -> "${one[0]}" <=> "${other[0]}" }
-            .filter { fits }
-            .map { rows -> [[id: 'all'], rows.collect { row -> row[1] }] }
-    )
+    PREDICTIONS(samples, counts, sample_list)
+    n_predictions = isTaken(params, 'predictions') ? 1 : predictionFits(params).size()     // folders of each cell type
 
-    results = DIFFERENTIAL_EXPRESSION.out.published
-        .mix(GSEA.out.published, OVERREPRESENTATION.out.published, PREDICT_AGE.out.published)
+    results = EXPRESSION.out.published
+        .mix(GSEA.out.published, OVERREPRESENTATION.out.published, PREDICTIONS.out.of_types)
         .map { meta, files -> [meta.subMap('id', 'cell_type', 'samples'), publishedFolder(files)] }
-        .groupTuple(size: 3 + fits.size(), remainder: true, sort: { folder -> folder.toString() })
+        .groupTuple(size: 3 + n_predictions, remainder: true, sort: { folder -> folder.toString() })
         .join(samples)
         .combine(gene_sets)
     // The comparison has a figure to follow, which would come when all others are drawn.
     PLOT_CELL_TYPE(after(COMPARE_CELL_TYPES.out.published, results))
 
     emit:
-    expression = DIFFERENTIAL_EXPRESSION.out.de.join(DIFFERENTIAL_EXPRESSION.out.summary)    // [ meta, de.tsv, de_summary.json ]
+    expression = EXPRESSION.out.de.join(EXPRESSION.out.summary)    // [ meta, de.tsv, de_summary.json ]
     // [ meta, [ published files ] ]
-    published = DIFFERENTIAL_EXPRESSION.out.published.mix(
-        GSEA.out.published, OVERREPRESENTATION.out.published, PREDICT_AGE.out.published,
-        SUMMARIZE_PREDICTIONS.out.published, PLOT_CELL_TYPE.out.published, IMMUNE_AGE.out.published,
+    published = EXPRESSION.out.published.mix(
+        GSEA.out.published, OVERREPRESENTATION.out.published, PREDICTIONS.out.of_types,
+        PREDICTIONS.out.of_all, PLOT_CELL_TYPE.out.published,
         COMPOSITION.out.published, COMPARE_CELL_TYPES.out.published, PLOT_COMPARISON.out.published
     )
     // versions.json files
     versions = FETCH_GENE_SETS.out.versions.mix(
-        DIFFERENTIAL_EXPRESSION.out.versions, GSEA.out.versions, OVERREPRESENTATION.out.versions,
-        PREDICT_AGE.out.versions, SUMMARIZE_PREDICTIONS.out.versions, PLOT_CELL_TYPE.out.versions,
-        IMMUNE_AGE.out.versions, COMPOSITION.out.versions, COMPARE_CELL_TYPES.out.versions,
+        EXPRESSION.out.versions, GSEA.out.versions, OVERREPRESENTATION.out.versions,
+        PREDICTIONS.out.versions, PLOT_CELL_TYPE.out.versions,
+        COMPOSITION.out.versions, COMPARE_CELL_TYPES.out.versions,
         PLOT_COMPARISON.out.versions
     )
 }

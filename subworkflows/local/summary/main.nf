@@ -2,6 +2,7 @@
 
 include { DRAW_DAG                          } from '../../../modules/local/draw_dag'
 include { REPORT                            } from '../../../modules/local/report'
+include { madeFrom                          } from '../../../functions/earlier_run'
 include { runGraph; stepVersions; taskCosts } from '../../../functions/provenance'
 include { byContent                         } from '../../../functions/inputs'
 include { publishedFolders                  } from '../../../functions/publishing'
@@ -21,6 +22,9 @@ workflow SUMMARY {
         stepVersions(versions),
         versions.toList().map { files -> taskCosts(files) }.collectFile(name: 'tasks.tsv'),
         byContent(channel.fromPath("${projectDir}/assets/report/*")),
+        plan.combine(stepVersions(versions).map { files -> [files.collect { file -> file.baseName }] })
+            .map { meta, _plan, steps -> madeFrom(params, meta.sha256, steps) }
+            .collectFile(name: 'made_from.json'),
     )
 
     emit:
