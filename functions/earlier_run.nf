@@ -1,5 +1,5 @@
 // What the results folder of an earlier run says of itself, and what of it fits this run: --start_from
-// (docs/decisions/0026-start-from-published-results.md). Each parameter belongs to the steps whose modules name it.
+// (docs/decisions/0027-start-from-published-results.md). Each parameter belongs to the steps whose modules name it.
 
 include { fromSamples; listOf; predictionFits; variantsOf } from './fan_out'
 include { linkable } from './inputs'
@@ -112,10 +112,11 @@ def basis(given, earlier) {
     }
 }
 
-// The paths of one cell type's results of differential expression, or of its predictions; none where it had none.
+// The paths of one cell type's results of differential expression, or of its predictions; none where it has not all of them.
 def ofCellType(earlier, part, id) {
     def pattern = [expression: "cell_types/${id}/(?:de(?:_\\w+)?\\.tsv|de_summary\\.json|fits\\.h5)", predictions: "cell_types/${id}/prediction/.*"][part]
-    return earlier.files.keySet().findAll { name -> name ==~ pattern }
+    def names   = earlier.files.keySet().findAll { name -> name ==~ pattern }
+    return part == 'predictions' || names.containsAll(['de.tsv', 'de_summary.json', 'fits.h5'].collect { name -> "cell_types/${id}/${name}".toString() }) ? names : []
 }
 
 // Ids of the cell types that an earlier run analysed.
@@ -157,7 +158,8 @@ def saidOfTaken(given) {
     if (!given.start_from) {
         return []
     }
-    def said   = [(fromSamples(given) ? 'the cohort, its quality control and embedding' : 'quality control and doublets') + ' and the pseudobulk sums are taken from it']
+    def embedding = "${given.skip_embedding}" == 'true' ? '' : ', embedding'
+    def said   = ["${fromSamples(given) ? "the cohort, quality control${embedding}" : 'quality control, doublets'} and pseudobulk sums are taken from it"]
     def stages = [expression: 'differential expression'] + (predictionFits(given) ? [predictions: 'predictions of age'] : [:])
     said += stages.collect { part, name ->
         def why = whyAnew(given, part)
@@ -178,7 +180,7 @@ def earlierProblems(given) {
     def folder = file(given.start_from, glob: false)
     def absent = ['params.json', 'made_from.json', 'versions.json', 'files.tsv'].find { name -> !folder.resolve("pipeline_info/${name}").exists() }
     if (absent) {
-        return ["${says} ${folder.exists() ? "has no pipeline_info/${absent}, which each whole run writes at its end (from version 0.2.0 on)" : 'there is no such folder'}; give the results of a whole run"]
+        return ["${says} ${folder.exists() ? "has no pipeline_info/${absent}, which a run of this version writes at its end" : 'there is no such folder'}; give the results of a whole run by this version"]
     }
     def earlier = null
     try {
@@ -195,9 +197,15 @@ def earlierProblems(given) {
     if (fromSamples(given)) {
         problems += problemsWithoutCells(given, earlier)
     }
-    def taken = basis(given, earlier) + (problems ? [] : analysedTypes(earlier).collectMany { id -> ['expression', 'predictions'].collectMany { part -> isTaken(given, part) ? ofCellType(earlier, part, id) : [] } })
-    return problems + taken.collect { name ->
-        def there = folder.resolve(name)
+    problems += absentFiles(given, earlier, basis(given, earlier))
+    return problems ?: absentFiles(given, earlier, analysedTypes(earlier).collectMany { id -> ['expression', 'predictions'].collectMany { part -> isTaken(given, part) ? ofCellType(earlier, part, id) : [] } } + (isTaken(given, 'predictions') ? predictionsOfAll(earlier) : []))
+}
+
+// Files that are to be taken and are missing or have another size, one text each. TAKE_RESULTS compares their digests.
+def absentFiles(given, earlier, names) {
+    def says = "--start_from ${given.start_from}:"
+    return names.collect { name ->
+        def there = earlier.folder.resolve(name)
         !there.exists() ? "${says} ${name} is not there; restore it, or leave out --start_from"
             : there.size() != earlier.files[name].bytes ? "${says} ${name} is not as it was published (${there.size()} bytes, were ${earlier.files[name].bytes}); restore it, or leave out --start_from" : null
     }.findAll { problem -> problem }

@@ -31,6 +31,8 @@ def write(inputs, out, trees=None, parameters=None):
             *map(str, sorted((inputs / "versions").iterdir())),
             "--tasks",
             str(inputs / "tasks.tsv"),
+            "--made-from",
+            str(inputs / "made_from.json"),
             "--template",
             str(TEMPLATE),
             "--pipeline-info",

@@ -14,6 +14,7 @@ sys.path[:0] = [str(ROOT / "bin"), str(ROOT / "tests")]
 
 import check_cohort  # noqa: E402
 import filter_cohort  # noqa: E402
+import merge_pseudobulk  # noqa: E402
 import merge_qc  # noqa: E402
 import pseudobulk  # noqa: E402
 import qc_cells  # noqa: E402
@@ -74,6 +75,14 @@ def main(argv: list[str]) -> None:
          *map(str, sorted(folder.glob("*_step-qc_summary.json"))), "--cell-types", "types.parquet", "--min-samples-per-type", "4",
          "--output", "published"]
     )  # fmt: skip
+    # What an earlier run published.
+    merge_pseudobulk.main(
+        [*default_options("merge_pseudobulk"), "--parts", *parts, "--donors", "donors.parquet", "--cell-types",
+         "published/cohort/cell_types.tsv", "--prefix", "dataset-earlier", "--output", "earlier"]
+    )  # fmt: skip
+    (folder / "earlier/pipeline_info").mkdir()
+    versions = {"merge_qc": {"step": "merge_qc", "python": "3", "packages": {}}}
+    write_json(versions, folder / "earlier/pipeline_info/versions.json")
     table = small_cohort(donors=12, cells_per_type=1, genes=30)
     table.obs = table.obs.drop(columns=["barcode_number"]).assign(n_cells=50)
     write_h5ad(table, folder / "table.h5ad")

@@ -582,6 +582,8 @@ def write_inputs(out: Path) -> None:
         ("differential_expression", {"numpy": "2.4.6", "pydeseq2": "0.5.4", "pylimma": "0.2.0"}),
     ):
         write_json({"step": step, "python": "3.11.7", "packages": packages}, out / f"versions/{step}.json")
+    taken = ["Goes on from the results in earlier: the pseudobulk sums are taken from it."]
+    write_json({"pipeline": "0", "code": {}, "taken": taken}, out / "made_from.json")
     (out / "tasks.tsv").write_text(
         "process\ttag\tcpus\tasked_bytes\tpeak_kib\tmilliseconds\tcpu_percent\n"
         "QC_CELLS\tshard-000\t1\t2147483648\t1048576\t90000\t100.0\n"

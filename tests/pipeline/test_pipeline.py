@@ -46,6 +46,9 @@ ON_REQUEST = {
     "GATHER_COHORT",
     "LIST_FILES",
     "RANK_RESIDUALS",
+    "TAKE_RESULTS",
+    "SPLIT_PSEUDOBULK",
+    "KEPT_CELLS",
 }
 EVERY_STEP = {path.parent.name.upper() for path in ROOT.glob("modules/local/*/main.nf")}
 

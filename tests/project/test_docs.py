@@ -14,6 +14,7 @@ import pytest
 
 import merge_pseudobulk
 import simulate_cohort
+from immune_aging import results
 from immune_aging.cohort import filtering
 from immune_aging.embedding import map_sample, mixing
 from immune_aging.figures import genes_by_age
@@ -356,6 +357,7 @@ CONSTANTS = {
     f"{PREDICTION}/predictions.tsv": training.PREDICTIONS,
     f"{PREDICTION}/metrics.tsv": age_metrics.METRICS,
     f"{PREDICTION}/coefficients.tsv": training.COEFFICIENTS,
+    "pipeline_info/files.tsv": tuple(results.file_table(results.Results({})).columns),
     "sensitivity/sensitivity.tsv": sensitivity.COLUMNS,
     "sensitivity/cells.tsv": sensitivity.CELL_COLUMNS,
     "sensitivity/genes.parquet": ("variant", "id", *sensitivity.GENE_COLUMNS),

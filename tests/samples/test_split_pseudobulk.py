@@ -9,7 +9,9 @@ import pytest
 from scipy import sparse
 
 import split_pseudobulk
+from immune_aging.cohort.gene_groups import SOME_FILES
 from immune_aging.samples.pseudobulk_table import write_pseudobulk
+from immune_aging.samples.some_files import with_gaps
 from immune_aging.task.checkpoints import VARYING, read_h5ad, read_tsv, write_tsv
 from immune_aging.task.command_line import BadInput
 
@@ -18,7 +20,7 @@ TYPES = pd.DataFrame(
 )
 
 
-def table_of(*, samples_of_donors=False):
+def table_of(*, samples_of_donors=False, some_files=False):
     """Samples with every kind of column that is known of donors: text, numbers, truth values, each with and without gaps."""
     rng = np.random.default_rng(0)
     donors = ["D1", "D\n2", "NA", "01", "-rf"]
@@ -46,7 +48,12 @@ def table_of(*, samples_of_donors=False):
     obs = obs.sort_values(keys, kind="stable")
     counts = sparse.csr_matrix(rng.poisson(3, (n, 4)).astype(np.int64))
     var = pd.DataFrame({"symbol": ["A", "", "A", "C"]}, index=pd.Index(["g1", "g2", "g3", "g4"], name="gene_id"))
-    return anndata.AnnData(X=counts, obs=obs, var=var)
+    table = anndata.AnnData(X=counts, obs=obs, var=var)
+    if some_files:
+        measured = np.arange(n)[:, None] % 2 == np.array([0, 1])
+        table.obsm[SOME_FILES] = with_gaps(sparse.csr_matrix(rng.poisson(2, (n, 2)).astype(np.int64)), measured)
+        table.uns[SOME_FILES] = {"gene_id": np.array(["h1", "h2"]), "symbol": np.array(["", "H"])}
+    return table
 
 
 def published(folder, monkeypatch, **kinds):
@@ -65,7 +72,7 @@ def split(folder, prefix="dataset-x"):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kinds", [{}, {"samples_of_donors": True}], ids=["donors", "samples of donors"])
+@pytest.mark.parametrize("kinds", [{}, {"samples_of_donors": True}, {"some_files": True}], ids=str)
 def test_the_checkpoints_are_the_same_bytes(tmp_path, monkeypatch, kinds):
     folder = published(tmp_path / "earlier", monkeypatch, **kinds)
     (tmp_path / "later").mkdir()

@@ -145,7 +145,7 @@ def as_summed(table: anndata.AnnData) -> anndata.AnnData:
         part.assign(**{name: part[name].astype(object) for name in part if isinstance(part[name].dtype, pd.CategoricalDtype)})
         for part in (table.obs, table.var)
     )
-    return anndata.AnnData(X=table.X, obs=obs, var=var)
+    return anndata.AnnData(X=table.X, obs=obs, var=var, obsm=dict(table.obsm), uns=dict(table.uns))
 
 
 def used_samples(table: anndata.AnnData, listed: pd.DataFrame, path: str | Path) -> np.ndarray:

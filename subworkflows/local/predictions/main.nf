@@ -21,7 +21,7 @@ workflow PREDICTIONS {
         TAKE_IMMUNE_AGE(channel.of(toTake(earlier, [id: 'all'], ['immune_age', 'summarize_predictions'], predictionsOfAll(earlier))))
         of_types = TAKE_PREDICTIONS.out.published
         of_all   = TAKE_IMMUNE_AGE.out.published
-        versions = TAKE_PREDICTIONS.out.versions.mix(TAKE_PREDICTIONS.out.steps.flatten(), TAKE_IMMUNE_AGE.out.steps.flatten())
+        versions = TAKE_PREDICTIONS.out.versions.mix(TAKE_PREDICTIONS.out.steps.flatten(), TAKE_IMMUNE_AGE.out.versions, TAKE_IMMUNE_AGE.out.steps.flatten())
     }
     else {
         fits = predictionFits(params)   // none where donors have no ages
