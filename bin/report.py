@@ -26,7 +26,12 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--tasks", type=Path, help="what each task asked for and used, .tsv")
     parser.add_argument("--template", type=Path, required=True, help="the pipeline's assets/report")
     parser.add_argument("--output", type=Path, required=True, help="report.html")
-    parser.add_argument("--pipeline-info", type=Path, required=True, help="folder for params.json, versions.json, made_from.json and files.tsv")
+    parser.add_argument(
+        "--pipeline-info",
+        type=Path,
+        required=True,
+        help="folder for params.json, versions.json, made_from.json and files.tsv",
+    )
     parser.add_argument("--threads", type=int, default=1, help="for the pictures")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
@@ -39,7 +44,9 @@ def main(argv: list[str]) -> None:
     resources = resource_rows(read_tasks(args.tasks)) if args.tasks else []
     made_from = read_json(args.made_from) if args.made_from else {}
     published = results.open(*args.published)
-    content = content_of(published, parameters, steps, resources, taken=made_from.get("taken", []), threads=args.threads)
+    content = content_of(
+        published, parameters, steps, resources, taken=made_from.get("taken", []), threads=args.threads
+    )
     html = render(content, args.template)
     write_json(parameters, args.pipeline_info / "params.json")
     write_json({step["step"]: step for step in sorted(steps, key=str) if step}, args.pipeline_info / "versions.json")

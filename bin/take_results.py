@@ -2,8 +2,8 @@
 """Take published results of an earlier run, so that this one goes on from them.
 
 In: the results folder of the earlier run, and which of its files to take, each with the sha256 that it was published
-with. Out: the same files, and what the steps that made them said of their versions. A file that is missing or is another
-by now ends the run, and so does a cohort that is not the one the results were made from.
+with. Out: the same files, and what the steps that made them said of their versions. A file that is missing or is
+another by now ends the run, and so does a cohort that is not the one the results were made from.
 """
 
 import argparse

@@ -17,7 +17,12 @@ def parted(tmp_path):
     for i, donors in enumerate((["D00", "D01", "D02"], ["D03", "D04", "D05"])):
         shard = whole[whole.obs["donor_id"].isin(donors)].copy()
         write_h5ad(shard, tmp_path / f"shard-{i}.h5ad")
-        rows = {"cell_id": shard.obs_names, "donor_id": shard.obs["donor_id"].astype(str).to_numpy(), "kept": True, "reason": ""}
+        rows = {
+            "cell_id": shard.obs_names,
+            "donor_id": shard.obs["donor_id"].astype(str).to_numpy(),
+            "kept": True,
+            "reason": "",
+        }
         tables.append(pd.DataFrame(rows).assign(n_counts=range(len(shard))))
         write_parquet(tables[-1], tmp_path / f"{i}.parquet")
     write_parquet(pd.concat(tables, ignore_index=True), tmp_path / "cells.parquet")

@@ -57,7 +57,9 @@ class Finished:
         """The line with which a run is refused before its first task."""
         done = nextflow(self.folder, *self.options(**{"start_from": str(self.results), "outdir": "refused"} | changes))
         assert done.returncode == 2, done.stdout[-3000:] + done.stderr[-3000:]
-        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip() and ".nextflow.log" not in line]
+        said = [
+            line for line in (done.stdout + done.stderr).splitlines() if line.strip() and ".nextflow.log" not in line
+        ]
         assert len(said) == 1, said
         return said[0]
 
@@ -96,7 +98,7 @@ def test_other_gene_sets_make_enrichment_anew_and_nothing_else_also_in_the_same_
     assert not [name for name in changed if "/prediction/" in name or Path(name).name.startswith(("de", "fits"))]
     assert read_json(own / "pipeline_info/params.json")["gene_sets"]["value"] == str(run.folder / "other.gmt")
     # The folder is whole again: a run can go on from it.
-    assert not [path for path in own.rglob("*.part")]
+    assert not list(own.rglob("*.part"))
     listed = read_tsv(own / "pipeline_info/files.tsv").set_index("file")["bytes"]
     assert {name: (own / name).stat().st_size for name in listed.index} == listed.to_dict()
 
@@ -123,9 +125,14 @@ def test_with_the_input_clusters_are_made_anew_from_the_kept_cells(run):
 
 def test_what_does_not_fit_is_refused_in_one_line_that_names_it(run):
     said = run.refused(max_pct_mito=10, n_neighbors=12)
-    assert f"--max_pct_mito 10: the results in {run.results} were made with 20, and these steps are not repeated" in said
+    assert (
+        f"--max_pct_mito 10: the results in {run.results} were made with 20, and these steps are not repeated" in said
+    )
     assert "go back to --max_pct_mito 20" in said
-    assert "--n_neighbors 12: " in said and "give --input as well, or --skip_embedding, or go back to --n_neighbors 10" in said
+    assert (
+        "--n_neighbors 12: " in said
+        and "give --input as well, or --skip_embedding, or go back to --n_neighbors 10" in said
+    )
     damaged = run.copy("damaged")
     (damaged / "qc/cells.parquet").unlink()
     path = damaged / "pseudobulk/pseudobulk.h5ad"
@@ -145,7 +152,10 @@ def test_a_flipped_bit_and_another_cohort_end_the_run_with_their_line(run):
     other = small_cohort(donors=14, cells_per_type=20, genes=120, seed=1)
     write_cohort(other, run.folder / "other.h5ad")
     for said, given in (
-        (f"ERROR: --start_from {damaged}: pseudobulk/pseudobulk.h5ad is not as it was published", {"start_from": str(damaged)}),
+        (
+            f"ERROR: --start_from {damaged}: pseudobulk/pseudobulk.h5ad is not as it was published",
+            {"start_from": str(damaged)},
+        ),
         ("ERROR: --input: is not the cohort that the results in", {"input": str(run.folder / "other.h5ad")}),
     ):
         given = {"start_from": str(run.results), "outdir": "ended"} | given

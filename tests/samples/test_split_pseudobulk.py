@@ -16,7 +16,12 @@ from immune_aging.task.checkpoints import VARYING, read_h5ad, read_tsv, write_ts
 from immune_aging.task.command_line import BadInput
 
 TYPES = pd.DataFrame(
-    {"id": ["b", "t", "u"], "cell_type": ["B cell", "T, naive", "U"], "kept": [True, True, False], "reason": ["", "", "x"]}
+    {
+        "id": ["b", "t", "u"],
+        "cell_type": ["B cell", "T, naive", "U"],
+        "kept": [True, True, False],
+        "reason": ["", "", "x"],
+    }
 )
 
 
@@ -60,7 +65,9 @@ def published(folder, monkeypatch, **kinds):
     """A folder as MERGE_PSEUDOBULK leaves it: what it published, and its checkpoints."""
     folder.mkdir()
     monkeypatch.chdir(folder)
-    write_pseudobulk(table_of(**kinds), TYPES, min_cells=15, min_depth_share=0.1, folder=folder / "p", prefix="dataset-x")
+    write_pseudobulk(
+        table_of(**kinds), TYPES, min_cells=15, min_depth_share=0.1, folder=folder / "p", prefix="dataset-x"
+    )
     write_tsv(TYPES, folder / "p/cell_types.tsv")
     return folder
 
@@ -79,7 +86,9 @@ def test_the_checkpoints_are_the_same_bytes(tmp_path, monkeypatch, kinds):
     monkeypatch.chdir(tmp_path / "later")
     split(folder)
     names = {path.name for path in folder.glob("dataset-x_*")}
-    assert names == {f"dataset-x_{i}_step-pseudobulk_counts.h5ad" for i in "bt"} | {"dataset-x_all_step-pseudobulk_files.tsv"}
+    assert names == {f"dataset-x_{i}_step-pseudobulk_counts.h5ad" for i in "bt"} | {
+        "dataset-x_all_step-pseudobulk_files.tsv"
+    }
     for name in names:
         assert (tmp_path / "later" / name).read_bytes() == (folder / name).read_bytes(), name
     assert read_h5ad(folder / "dataset-x_b_step-pseudobulk_counts.h5ad").n_obs < 5, "too small a sample is left out"

@@ -142,7 +142,9 @@ def as_summed(table: anndata.AnnData) -> anndata.AnnData:
     What is known of donors is text or numbers throughout (`donors.plain`), so that nothing is lost by it.
     """
     obs, var = (
-        part.assign(**{name: part[name].astype(object) for name in part if isinstance(part[name].dtype, pd.CategoricalDtype)})
+        part.assign(
+            **{name: part[name].astype(object) for name in part if isinstance(part[name].dtype, pd.CategoricalDtype)}
+        )
         for part in (table.obs, table.var)
     )
     return anndata.AnnData(X=table.X, obs=obs, var=var, obsm=dict(table.obsm), uns=dict(table.uns))

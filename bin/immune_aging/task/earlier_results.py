@@ -1,4 +1,4 @@
-"""Published results of an earlier run that a later one goes on from: each file is taken whole, or the run is refused."""
+"""Published results of an earlier run that a later one goes on from: each file is taken whole, or the run ends."""
 
 import shutil
 from collections.abc import Iterable
@@ -37,8 +37,8 @@ def require_same_cohort(found: str, expected: str, *, shown: str) -> None:
     """
     if found and found != expected:
         raise BadInput(
-            f"--input: is not the cohort that the results in {shown} were made from (its sha256 is {found[:12]}, theirs "
-            f"{expected[:12] or 'not known'}); give that cohort, or leave out --start_from"
+            f"--input: is not the cohort that the results in {shown} were made from (its sha256 is {found[:12]}, "
+            f"theirs {expected[:12] or 'not known'}); give that cohort, or leave out --start_from"
         )
 
 
