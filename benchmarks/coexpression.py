@@ -33,6 +33,7 @@ DONOR_SD = 0.25  # median over genes of the SD between donors, natural log, as b
 DONOR_SD_SPREAD = 0.3  # SD of its log
 POOL_SD = 0.12
 LOG_COUNT_MEAN, LOG_COUNT_SD = 4.5, 1.2  # of a gene's mean count per sample, natural log: OneK1K's 90 cells per donor
+LARGEST_ICC = 0.8  # of what moves genes in persons with several samples
 DEPTH_SD = 0.35  # SD of log library size between samples
 
 
@@ -123,6 +124,7 @@ def draw_counts(
     *,
     lfc_per_sd: np.ndarray | None = None,
     depth: float = 1.0,
+    person: np.ndarray | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """Pseudobulk counts, genes x donors.
@@ -133,12 +135,18 @@ def draw_counts(
         log2 fold change of each gene per SD of age; None for none.
     depth
         Factor on all mean counts: 10 for pseudobulk of a thousand cells.
+    person
+        Number of the person of each row of `donors`, where a person has several. Each factor, and each gene by itself,
+        then has an intraclass correlation of its own, between 0 and `LARGEST_ICC`.
     """
     rng = np.random.default_rng([seed, 2])
     n_genes, n_donors = len(programme.genes), len(donors)
     own = np.sqrt(np.maximum(1 - (programme.loadings**2).sum(axis=1), 0))
     factors = rng.standard_normal((programme.loadings.shape[1], n_donors))
-    moved = programme.loadings @ factors + own[:, None] * rng.standard_normal((n_genes, n_donors))
+    alone = rng.standard_normal((n_genes, n_donors))
+    if person is not None:
+        factors, alone = (_with_persons(one, person, rng) for one in (factors, alone))
+    moved = programme.loadings @ factors + own[:, None] * alone
     log_rate = programme.log_mean[:, None] + np.log(depth) + programme.sd[:, None] * moved
     for pool in donors["pool"].unique():
         if pool >= 0:
@@ -147,6 +155,12 @@ def draw_counts(
         log_rate += np.log(2) * lfc_per_sd[:, None] * donors["age"].to_numpy()
     log_rate += DEPTH_SD * rng.standard_normal(n_donors)
     return rng.poisson(np.exp(log_rate)).astype(float)
+
+
+def _with_persons(noise: np.ndarray, person: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Noise of unit variance, part of which is the person's, to a different degree in each row."""
+    icc = rng.uniform(0, LARGEST_ICC, (len(noise), 1))
+    return np.sqrt(icc) * rng.standard_normal((len(noise), person.max() + 1))[:, person] + np.sqrt(1 - icc) * noise
 
 
 def design_matrix(donors: pd.DataFrame, *, pools: bool = False) -> np.ndarray:

@@ -60,6 +60,29 @@ def cells_by_sample(cells: pd.DataFrame, donors: pd.DataFrame, table: pd.DataFra
     return counted.reindex(pd.MultiIndex.from_frame(donors[key]), columns=table.columns, fill_value=0)
 
 
+def testable_types(
+    cells: pd.DataFrame, donors: pd.DataFrame, chosen: Chosen | None, args: argparse.Namespace
+) -> tuple[pd.Series, pd.Index, str]:
+    """Cell types with enough samples to be tested.
+
+    Returns
+    -------
+    Samples with enough cells of each type that is judged; the types with enough of them; what is wrong where cells were
+    chosen but no type has enough, or ''.
+    """
+    table = chosen.cells_of_donors.loc[donors["donor_id"].unique()] if chosen else pd.DataFrame()
+    judged = chosen.types.index[chosen.types] if chosen else []
+    samples = (cells_by_sample(cells, donors, table[judged]) >= args.min_cells_per_sample).sum()
+    types = samples.index[samples >= args.min_samples_per_type]
+    if samples.empty or len(types):
+        return samples, types, ""
+    none_left = (
+        f"no cell type has {args.min_cells_per_sample} cells in {args.min_samples_per_type} donors (the most is "
+        f"{samples.max()} donors of '{samples.idxmax()}'); lower --min_cells_per_sample or --min_samples_per_type"
+    )
+    return samples, types, none_left
+
+
 def plan_cohort(args: argparse.Namespace) -> dict:
     """The plan for a cohort of cells.
 
@@ -97,20 +120,14 @@ def plan_cohort(args: argparse.Namespace) -> dict:
     if args.gene_sets and "statistics" in args.parts:
         found, noted = gene_set_findings(args.gene_sets, genes.symbols[genes.kinds != PARTLY], **set_sizes(args))
         problems, notes = problems + found, notes + noted
-    table = chosen.cells_of_donors.loc[donors["donor_id"].unique()] if chosen else pd.DataFrame()
-    types_judged = chosen.types.index[chosen.types] if chosen else []
-    samples = (cells_by_sample(cells, donors, table[types_judged]) >= args.min_cells_per_sample).sum()
-    types = samples.index[samples >= args.min_samples_per_type]
-    if chosen and not problems and not len(types) and "statistics" in args.parts:
-        problems.append(
-            f"no cell type has {args.min_cells_per_sample} cells in {args.min_samples_per_type} donors (the most is "
-            f"{samples.max()} donors of '{samples.idxmax()}'); lower --min_cells_per_sample or --min_samples_per_type"
-        )
+    samples, types, none_left = testable_types(cells, donors, chosen, args)
+    if none_left and not problems and "statistics" in args.parts:
+        problems.append(none_left)
     if problems:
         raise BadInput(f"{cohort.called}: " + " | ".join(problems))
     assert cohort.counts is not None and cohort.donors is not None and chosen is not None, "nothing is wrong with it"
     notes = [*cohort.notes, *genes.notes, *notes_of(cohort, chosen), *notes]
-    n_cells = table.sum(axis=1)
+    n_cells = chosen.cells_of_donors.loc[donors["donor_id"].unique()].sum(axis=1)
     of_samples = {"n_samples_of_donors": len(donors)} if SAMPLE_OF_DONOR in donors else {}
     with open_cohort(source) as file:
         n_values = values_of(file, cohort.counts).size
@@ -123,7 +140,7 @@ def plan_cohort(args: argparse.Namespace) -> dict:
         "n_donors": int(cohort.donors["donor_id"].nunique()),
         "n_cell_types": int(cells["cell_type"].nunique()),
         "n_cells_kept": int(n_cells.sum()),
-        "n_donors_kept": len(table),
+        "n_donors_kept": len(n_cells),
         "n_shards": int(plan_shards(n_cells, cells_per_shard=args.cells_per_shard).max()) + 1,
         "cell_types": sorted(types),
         "n_types": len(types),
