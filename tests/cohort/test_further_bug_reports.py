@@ -153,3 +153,15 @@ def test_datasets_that_share_the_names_of_donors_are_noted(tmp_path):
     found = run(column("dataset_id", pd.Categorical(np.where(np.arange(BASE.n_obs) % 2, "a", "b"))), tmp_path)
     same_sums(found)
     assert "'dataset_id' in 12 of 12 donors" in found.notes
+
+
+def test_levels_of_any_column_that_differ_by_case_or_blanks_are_noted(tmp_path):
+    """BIMSBbioinfo/pigx_rnaseq#122, nf-core/rnaseq#1445: 'yes' and 'Yes' were two levels of a design without a word"""
+    cohort = column(
+        "cmv", pd.Categorical([("yes", "Yes", "no", "no ")[int(name[1:]) % 4] for name in BASE.obs["donor_id"]])
+    )
+    found = run(cohort, tmp_path)
+    same_sums(found)
+    assert (
+        "levels of 'cmv' that differ only by case or blanks are kept apart ('Yes', 'yes'; 'no', 'no ')" in found.notes
+    )

@@ -182,3 +182,15 @@ def test_the_table_is_made_of_the_newest_names_and_of_retired_ids_without_clones
     made = maker.compressed(maker.merged([maker.genes_in(new), maker.genes_in(old)]))
     assert gzip.decompress(made).decode() == "gene_id\tsymbol\nENSG2\tNEW\nENSG3\tGONE\nENSG4\tB\n"
     assert maker.TABLE == SHIPPED
+
+
+def test_a_table_with_its_columns_the_other_way_round_is_refused():
+    with pytest.raises(BadInput, match="its second column holds the gene ids"):
+        parse_symbol_table("symbol\tgene_id\nCD3E\tENSG00000198851\nCD4\tENSG00000010610\n", "t.tsv")
+
+
+@pytest.mark.parametrize("missing", ["NA", "nan", "-", ".", ""])
+def test_what_stands_for_no_symbol_is_none_and_quotation_marks_are_left_off(missing):
+    """Many genes without a name shared the symbol 'NA'"""
+    text = f'"gene_id"\t"symbol"\n"ENSG00000198851"\t"CD3E"\nENSG00000198852\t{missing}\nENSG00000198853\t{missing}\n'
+    assert parse_symbol_table(text, "t.tsv") == {"ENSG00000198851": "CD3E"}

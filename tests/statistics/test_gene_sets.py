@@ -158,3 +158,33 @@ def test_a_gmt_file_is_checked_and_passed_on(tmp_path):
     (tmp_path / "mine.gmt").write_text(GMT)
     assert fetch(tmp_path, "--gmt", str(tmp_path / "mine.gmt")) == parse_gmt(GMT, "x")
     assert read_json(tmp_path / "s.json")["source"] == "mine.gmt"
+
+
+# A set as people write it, and its genes.
+WRITTEN = {
+    "SET\td\tCD3E\tCD4\tLYZ": ("CD3E", "CD4", "LYZ"),
+    "SET\td\tCD3E,CD4,LYZ": ("CD3E", "CD4", "LYZ"),
+    "SET\td\tCD3E, CD4, LYZ": ("CD3E", "CD4", "LYZ"),
+    "SET\td\tCD3E;CD4\tLYZ": ("CD3E", "CD4", "LYZ"),
+    "SET\td\tCD3E CD4 LYZ": ("CD3E", "CD4", "LYZ"),
+    '"SET"\t"d"\t"CD3E"\t"CD4"\t"LYZ"': ("CD3E", "CD4", "LYZ"),
+    "SET\t\tCD3E,1.0\tCD4,0.5\tLYZ,-2e-3": ("CD3E", "CD4", "LYZ"),
+    "SET\td\tHLA-A,HLA-DRB1": ("HLA-A", "HLA-DRB1"),
+    "SET\td\t916,920": ("916", "920"),
+    "SET\td\ta b\tc d": ("a b", "c d"),
+    "SET\td\t$(x);,y": ("$(x);",),
+}
+
+
+@pytest.mark.parametrize("line", WRITTEN)
+def test_no_gene_of_a_set_is_lost_however_it_is_parted_from_the_others(line):
+    """BaderLab/EnrichmentMapApp#388; of CD3E,CD4,LYZ in one field only CD3E was taken"""
+    assert parse_gmt(line + "\n", "x.gmt") == {"SET": WRITTEN[line]}
+
+
+def test_sets_without_descriptions_are_refused_and_lose_no_gene():
+    """MaayanLab/appyter-catalog#521: the second column was taken for a description"""
+    with pytest.raises(BadInput, match="line 1: 'CD3E' stands where a description should be, and is a gene"):
+        parse_gmt("A\tCD3E\tCD4\nB\tCD4\tCD3E\tLYZ\n", "x.gmt")
+    assert len(parse_gmt("CD3E\tCD3E\tCD4\nCD4\tCD4\tCD3E\n", "x.gmt")) == 2, "sets named after a gene"
+    assert len(parse_gmt("A\tCD3E\tCD4\nB\tof T cells\tCD3E\n", "x.gmt")) == 2

@@ -10,6 +10,7 @@ from immune_aging.cohort.donors import factorized
 from immune_aging.cohort.hostile_names import visible
 from immune_aging.cohort.missing_text import means_missing
 from immune_aging.cohort.persons import notes_on_persons
+from immune_aging.cohort.spellings import note_spelt_alike
 
 # Words in names of columns that part a donor's cells into samples: a name is split at everything that is no letter.
 SAMPLE_WORDS = frozenset(
@@ -233,6 +234,25 @@ def missing_kept(donors: pd.DataFrame, own: Sequence[str]) -> list[str]:
         f"text that may mean a missing value is a level of its own in {', '.join(found)} (number of donors); leave it "
         "empty in the file if it means one"
     ]
+
+
+def spelt_alike_elsewhere(donors: pd.DataFrame, own: Sequence[str]) -> list[str]:
+    """A note per column that nobody named of which levels differ only by case or blanks.
+
+    Parameters
+    ----------
+    donors
+        One row per donor.
+    own
+        Columns that are not the user's.
+    """
+    notes = []
+    for name in donors.columns.difference(list(own), sort=False):
+        if isinstance(donors[name].dtype, np.dtype) and donors[name].dtype == object:
+            levels = sorted(set(donors[name].dropna().map(str)))
+            if len(levels) < max(3, len(donors)):  # else they are names of donors
+                notes += note_spelt_alike(levels, what=f"levels of '{visible(str(name))}'")
+    return notes
 
 
 def numbers_for_names(levels: Sequence[str]) -> bool:

@@ -22,7 +22,13 @@ from immune_aging.cohort.cohort_file import (
     symbols_of,
 )
 from immune_aging.cohort.count_evidence import Found, find_counts
-from immune_aging.cohort.donor_doubts import donor_doubts, missing_kept, numbers_for_names, several_facts_remedy
+from immune_aging.cohort.donor_doubts import (
+    donor_doubts,
+    missing_kept,
+    numbers_for_names,
+    several_facts_remedy,
+    spelt_alike_elsewhere,
+)
 from immune_aging.cohort.donor_facts import with_donor_table
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, not_told, repeated
 from immune_aging.cohort.doublet_labels import read_calls
@@ -231,7 +237,8 @@ def label_doubts(
             "lost their names"
         )
     origins = [*second_copies(obs), *mixed_kinds(obs, columns)]
-    notes += [*donor_doubts(obs, donors, columns), *origins, *missing_kept(donors, OWN_COLUMNS)]
+    levels = [*missing_kept(donors, OWN_COLUMNS), *spelt_alike_elsewhere(donors, OWN_COLUMNS)]
+    notes += [*donor_doubts(obs, donors, columns), *origins, *levels]
     return problems + other_species_of_cells(obs), notes
 
 

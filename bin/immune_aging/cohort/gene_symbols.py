@@ -20,6 +20,7 @@ from immune_aging.task.command_line import BadInput
 WITHOUT_SYMBOLS = "steps that need them leave out what they cannot do"
 NO_SYMBOLS = f"the file gives no gene symbols: {WITHOUT_SYMBOLS}"
 HEADER = "gene_id"
+NO_SYMBOL = frozenset(("NA", "NaN", "nan", "<NA>", "#N/A", "-", "."))  # what R, pandas and people write for none
 _GZIP = b"\x1f\x8b"
 
 
@@ -83,7 +84,7 @@ def parse_symbol_table(text: str, source: str) -> dict[str, str]:
     """
     symbols: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
-        fields = [field.strip() for field in line.split("\t")]
+        fields = [re.sub(r'^"(.*)"$', r"\1", field.strip()) for field in line.split("\t")]
         if not line.strip() or (number == 1 and fields[0] == HEADER):
             continue
         if len(fields) != 2 or not fields[0]:
@@ -91,11 +92,17 @@ def parse_symbol_table(text: str, source: str) -> dict[str, str]:
                 f"{source}: line {number}: {len(fields)} tab-separated fields ('{line[:40]}'); "
                 "a line is: gene id, symbol"
             )
-        gene, symbol = without_version(fields[0]), fields[1]
+        gene, symbol = without_version(fields[0]), "" if fields[1] in NO_SYMBOL else fields[1]
         if symbol and symbols.setdefault(gene, symbol) != symbol:
             raise BadInput(
                 f"{source}: line {number}: gene '{gene}' has two symbols, '{symbols[gene]}' and '{symbol}'; keep one"
             )
+    turned = sum(bool(re.fullmatch(ENSEMBL_ID, symbol)) for symbol in symbols.values())
+    if turned > len(symbols) / 2 and not any(re.fullmatch(ENSEMBL_ID, gene) for gene in symbols):
+        raise BadInput(
+            f"{source}: its second column holds the gene ids ('{next(iter(symbols.values()))}'); a line is: gene id, "
+            "symbol"
+        )
     if not symbols:
         raise BadInput(f"{source}: holds no gene with a symbol; give one line per gene: gene id, tab, symbol")
     return symbols

@@ -1,5 +1,6 @@
 """Gene sets: reading and writing GMT files, matching sets to measured genes, one ranking value per symbol."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,22 +14,61 @@ GeneSets = dict[str, tuple[str, ...]]
 MIN_SIZE, MAX_SIZE = 10, 1000
 
 
+_WEIGHT = re.compile(r"[+-]?\d*\.?\d+(?:[eE][+-]?\d+)?")
+_PLAIN_NAME = re.compile(r"[\w.@/-]+")
+
+
+def unquoted(text: str) -> str:
+    """A text without blanks at its ends and without the quotation marks round it."""
+    text = text.strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+
+
+def genes_of_field(field: str, *, alone: bool) -> list[str]:
+    """The genes of a field of a GMT file: one, or several that are parted by commas or semicolons instead of tabs.
+
+    Parameters
+    ----------
+    alone
+        It is the only field of its set: then blanks part genes as well.
+
+    >>> genes_of_field("CD3E,1.0", alone=False), genes_of_field("CD3E, CD4;LYZ", alone=False)
+    (['CD3E'], ['CD3E', 'CD4', 'LYZ'])
+    """
+    parts = [unquoted(part) for part in re.split(r"[,;\s]+" if alone else r"\s*[,;]\s*", field)]
+    parts = [part for part in parts if part]
+    weighted = len(parts) == 2 and _WEIGHT.fullmatch(parts[1]) and not parts[0].isdigit()
+    if weighted or not all(_PLAIN_NAME.fullmatch(part) for part in parts):
+        first = unquoted(field.split(",")[0])
+        return [first] if first else []
+    return parts
+
+
+def genes_for_descriptions(lines: list[list[str]]) -> bool:
+    """Whether a file of several sets has a gene where each description should be: then that gene would be lost."""
+    genes = {gene for fields in lines for gene in fields[2:]}
+    return len(lines) > 1 and all(fields[1] in genes and fields[1] not in ("", fields[0]) for fields in lines)
+
+
 def parse_gmt(text: str, source: str) -> GeneSets:
     """Parse GMT text: one line per set, tab-separated: name, description, genes.
 
-    A gene listed twice in a set counts once. Enrichr's form `SYMBOL,weight` is read as `SYMBOL`. A set that
-    has no gene at all is not an error where others have: Enrichr's libraries hold a few.
+    A gene listed twice in a set counts once. Enrichr's form `SYMBOL,weight` is read as `SYMBOL`, and genes that commas
+    or semicolons part are several. A set that has no gene at all is not an error where others have: Enrichr's libraries
+    hold a few.
 
     Raises
     ------
     BadInput
-        A line has no description or gene column, a name comes twice, or no set has a gene.
+        A line has no description or gene column, genes stand in the column of descriptions, a name comes twice, or no
+        set has a gene.
     """
     sets: GeneSets = {}
+    read: list[list[str]] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        fields = line.rstrip("\r\n").split("\t")
+        fields = [unquoted(field) for field in line.rstrip("\r\n").split("\t")]
         if len(fields) < 3:
             raise BadInput(
                 f"{source}: line {number}: {len(fields)} tab-separated fields ('{line[:40]}'); a GMT "
@@ -38,7 +78,14 @@ def parse_gmt(text: str, source: str) -> GeneSets:
         if not name or name in sets:
             problem = f"set '{name}' comes twice" if name else "the set has no name"
             raise BadInput(f"{source}: line {number}: {problem}; give each set its own name")
-        sets[name] = tuple(dict.fromkeys(gene for field in fields[2:] if (gene := field.split(",")[0].strip())))
+        alone = len(fields) == 3
+        sets[name] = tuple(dict.fromkeys(gene for field in fields[2:] for gene in genes_of_field(field, alone=alone)))
+        read.append([name, fields[1], *sets[name]])
+    if genes_for_descriptions(read):
+        raise BadInput(
+            f"{source}: line 1: '{read[0][1]}' stands where a description should be, and is a gene, as in all lines; a "
+            "GMT line is: name, description (it may be empty), genes"
+        )
     if not any(sets.values()):
         raise BadInput(f"{source}: holds no gene set; give a GMT file (a line per set: name, description, genes; tabs)")
     return {name: genes for name, genes in sets.items() if genes}
