@@ -15,6 +15,7 @@ from immune_aging.cohort import same_cells
 from immune_aging.cohort.cohort_file import open_cohort, values_of
 from immune_aging.cohort.count_evidence import find_counts
 from immune_aging.cohort.sex_by_genes import sex_of_counts
+from immune_aging.task.command_line import BadInput
 
 X = BASE.X.toarray()
 TWO = BASE.obs["donor_id"].isin(["D01", "D02"]).to_numpy()
@@ -165,3 +166,21 @@ def test_levels_of_any_column_that_differ_by_case_or_blanks_are_noted(tmp_path):
     assert (
         "levels of 'cmv' that differ only by case or blanks are kept apart ('Yes', 'yes'; 'no', 'no ')" in found.notes
     )
+
+
+def test_counts_that_were_scaled_and_scaled_back_are_rounded_where_that_is_asked_for(tmp_path):
+    """scverse/scanpy#3073, ventolab/Human-Gonadal-Development-Atlas_HGDA#3: counts from expm1 are 0.9999999"""
+    totals = X.sum(1, keepdims=True)
+    back = np.expm1(np.log1p((X / totals * 1e4).astype(np.float32)).astype(np.float32)) * totals / 1e4
+    assert (back != np.rint(back)).any() and (np.rint(back) == X).all()
+    with pytest.raises(BadInput, match=r"whole numbers but for errors of computing .*--round_counts"):
+        run(of_values(back.astype(np.float32)), tmp_path)
+    same_sums(run(of_values(back.astype(np.float32)), tmp_path, round_counts=True))
+
+
+@pytest.mark.parametrize(("marks", "noted"), [([True] * 250, True), ([True] * 249 + [False], False)])
+def test_a_file_of_variable_genes_alone_is_noted(marks, noted, tmp_path):
+    """theislab/scib-reproducibility#22 and files that were saved after subsetting"""
+    cohort = BASE.copy()
+    cohort.var["highly_variable"] = marks
+    assert ("all 250 genes are marked 'highly_variable'" in run(cohort, tmp_path).notes) == noted

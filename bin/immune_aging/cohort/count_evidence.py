@@ -37,6 +37,7 @@ COUNT_WORDS = ("count", "raw", "umi")
 PARTS = frozenset(
     ("spliced", "unspliced", "ambiguous", "spanning", "mature", "nascent", "introns", "exons", "s", "u", "a")
 )
+ROUNDING = 1e-4  # of a value: what 32-bit numbers lose where counts are normalised and turned back
 MIN_VALUES = 30  # of a cell, for judging it by itself
 MIN_CELLS = 20
 EQUAL_TOTALS = 0.1  # the middle four fifths of cells, over the median; raw depths spread by a half and more
@@ -169,6 +170,13 @@ def cut_off(values: np.ndarray, dtype: np.dtype) -> str:
     return ""
 
 
+def nearly_whole(values: np.ndarray) -> bool:
+    """Whether values are whole but for errors of computing, as counts that were scaled and scaled back."""
+    if values.dtype.kind != "f" or not np.isfinite(values).all() or values.min(initial=0) < 0:
+        return False
+    return bool((np.abs(values - np.rint(values)) <= ROUNDING * np.maximum(values, 1)).all())
+
+
 def judged(block: sparse.csr_matrix, *, of_cells: bool, round_counts: bool) -> tuple[str, bool, bool]:
     """What a sample of a matrix shows.
 
@@ -189,6 +197,10 @@ def judged(block: sparse.csr_matrix, *, of_cells: bool, round_counts: bool) -> t
     if not len(block.data) or not block.data.any():
         return not_counts(block.data) or "holds nothing but zeros", False, True
     reason = not_counts(block.data)
+    if reason and nearly_whole(block.data):
+        worst = block.data[np.argmax(np.abs(block.data - np.rint(block.data)))]
+        text = f"holds whole numbers but for errors of computing ({worst:.9g}): {ROUND}"
+        return ("", True, False) if round_counts else (text, False, True)
     if reason and block.data.dtype.kind == "f" and np.isfinite(block.data).all() and looks_estimated(block):
         example = block.data[block.data != np.rint(block.data)][0]
         text = f"holds fractions ({example:g}) as ambient correction or estimates of transcripts leave: {ROUND}"

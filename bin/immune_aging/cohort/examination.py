@@ -242,6 +242,16 @@ def label_doubts(
     return problems + other_species_of_cells(obs), notes
 
 
+def selected_genes(var: pd.DataFrame) -> list[str]:
+    """A note where all genes are marked as variable, so that the file holds a selection of the measured ones."""
+    if "highly_variable" not in var or not (var["highly_variable"].astype(str).str.casefold() == "true").all():
+        return []
+    return [
+        f"all {len(var)} genes are marked 'highly_variable': the file seems to hold these alone, so that totals, "
+        "mitochondrial shares and gene sets are those of a selection; give all genes"
+    ]
+
+
 def doubts_of_counts(
     file: h5py.File, counts: Counts, var: pd.DataFrame, obs: pd.DataFrame, columns: Mapping[str, str]
 ) -> list[str]:
@@ -253,7 +263,7 @@ def doubts_of_counts(
         return []
     if counts.layout != "dense" and "indices" not in file[counts.path]:
         return []
-    notes = repeated_cells(file, counts, obs, donor=columns["donor"])
+    notes = [*selected_genes(var), *repeated_cells(file, counts, obs, donor=columns["donor"])]
     if columns.get("sex") not in obs:
         return notes
     donors = obs[columns["donor"]].astype(object)
