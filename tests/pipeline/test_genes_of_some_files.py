@@ -30,7 +30,7 @@ def run(tmp_path_factory):
     (folder / "sets.gmt").write_text("".join("\t".join([f"SET{i}", "", *symbols[i::4]]) + "\n" for i in range(4)))
     given = PARAMETERS | {
         "input": str(folder / "cohort.csv"), "genes": "union", "gene_sets": str(folder / "sets.gmt"), "dataset": "union",
-        "export_h5ad": True, "sensitivity": True, "report_genes": symbols[LOST][0],
+        "export_h5ad": True, "sensitivity": "max_pct_mito=15", "report_genes": symbols[LOST][0],
     }  # fmt: skip
     (folder / "params.json").write_text(json.dumps(given))
     succeed(folder, "-params-file", "params.json")

@@ -22,6 +22,7 @@ from immune_aging.statistics.expression_tests import (
 )
 from immune_aging.statistics.formulas import is_donor, source_column
 from immune_aging.statistics.gene_fits import GeneFits, no_fits
+from immune_aging.statistics.joined_zeros import joined_zeros
 from immune_aging.statistics.repeated_samples import (
     ONE_EACH,
     Repeats,
@@ -235,7 +236,7 @@ def analyse_genes(table: CellTypeSamples, question: Question) -> Answer:
         return Answer(None, None, facts, no_fits(), str(reason), further=no_further_tables(question))
     further, said = further_questions(table, design, result, question, block=block)
     facts |= said
-    warnings = cautions(design, batches, repeats=repeats, outliers=outliers, empty=empty)
+    warnings = [*cautions(design, batches, repeats=repeats, outliers=outliers, empty=empty), *joined_zeros(table)]
     facts |= {**numbers, "warnings": warnings}
     columns = result_columns(question.options, joint=not design.signed)
     leading = result.loc[result["contrast"] == design.contrasts[0].name, columns]
