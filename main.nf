@@ -37,7 +37,7 @@ workflow {
     last  = []      // Those whose results the report does not show.
     input.plan.flatMap { _meta, file -> saidOfPlan(file, params.check_only) }.view()
     if ('qc' in parts) {
-        CELLS(COHORT.out.shards, COHORT.out.cell_types, COHORT.out.donors, COHORT.out.quality_rows, COHORT.out.check)
+        CELLS(COHORT.out.shards, COHORT.out.cell_types, COHORT.out.donors, COHORT.out.quality_rows)
         done << CELLS.out
     }
     if ('embedding' in parts) {

@@ -3,7 +3,7 @@
 
 In: the results folder of the earlier run, and which of its files to take, each with the sha256 that it was published
 with. Out: the same files, and what the steps that made them said of their versions. A file that is missing or is
-another by now ends the run, and so does a cohort that is not the one the results were made from.
+another by now ends the run.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from immune_aging.task.checkpoints import write_versions
 from immune_aging.task.command_line import run
-from immune_aging.task.earlier_results import hand_on_versions, require_same_cohort, take_files, taken_file
+from immune_aging.task.earlier_results import hand_on_versions, take_files, taken_file
 
 
 def main(argv: list[str]) -> None:
@@ -19,15 +19,12 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--earlier", type=Path, required=True, help="results folder of the earlier run")
     parser.add_argument("--shown", required=True, help="the same as the user named it, for messages")
     parser.add_argument("--take", type=taken_file, nargs="+", required=True, help="'SHA256 PATH' of each file")
-    parser.add_argument("--cohort", default="", help="sha256 of the cohort given; '' where this run reads no cells")
-    parser.add_argument("--made-from", default="", help="sha256 of the earlier run's cohort")
     parser.add_argument("--steps", nargs="*", default=[], help="that made the files")
     parser.add_argument("--output", type=Path, required=True, help="folder for the files")
     parser.add_argument("--step-versions", type=Path, required=True, help="folder for versions of the steps")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    require_same_cohort(args.cohort, args.made_from, shown=args.shown)
     take_files(args.earlier, args.take, args.output, shown=args.shown)
     hand_on_versions(args.earlier, args.steps, args.step_versions)
     write_versions("take_results", [], args.versions)

@@ -148,9 +148,18 @@ def predictionsOfAll(earlier) {
     return earlier.files.keySet().findAll { name -> name == 'prediction_summary.tsv' || name.startsWith('immune_age/') }
 }
 
+// Refuse a cohort that is not the one an earlier run's results were made from: before anything of it is published.
+def sameCohort(given, meta) {
+    def expected = given.start_from && meta.sha256 ? earlierRun(given).made_from.cohort : meta.sha256
+    if (meta.sha256 != expected) {
+        error("--input ${given.input}: is not the cohort that the results in ${given.start_from} were made from (its sha256 is ${meta.sha256.take(12)}, theirs ${expected.take(12) ?: 'not known'}); give that cohort, or leave out --start_from")
+    }
+    return true
+}
+
 // What TAKE_RESULTS needs: [ meta, the folder, [ [ path, sha256 ], ... ] ]
 def toTake(earlier, meta, steps, names) {
-    return [meta + [steps: steps, made_from: earlier.made_from.cohort], linkable(earlier.folder.toAbsolutePath()), names.sort().collect { name -> [name, earlier.files[name].sha256] }]
+    return [meta + [steps: steps], linkable(earlier.folder.toAbsolutePath()), names.sort().collect { name -> [name, earlier.files[name].sha256] }]
 }
 
 // What a run takes from an earlier one and what it makes anew, a sentence each, for the log and the report.
@@ -186,7 +195,7 @@ def earlierProblems(given) {
     try {
         earlier = earlierRun(given)
     }
-    catch (groovy.json.JsonException | IllegalArgumentException | NullPointerException cause) {
+    catch (Exception cause) {
         return ["${says} its pipeline_info cannot be read (${cause.class.simpleName}); restore it, or leave out --start_from"]
     }
     def needed = ['pseudobulk/pseudobulk.h5ad', 'pseudobulk/samples.tsv', 'cohort/cell_types.tsv', 'qc/cells.parquet'].find { name -> !(name in earlier.files) }

@@ -84,6 +84,8 @@ def test_the_same_parameters_give_the_same_bytes_without_cells_and_statistics(ru
     files = [read_tsv(run.folder / name / "pipeline_info/files.tsv") for name in ("results", "again")]
     files = [table[~table["file"].str.startswith("pipeline_info/")].reset_index(drop=True) for table in files]
     assert files[0].equals(files[1]), "the new folder is as whole as the old one"
+    before, after = (read_json(run.folder / name / "pipeline_info/made_from.json") for name in ("results", "again"))
+    assert before["cohort"] == after["cohort"] and before["code"].items() <= after["code"].items(), "another can go on"
     assert "Goes on from the results in" in (run.folder / "again/report.html").read_text()
 
 
@@ -156,12 +158,13 @@ def test_a_flipped_bit_and_another_cohort_end_the_run_with_their_line(run):
             f"ERROR: --start_from {damaged}: pseudobulk/pseudobulk.h5ad is not as it was published",
             {"start_from": str(damaged)},
         ),
-        ("ERROR: --input: is not the cohort that the results in", {"input": str(run.folder / "other.h5ad")}),
+        ("/other.h5ad: is not the cohort that the results in", {"input": str(run.folder / "other.h5ad")}),
     ):
         given = {"start_from": str(run.results), "outdir": "ended"} | given
         done = nextflow(run.folder, *run.options(**given))
         assert done.returncode != 0 and said in done.stdout + done.stderr, done.stdout[-3000:]
         assert not (run.folder / "ended/pseudobulk").exists()
+    assert not (run.folder / "ended/cohort").exists(), "nothing of another cohort gets into the folder"
 
 
 def test_a_step_with_other_code_is_made_anew_or_refused(run):

@@ -8,7 +8,7 @@ import pytest
 import take_results
 from immune_aging.task.checkpoints import read_json
 from immune_aging.task.command_line import BadInput
-from immune_aging.task.earlier_results import Taken, require_same_cohort, take_files, taken_file
+from immune_aging.task.earlier_results import Taken, take_files, taken_file
 
 FILES = {"qc/cells.parquet": b"cells", "cohort/cell_types.tsv": b"id\n", "embedding/figures/umap_gene_A B.png": b"png"}
 
@@ -65,16 +65,6 @@ def test_a_missing_or_damaged_file_is_named(earlier, tmp_path, name, damage):
     said = str(caught.value)
     assert said.startswith(f"--start_from old results: {name} is not ") and "leave out --start_from" in said
     assert not (tmp_path / "published" / name).exists() and not list((tmp_path / "published").rglob("*.part"))
-
-
-def test_another_cohort_is_refused_before_anything_is_taken(earlier, tmp_path):
-    with pytest.raises(BadInput, match="--input: is not the cohort that the results in old results were made from"):
-        take_results.main(arguments(earlier, tmp_path, "--cohort", "a" * 64, "--made-from", "b" * 64))
-    assert not (tmp_path / "published").exists()
-    with pytest.raises(BadInput, match="theirs not known"):
-        require_same_cohort("a" * 64, "", shown="x")
-    require_same_cohort("a" * 64, "a" * 64, shown="x")
-    require_same_cohort("", "b" * 64, shown="x")  # this run reads no cells
 
 
 def test_a_path_may_hold_blanks():

@@ -25,23 +25,6 @@ def taken_file(text: str) -> Taken:
     return Taken(name, digest)
 
 
-def require_same_cohort(found: str, expected: str, *, shown: str) -> None:
-    """Raise `BadInput` if the cohort that was given is not the one that the results were made from.
-
-    Parameters
-    ----------
-    found, expected
-        sha256 of the cohort given and of the earlier run's; `found` is '' where this run reads no cells.
-    shown
-        The results folder, as the user named it.
-    """
-    if found and found != expected:
-        raise BadInput(
-            f"--input: is not the cohort that the results in {shown} were made from (its sha256 is {found[:12]}, "
-            f"theirs {expected[:12] or 'not known'}); give that cohort, or leave out --start_from"
-        )
-
-
 def take_files(earlier: Path, files: Iterable[Taken], folder: Path, *, shown: str) -> None:
     """Copy published files into `folder`, each whole and as it was published.
 

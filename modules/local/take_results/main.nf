@@ -8,8 +8,7 @@ process TAKE_RESULTS {
     container "${task.ext.container_image}"
 
     input:
-    // files: [ path in the folder, sha256 ] of each; meta.cohort: sha256 of the cohort given, none where no cells are read;
-    // meta.made_from: of the earlier run's; meta.steps: those that made the files
+    // files: [ path in the folder, sha256 ] of each; meta.steps: those that made them
     tuple val(meta), path(earlier, stageAs: 'earlier'), val(files)
 
     output:
@@ -25,8 +24,6 @@ process TAKE_RESULTS {
         --earlier earlier \\
         --shown ${quote(params.start_from)} \\
         --take ${files.collect { name, sha256 -> quote("${sha256} ${name}") }.join(' ')} \\
-        --cohort '${meta.cohort ?: ''}' \\
-        --made-from '${meta.made_from ?: ''}' \\
         --steps ${meta.steps.join(' ')} \\
         --output published \\
         --step-versions steps

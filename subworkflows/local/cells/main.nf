@@ -16,7 +16,6 @@ workflow CELLS {
     cell_types      // [ [id: 'all'], cell types after the cohort filter ]
     donors          // [ [id: 'all'], donors.parquet ]
     donors_table    // [ [id: 'all'], donors.tsv, or samples.tsv where donors have several samples ]
-    check           // [ [id: 'all', sha256: '...'], check.json ]
 
     main:
     // Each donor's own bounds and doublet rate, where asked for: [ [id: 'all'], thresholds.parquet or none ]
@@ -37,7 +36,7 @@ workflow CELLS {
         threshold_versions  = channel.empty()
     }
     if (params.start_from) {
-        EARLIER_RUN(check.map { meta, _file -> meta.sha256 })
+        EARLIER_RUN()
         KEPT_CELLS(shards.combine(EARLIER_RUN.out.cells.map { _meta, table -> table }))
         good_shards = shards.join(KEPT_CELLS.out.cells)
         judged      = EARLIER_RUN.out

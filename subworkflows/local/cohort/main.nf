@@ -9,6 +9,7 @@ include { SPLIT_COHORT    } from '../../../modules/local/split_cohort'
 include { SEVERAL_FILES   } from '../several_files'
 include { filesById       } from '../../../functions/channels'
 include { designsOf; partsOf; toReckon } from '../../../functions/fan_out'
+include { sameCohort              } from '../../../functions/earlier_run'
 include { byContent; downloadMarker; gmtFile; isAddress; isOneH5ad; localSource; tableOrNone } from '../../../functions/inputs'
 
 workflow COHORT {
@@ -50,6 +51,10 @@ workflow COHORT {
                 [[id: 'all', sha256: found.sha256], local_file ?: file(found.location, glob: false)]
             }
         versions = versions.mix(FETCH_COHORT.out.versions)
+    }
+
+    if (params.start_from) {
+        cohort = cohort.filter { meta, _file -> sameCohort(params, meta) }
     }
 
     donor_facts = byContent(channel.fromList(tableOrNone(params.donor_table))).map { table -> [table] }

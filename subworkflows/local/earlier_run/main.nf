@@ -6,13 +6,10 @@ include { basis; earlierRun; stepsTaken; toTake } from '../../../functions/earli
 include { publishedFolder } from '../../../functions/publishing'
 
 workflow EARLIER_RUN {
-    take:
-    cohort          // sha256 of the cohort given, '' where the run reads no cells
-
     main:
     earlier = earlierRun(params)
     steps   = stepsTaken(params)
-    TAKE_RESULTS(cohort.map { sha256 -> toTake(earlier, [id: 'all', cohort: sha256], steps, basis(params, earlier)) })
+    TAKE_RESULTS(channel.of(toTake(earlier, [id: 'all'], steps, basis(params, earlier))))
     found   = TAKE_RESULTS.out.published.map { _meta, files -> publishedFolder(files) }
     samples = found.map { folder -> [[id: 'all'], folder.resolve('pseudobulk/samples.tsv')] }
     table   = found.map { folder -> [[id: 'all'], folder.resolve('pseudobulk/pseudobulk.h5ad')] }

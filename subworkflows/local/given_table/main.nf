@@ -9,7 +9,7 @@ include { byContent; gmtFile; linkable; tableOrNone } from '../../../functions/i
 workflow GIVEN_TABLE {
     main:
     if (params.start_from) {
-        EARLIER_RUN(channel.of(''))
+        EARLIER_RUN()
         given = EARLIER_RUN.out
     }
     else {
