@@ -18,10 +18,14 @@ def contentsOf(given) {
     }
 }
 
-// The code and the environment that this run's steps have.
+// Digests of this run's steps, by name: of the script with all that it imports, and of the command that runs it.
 def codeOf(steps) {
     def code = workflow.session.config.process.ext.project.code
-    return steps.collectEntries { step -> [step, code[step]] }
+    def commands = files("${projectDir}/modules/local/*/main.nf").collectEntries { module ->
+        def block = (module.text =~ /(?s)\n    script:\n(.*?)\n    stub:\n/)[0][1]
+        [(block =~ /exec '(\w+)\.py'/)[0][1], block]
+    }
+    return steps.collectEntries { step -> [step, "${code[step]} ${commands[step]}".toString().digest('SHA-256').take(12)] }
 }
 
 // What a later run needs to know of this one, as JSON: its version, its inputs by their content, its steps by their code,
@@ -44,7 +48,6 @@ def earlierRun(given) {
         folder: folder,
         parameters: slurper.parse(info.resolve('params.json').toFile()).collectEntries { name, entry -> [name, entry.value] },
         made_from: slurper.parse(info.resolve('made_from.json').toFile()),
-        steps: slurper.parse(info.resolve('versions.json').toFile()).keySet(),
         files: info.resolve('files.tsv').readLines().drop(1).collectEntries { line ->
             def (name, bytes, sha256) = line.tokenize('\t')
             [name, [bytes: bytes as Long, sha256: sha256]]

@@ -135,6 +135,16 @@ BAD = [
         {"pseudobulk": "small.h5ad", "export_h5ad": True, "simulate": None},
         "--export_h5ad: needs cells, which --pseudobulk has not",
     ),
+    ({"simulate": None, "start_from": "nowhere"}, "--start_from nowhere: there is no such folder; give the results of a"),
+    (
+        {"simulate": None, "start_from": "old"},
+        "--start_from old: has no pipeline_info/params.json, which a run of this version writes at its end",
+    ),
+    (
+        {"simulate": None, "start_from": "old", "pseudobulk": "small.h5ad"},
+        "--start_from old: has nothing to do with --pseudobulk, which is a start of its own; leave one out",
+    ),
+    ({"simulate": None, "start_from": "half"}, "--start_from half: its pipeline_info cannot be read ("),
     ({"gene_symbols": "/no/such.tsv"}, "--gene_symbols /no/such.tsv: there is no such file; check the path"),
     ({"genes": "outer"}, "--genes outer: must be one of intersection, union"),
     (
@@ -174,6 +184,7 @@ FAN_OUTS = [
     {"skip_embedding": True}, {"skip_embedding": "true", "stop_after": "qc"}, {"skip_embedding": "false"},
     {"skip_embedding": True, "simulate": None, "pseudobulk": "x.h5ad"},
     {"age_column": "none", "prediction_models": "ridge,elastic_net"},
+    {"simulate": None, "start_from": "old"}, {"simulate": None, "start_from": "old", "input": "small.h5ad"},
 ]  # fmt: skip
 # The files that come with the pipeline must pass as they are.
 GOOD.append({"simulate": None} | json.loads((ROOT / "params.json").read_text()))
@@ -187,6 +198,9 @@ def found(tmp_path_factory):
     for name in ("store.zarr/.zgroup", "small.h5ad", "old/pseudobulk/pseudobulk.h5ad"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
+    for name in ("params.json", "made_from.json", "versions.json", "files.tsv"):
+        (folder / "half/pipeline_info").mkdir(parents=True, exist_ok=True)
+        (folder / "half/pipeline_info" / name).write_text("{")
     numbers = ["1,1.00,0.1,10", [0.5, 1], 2, "1e-3"]
     cases = {"defaults": DEFAULTS, "sets": [case for case, _ in BAD] + GOOD, "numbers": numbers, "fan_outs": FAN_OUTS}
     (folder / "cases.json").write_text(json.dumps(cases))
@@ -226,6 +240,11 @@ def test_the_statistics_need_no_embedding(found):
     without, until_qc, whole, table = (fan_out["parts"] for fan_out in found["fan_outs"][4:8])
     assert without == ["qc", "pseudobulk", "statistics"] and until_qc == ["qc"]
     assert "clusters" in whole and table == ["pseudobulk", "statistics"]
+
+
+def test_an_earlier_runs_results_are_a_table_of_samples_unless_cells_are_given(found):
+    alone, with_cells = (fan_out["parts"] for fan_out in found["fan_outs"][9:11])
+    assert alone == ["pseudobulk", "statistics"] and with_cells == found["fan_outs"][0]["parts"]
 
 
 def test_where_donors_have_no_ages_none_is_predicted(found):
