@@ -170,14 +170,12 @@ def saidOfTaken(given) {
     if (!given.start_from) {
         return []
     }
-    def embedding = "${given.skip_embedding}" == 'true' ? '' : ', embedding'
-    def said   = ["${fromSamples(given) ? "the cohort, quality control${embedding}" : 'quality control, doublets'} and pseudobulk sums are taken from it"]
-    def stages = [expression: 'differential expression'] + (predictionFits(given) ? [predictions: 'predictions of age'] : [:])
-    said += stages.collect { part, name ->
-        def why = whyAnew(given, part)
-        why ? "${name} is made anew (${why})" : "${name} is taken from it"
-    }
-    return ["Goes on from the results in ${given.start_from}: ${said.join('; ')}; enrichment, composition, comparison and figures of cell types are made anew.".toString()]
+    def of_cells = fromSamples(given) ? ['the cohort', 'quality control'] + ("${given.skip_embedding}" == 'true' ? [] : ['embedding']) : ['quality control', 'doublets']
+    def stages   = [expression: 'differential expression'] + (predictionFits(given) ? [predictions: 'predictions of age'] : [:])
+    def why      = stages.collectEntries { part, _name -> [part, whyAnew(given, part)] }
+    def taken    = of_cells + ['pseudobulk sums'] + stages.findAll { part, _name -> !why[part] }.values()
+    def anew     = stages.findAll { part, _name -> why[part] }.collect { part, name -> "${name} (${why[part]})" } + ['enrichment', 'composition', 'comparison', 'figures of cell types']
+    return ["Goes on from the results in ${given.start_from}: takes ${taken.join(', ')} from them; makes anew ${anew.join(', ')}.".toString()]
 }
 
 // Everything that speaks against going on from a results folder, one text each.
