@@ -135,7 +135,10 @@ BAD = [
         {"pseudobulk": "small.h5ad", "export_h5ad": True, "simulate": None},
         "--export_h5ad: needs cells, which --pseudobulk has not",
     ),
-    ({"simulate": None, "start_from": "nowhere"}, "--start_from nowhere: there is no such folder; give the results of a"),
+    (
+        {"simulate": None, "start_from": "nowhere"},
+        "--start_from nowhere: there is no such folder; give the results of a",
+    ),
     (
         {"simulate": None, "start_from": "old"},
         "--start_from old: has no pipeline_info/params.json, which a run of this version writes at its end",
