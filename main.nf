@@ -41,7 +41,7 @@ workflow {
         done << CELLS.out
     }
     if ('embedding' in parts) {
-        EMBEDDING(CELLS.out.shards, CELLS.out.cells, COHORT.out.donors)
+        EMBEDDING(CELLS.out.shards, CELLS.out.cells.join(CELLS.out.summary), COHORT.out.donors)
         done << EMBEDDING.out
     }
     if (params.export_h5ad && 'qc' in parts) {

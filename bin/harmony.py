@@ -3,7 +3,8 @@
 
 In: `pca.parquet`, the cells' quality control (donor of each cell), `donors.parquet` (any other batch column).
 Out: `harmony.parquet` (cell_id, H1..) and `harmony.json` (batches, objective by iteration, convergence). With
-one batch there is nothing to take out: the components pass through, and the summary says so.
+one batch there is nothing to take out: the components pass through, and the summary says so. Where the cells are a
+sketch of a larger cohort, also the terms (`batch_terms.py`) by which the others will be corrected.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.donors import sample_key
+from immune_aging.embedding.batch_terms import write_terms
 from immune_aging.embedding.harmony import batches_of, correct
 from immune_aging.task.checkpoints import (
     check_same_cells,
@@ -36,6 +38,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--output-summary", type=Path, required=True)
+    parser.add_argument("--output-terms", type=Path, help="by which other cells of the same batches are corrected")
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
@@ -48,12 +51,14 @@ def main(argv: list[str]) -> None:
     batches = batches_of(cells, donors, args.batch_column, cells_path=args.cells, donors_path=args.donors)
     components = pca.drop(columns="cell_id").to_numpy(dtype=np.float32)
     with limit_threads(args.threads) as threads:
-        corrected, summary = correct(
+        corrected, summary, terms = correct(
             components, batches, column=args.batch_column, max_iterations=args.max_iterations, seed=args.seed,
-            threads=threads,
+            threads=threads, with_terms=args.output_terms is not None,
         )  # fmt: skip
     names = [f"H{i + 1}" for i in range(corrected.shape[1])]
     write_parquet(pd.concat([pca[["cell_id"]], pd.DataFrame(corrected, columns=names)], axis=1), args.output)
+    if terms is not None:
+        write_terms(terms, args.output_terms)
     write_json({"batch_column": args.batch_column, **summary}, args.output_summary)
     write_versions("harmony", ["harmonypy", "numpy"], args.versions)
 

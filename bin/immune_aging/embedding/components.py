@@ -135,20 +135,44 @@ def names_of(components: Components) -> list[str]:
     return [f"PC{i + 1}" for i in range(len(components.variance))]
 
 
-def embed_cells(paths: Sequence[Path], components: Components) -> tuple[pd.DataFrame, pd.DataFrame]:
+def embed_cells(
+    paths: Sequence[Path], components: Components, *, only: pd.Series | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores of the cells of normalised shards, read donor by donor.
+
+    Parameters
+    ----------
+    only
+        Ids of the cells wanted; all without it.
 
     Returns
     -------
     cell_id, PC1, ... in 32 bits, in the order of `read_shards`; and the genes (gene_id, symbol).
     """
     tables, genes = [], None
+    wanted = None if only is None else pd.Index(only)
     for matrix, cell_ids, of_shard in read_shards(paths):
+        if wanted is not None:
+            here = wanted.get_indexer(cell_ids) >= 0
+            matrix, cell_ids = matrix[here], cell_ids[here]
         table = pd.DataFrame(scores(matrix, components).astype(np.float32), columns=names_of(components))
         table.insert(0, "cell_id", cell_ids)
         tables.append(table)
         genes = of_shard
     return pd.concat(tables, ignore_index=True), genes
+
+
+def model_table(genes: pd.DataFrame, components: Components) -> pd.DataFrame:
+    """One row per gene: gene_id, its mean, and its loading on each component; `model_of` reads it."""
+    mean = pd.DataFrame({"mean": components.mean})
+    return pd.concat([genes[["gene_id"]], mean, loading_table(genes, components)[names_of(components)]], axis=1)
+
+
+def model_of(table: pd.DataFrame) -> Components:
+    """The components that `model_table` wrote down, as far as projecting cells needs them: their variances are lost."""
+    names = [name for name in table.columns if name not in ("gene_id", "mean")]
+    unknown = np.full(len(names), np.nan)
+    return Components(table["mean"].to_numpy(), np.ascontiguousarray(table[names].to_numpy()), unknown, np.nan)
 
 
 def loading_table(genes: pd.DataFrame, components: Components) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.donors import match
+from immune_aging.embedding.batch_terms import BatchTerms, batch_terms, no_terms
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR
 from immune_aging.task.command_line import BadInput
 
@@ -16,11 +17,15 @@ TOLERANCE = 1e-2  # harmonypy's epsilon_harmony: relative gain of the objective 
 
 @dataclass(frozen=True)
 class Harmonized:
-    """Corrected components (cells x components); the objective before and after each iteration."""
+    """Corrected components (cells x components); the objective before and after each iteration.
+
+    `terms` by which other cells of the same batches are corrected, if they were asked for.
+    """
 
     embedding: np.ndarray
     objective: list[float]
     converged: bool
+    terms: BatchTerms | None = None
 
 
 def batches_of(
@@ -48,7 +53,7 @@ def batches_of(
 
 
 def harmonize(
-    embedding: np.ndarray, batches: np.ndarray, *, max_iterations: int, seed: int, threads: int
+    embedding: np.ndarray, batches: np.ndarray, *, max_iterations: int, seed: int, threads: int, with_terms: bool = False
 ) -> Harmonized:
     """Run Harmony.
 
@@ -62,6 +67,8 @@ def harmonize(
         Harmony stops earlier where it converges; the seed starts its clustering.
     threads
         The result is the same for any number.
+    with_terms
+        Find the terms as well: as many numbers as cells x clusters are held for it.
     """
     import harmonypy
 
@@ -75,12 +82,22 @@ def harmonize(
     objective = [float(value) for value in fit.objective_harmony]
     before, after = objective[-2:]
     converged = len(objective) - 1 < max_iterations or abs(before - after) < TOLERANCE * abs(before)
-    return Harmonized(corrected.astype(np.float32), objective, converged)
+    terms = None
+    if with_terms:
+        terms = batch_terms(embedding, corrected, np.asarray(fit.R), np.ascontiguousarray(fit.Y.T), batches)
+    return Harmonized(corrected.astype(np.float32), objective, converged, terms)
 
 
 def correct(
-    components: np.ndarray, batches: np.ndarray, *, column: str, max_iterations: int, seed: int, threads: int
-) -> tuple[np.ndarray, dict]:
+    components: np.ndarray,
+    batches: np.ndarray,
+    *,
+    column: str,
+    max_iterations: int,
+    seed: int,
+    threads: int,
+    with_terms: bool = False,
+) -> tuple[np.ndarray, dict, BatchTerms | None]:
     """Take batch differences out; with one batch there are none, and the components pass through.
 
     Parameters
@@ -91,18 +108,22 @@ def correct(
         Batch of each cell.
     column
         Its name, for the notes.
-    max_iterations, seed, threads
+    max_iterations, seed, threads, with_terms
         As `harmonize` takes them.
 
     Returns
     -------
-    The corrected components, and what is said of them: n_batches, notes, and how the fit went.
+    The corrected components; what is said of them: n_batches, notes, and how the fit went; and the terms by which other
+    cells are corrected, if they were asked for.
     """
     n_batches = len(np.unique(batches.astype(str)))
     if n_batches == 1:
         note = f"one batch only ('{column}'): the principal components are passed on as they are"
-        return components, {"n_batches": n_batches, "notes": [note]}
-    fit = harmonize(components, batches, max_iterations=max_iterations, seed=seed, threads=threads)
+        terms = no_terms(str(batches[0]), components.shape[1]) if with_terms else None
+        return components, {"n_batches": n_batches, "notes": [note]}, terms
+    fit = harmonize(
+        components, batches, max_iterations=max_iterations, seed=seed, threads=threads, with_terms=with_terms
+    )
     summary = {
         "n_batches": n_batches,
         "notes": [] if fit.converged else [f"not converged after {max_iterations} iterations"],
@@ -110,4 +131,4 @@ def correct(
         "iterations": len(fit.objective) - 1,
         "objective": fit.objective,
     }
-    return fit.embedding, summary
+    return fit.embedding, summary, fit.terms

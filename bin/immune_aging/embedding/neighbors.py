@@ -100,20 +100,37 @@ def pieces(start: int, stop: int) -> list[tuple[int, int]]:
     return [(first, min(first + PRODUCT, stop)) for first in range(start, stop, PRODUCT)]
 
 
-def listed_candidates(points: np.ndarray, lists: Lists, *, width: int, n: int, threads: int) -> np.ndarray:
+def in_lists(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of points by the centre nearest to them, and where each centre's begin, and the end."""
+    of_point = faiss_for_every_processor().knn(points, centres, 1)[1][:, 0]
+    order = np.argsort(of_point, kind="stable")
+    return order, np.searchsorted(of_point[order], np.arange(len(centres) + 1))
+
+
+def listed_candidates(
+    points: np.ndarray, lists: Lists, *, width: int, n: int, threads: int, asked: np.ndarray | None = None
+) -> np.ndarray:
     """The `n` points nearest to each point in the `width` lists whose centres are nearest to it.
+
+    Parameters
+    ----------
+    asked
+        Other points (m x dimensions, 32 bits) whose neighbours among `points` are wanted, instead of those of `points`.
 
     Returns
     -------
-    Rows, points x n (32 bits), -1 where these lists hold fewer; the point itself may be among them.
+    Rows of `points`, one row per point or per point asked for, n columns (32 bits), -1 where these lists hold fewer;
+    the point itself may be among them.
     """
     right, centres = targets(points[lists.order]), targets(lists.centres)
-    found = np.full((len(points), n), -1, dtype=np.int32)
+    order, starts = (lists.order, lists.starts) if asked is None else in_lists(asked, lists.centres)
+    asked = points if asked is None else asked
+    found = np.full((len(asked), n), -1, dtype=np.int32)
 
     def search(start: int, stop: int) -> int:
         # One list's points together search each list that any of them wants, a product of matrices each.
-        own = lists.order[start:stop]
-        left = queries(points[own])
+        own = order[start:stop]
+        left = queries(asked[own])
         from_centres = left @ centres.T
         wanted = from_centres <= np.partition(from_centres, width - 1, axis=1)[:, width - 1 : width]
         best, which = np.full((len(own), n), np.inf, dtype=np.float32), np.full((len(own), n), -1, dtype=np.int32)
@@ -126,8 +143,8 @@ def listed_candidates(points: np.ndarray, lists: Lists, *, width: int, n: int, t
         found[own] = which
         return len(own)
 
-    blocks = [block for start, stop in itertools.pairwise(lists.starts) for block in pieces(start, stop)]
-    progress = Progress(len(points), unit="cells", label="finding neighbours")
+    blocks = [block for start, stop in itertools.pairwise(starts) for block in pieces(start, stop)]
+    progress = Progress(len(asked), unit="cells", label="finding neighbours")
     with limit_threads(1), ThreadPoolExecutor(threads) as pool:
         for n_done in pool.map(search, *zip(*blocks, strict=True)):
             progress.advance(n_done)

@@ -146,6 +146,49 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.D
         raise BadInput(f"{path}: cannot be read as a Parquet table: {error}{remedy(path)}") from error
 
 
+def parquet_blocks(
+    path: str | Path, columns: Sequence[str], *, optional: Sequence[str] = (), rows: int = 1 << 17
+) -> Iterator[pd.DataFrame]:
+    """Read a Parquet table block by block: memory does not follow its length.
+
+    Parameters
+    ----------
+    columns
+        To read; `BadInput` names the first that is missing, unless it is among `optional`.
+    rows
+        Of a block, at most.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            names = file.schema_arrow.names
+            for column in columns:
+                if column not in names and column not in optional:
+                    raise BadInput(f"{path}: column '{column}' is missing; it has: {', '.join(names)}")
+            for batch in file.iter_batches(batch_size=rows, columns=[name for name in columns if name in names]):
+                yield batch.to_pandas()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise BadInput(f"{path}: cannot be read as a Parquet table: {error}{remedy(path)}") from error
+
+
+def write_parquet_blocks(blocks: Iterable[pd.DataFrame], path: str | Path) -> None:
+    """Write blocks of one table, at least one, as `write_parquet` would the whole: a group of rows per block."""
+    import pyarrow
+    from pyarrow import parquet
+
+    with atomic_path(path) as temporary, contextlib.ExitStack() as stack:
+        writer = None
+        for block in blocks:
+            table = pyarrow.Table.from_pandas(block, preserve_index=False)
+            if writer is None:
+                writer = stack.enter_context(
+                    parquet.ParquetWriter(temporary, table.schema, compression="zstd", write_page_checksum=True)
+                )
+            writer.write_table(table)
+
+
 def write_tsv(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table that a person opens: tab-separated, header, `NA` for missing, floats to 6 digits.
 

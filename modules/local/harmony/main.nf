@@ -3,14 +3,16 @@ include { quote } from '../../../functions/shell'
 process HARMONY {
     tag "$meta.id"
     label 'process_medium'
-    memory { (1024.MB + 14.B * pca.size()) * 2 ** (task.attempt - 1) }
+    memory { (1024.MB + (meta.sketch ? 20.B : 14.B) * pca.size()) * 2 ** (task.attempt - 1) }
     container "${task.ext.container_image}"
 
     input:
+    // meta.sketch: whether the cells are a sketch, by which the cohort's others will be corrected
     tuple val(meta), path(pca), path(cells), path(donors)
 
     output:
     tuple val(meta), path('published/embedding/harmony.parquet'), emit: harmony
+    tuple val(meta), path('*_step-harmony_terms.h5'), optional: true, emit: terms
     tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
@@ -24,7 +26,7 @@ process HARMONY {
         --donors '${donors}' \\
         --batch-column ${quote(params.batch_column)} \\
         --seed ${params.seed} \\
-        --threads ${task.cpus} \\
+        --threads ${task.cpus} ${meta.sketch ? "--output-terms 'dataset-${params.dataset}_${meta.id}_step-harmony_terms.h5'" : ''} \\
         --output published/embedding/harmony.parquet \\
         --output-summary published/embedding/harmony.json
     """

@@ -10,6 +10,7 @@ process MERGE_QC {
     output:
     tuple val(meta), path('published/qc/cells.parquet'), emit: cells
     tuple val(meta), path('published/cohort/cell_types.tsv'), emit: cell_types
+    tuple val(meta), path('published/qc/qc.json'), emit: summary
     tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
@@ -32,6 +33,7 @@ process MERGE_QC {
     mkdir -p published/qc published/cohort
     touch published/qc/cells.parquet published/qc/summary.tsv published/qc/rules.tsv
     printf 'id\\tcell_type\\tn_samples\\nstub\\tstub\\t1\\n' > published/cohort/cell_types.tsv
+    echo '{"cells": {"kept": 1}}' > published/qc/qc.json
     echo '{}' > versions.json
     """
 }

@@ -6,10 +6,12 @@ process PCA {
     container "${task.ext.container_image}"
 
     input:
-    tuple val(meta), path(counts)
+    // sketch: the cells that the embedding is computed on, where these are not all, else none
+    tuple val(meta), path(counts), path(sketch)
 
     output:
     tuple val(meta), path('published/embedding/pca.parquet'), emit: pca
+    tuple val(meta), path('*_step-pca_model.parquet'), optional: true, emit: model
     tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
@@ -20,7 +22,7 @@ process PCA {
     exec 'pca.py' \\
         --counts ${counts} \\
         --n-pcs ${params.n_pcs} \\
-        --seed ${params.seed} \\
+        --seed ${params.seed} ${sketch ? "--sketch '${sketch}' --output-model 'dataset-${params.dataset}_${meta.id}_step-pca_model.parquet'" : ''} \\
         --output published/embedding
     """
 

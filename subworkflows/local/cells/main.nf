@@ -74,6 +74,7 @@ workflow CELLS {
     emit:
     shards     = good_shards                // [ [id: 'shard-003'], counts.h5ad, cells.parquet ]
     cells      = judged.cells               // [ [id: 'all'], cells.parquet ]
+    summary    = judged.summary             // [ [id: 'all'], qc.json ]
     cell_types = judged.cell_types          // [ [id: 'all'], cell_types.tsv ]
     thresholds                              // [ [id: 'all'], each donor's own thresholds or none ]
     counts     = summed.counts              // [ [id: 'all'], [ counts.h5ad of each cell type ], files.tsv: whose is which ]

@@ -19,6 +19,7 @@ workflow EARLIER_RUN {
     emit:
     check      = found.map { folder -> [[id: 'all', sha256: earlier.made_from.cohort], folder.resolve('cohort/check.json')] }  // [ [id: 'all', sha256: '...'], check.json ]; not where cells are read
     cells      = found.map { folder -> [[id: 'all'], folder.resolve('qc/cells.parquet')] }     // [ [id: 'all'], cells.parquet ]
+    summary    = found.map { folder -> [[id: 'all'], folder.resolve('qc/qc.json')] }           // [ [id: 'all'], qc.json ]
     cell_types = types                          // [ [id: 'all'], cell_types.tsv ]
     counts     = SPLIT_PSEUDOBULK.out.counts    // [ [id: 'all'], [ counts.h5ad of each cell type ], files.tsv: whose is which ]
     samples                                     // [ [id: 'all'], samples.tsv ]

@@ -1,24 +1,29 @@
-// From the good cells of all shards to variable genes, principal components, Harmony, neighbours, UMAP and clusters.
+// From the good cells of all shards to variable genes, principal components, Harmony, neighbours, UMAP and clusters. Of
+// more cells than `embedding_cells` all from Harmony on is computed on a sketch, and all cells are placed by it.
 
 include { RANK_GENES     } from '../../../modules/local/rank_genes'
 include { RANK_RESIDUALS } from '../../../modules/local/rank_residuals'
 include { SELECT_GENES   } from '../../../modules/local/select_genes'
 include { NORMALIZE      } from '../../../modules/local/normalize'
+include { SKETCH_CELLS   } from '../../../modules/local/sketch_cells'
 include { PCA            } from '../../../modules/local/pca'
 include { HARMONY        } from '../../../modules/local/harmony'
 include { NEIGHBORS      } from '../../../modules/local/neighbors'
 include { UMAP           } from '../../../modules/local/umap'
 include { CLUSTER        } from '../../../modules/local/cluster'
+include { PLACE_CELLS    } from '../../../modules/local/place_cells'
+include { MERGE_PLACED   } from '../../../modules/local/merge_placed'
 include { GENE_EXPRESSION } from '../../../modules/local/gene_expression'
 include { PLOT_EMBEDDING } from '../../../modules/local/plot_embedding'
 include { inOrder        } from '../../../functions/channels'
 include { listOf; numbersOf; partsOf } from '../../../functions/fan_out'
+include { keptCells; ofAllCells; saidOfSketch; withoutCells } from '../../../functions/sketch'
 include { publishedFolders } from '../../../functions/publishing'
 
 workflow EMBEDDING {
     take:
     shards      // [ [id: 'shard-003'], counts.h5ad, cells.parquet ]
-    cells       // [ [id: 'all'], cells.parquet ]
+    counted     // [ [id: 'all'], cells.parquet, qc.json ]
     donors      // [ [id: 'all'], donors.parquet ]
 
     main:
@@ -37,16 +42,29 @@ workflow EMBEDDING {
             .map { ranks, summaries -> [[id: 'all'], ranks, summaries] }
     )
     NORMALIZE(shards.combine(SELECT_GENES.out.genes.map { _meta, genes -> genes }))
-    PCA(inOrder(NORMALIZE.out.counts).map { counts -> [[id: 'all']] + counts })
-    // Components corrected for batches, or as they are: [ [id: 'all'], harmony.parquet or pca.parquet ]
+    // The cells that are embedded, [ [id: 'all'], table ]: all, or with meta.sketch those that were drawn.
+    cells = counted.map { meta, table, _summary -> [meta, table] }
+    sized = counted.branch { _meta, _table, summary ->
+        large: keptCells(summary) > (params.embedding_cells as long)
+        whole: true
+    }
+    SKETCH_CELLS(sized.large.map { meta, table, _summary -> [meta, table] })
+    SKETCH_CELLS.out.published.flatMap { _meta, summary -> saidOfSketch(summary) }.view()
+    embedded = sized.whole.map { meta, table, _summary -> [meta, table] }
+        .mix(SKETCH_CELLS.out.cells.map { meta, table -> [meta + [sketch: true], table] })
+    PCA(
+        inOrder(NORMALIZE.out.counts).combine(embedded)
+            .map { counts, meta, table -> [meta, counts, meta.sketch ? table : []] }
+    )
+    // Components corrected for batches, or as they are: [ meta, harmony.parquet or pca.parquet ]
     integrated = PCA.out.pca
-    corrected  = channel.of([[]])
+    terms      = channel.of([[]])
     shown      = PCA.out.published
     used       = ranking.versions.mix(PCA.out.versions)
     if (params.integration == 'harmony') {
-        HARMONY(PCA.out.pca.join(cells).join(donors))
+        HARMONY(PCA.out.pca.join(embedded).combine(donors.map { _meta, table -> table }))
         integrated = HARMONY.out.harmony
-        corrected  = HARMONY.out.harmony.map { _meta, table -> [table] }
+        terms      = HARMONY.out.terms.map { _meta, file -> [file] }
         shown      = shown.mix(HARMONY.out.published)
         used       = used.mix(HARMONY.out.versions)
     }
@@ -56,7 +74,7 @@ workflow EMBEDDING {
     clusters = channel.empty()
     cluster_versions = channel.empty()
     if ('clusters' in partsOf(params)) {
-        // One task a resolution: [ [id: 'all', resolution: '1.0'], graph.h5 ]
+        // One task a resolution: [ meta + [resolution: '1.0'], graph.h5 ]
         CLUSTER(
             NEIGHBORS.out.graph
                 .combine(channel.fromList(numbersOf(params.leiden_resolutions, 1)))
@@ -65,10 +83,30 @@ workflow EMBEDDING {
         clusters = CLUSTER.out.published
         cluster_versions = CLUSTER.out.versions
     }
+    // Of a sketch: every shard's cells placed by it, and their tables, which take the place of the sketch's own.
+    donors_file = donors.map { _meta, table -> table }
+    sketch = PCA.out.model.combine(terms).join(integrated).join(UMAP.out.umap).combine(publishedFolders(clusters))
+    PLACE_CELLS(
+        NORMALIZE.out.counts
+            .join(shards.map { meta, _counts, table -> [meta, table] })
+            .combine(donors_file)
+            .combine(sketch.map { _meta, model, its_terms, table, umap, folders -> [model, its_terms, table, umap, folders] })
+    )
+    MERGE_PLACED(
+        inOrder(PLACE_CELLS.out.cells).combine(publishedFolders(clusters))
+            .filter { placed, _folders -> placed }
+            .map { placed, folders -> [[id: 'all'], placed, folders] }
+    )
+    pca       = ofAllCells(PCA.out.pca, MERGE_PLACED.out.pca)
+    umap      = ofAllCells(UMAP.out.umap, MERGE_PLACED.out.umap)
+    corrected = params.integration == 'harmony'
+        ? ofAllCells(HARMONY.out.harmony, MERGE_PLACED.out.harmony).map { _meta, table -> [table] }
+        : channel.of([[]])
+    of_cells  = ofAllCells(clusters, MERGE_PLACED.out.published)
     GENE_EXPRESSION(shards.filter { listOf(params.report_genes) })
     PLOT_EMBEDDING(
-        cells.join(donors).join(PCA.out.pca).combine(corrected).join(UMAP.out.umap)
-            .combine(publishedFolders(clusters))
+        cells.join(donors).join(pca).combine(corrected).join(umap)
+            .combine(publishedFolders(of_cells))
             .combine(GENE_EXPRESSION.out.genes.map { _meta, table -> table }.toSortedList { one, other -> one.name <=> other.name }.map { tables -> [tables] })
     )
 
@@ -77,12 +115,13 @@ workflow EMBEDDING {
     graph      = NEIGHBORS.out.graph        // [ [id: 'all'], graph.h5 ]
     // [ meta, [ published files ] ]
     published  = SELECT_GENES.out.published.mix(
-        shown, NEIGHBORS.out.published, UMAP.out.published, clusters,
-        PLOT_EMBEDDING.out.published
+        withoutCells(shown.mix(NEIGHBORS.out.published, UMAP.out.published, clusters)),
+        SKETCH_CELLS.out.published, MERGE_PLACED.out.published, PLOT_EMBEDDING.out.published
     )
     // versions.json files
     versions   = used.mix(
         SELECT_GENES.out.versions, NORMALIZE.out.versions, NEIGHBORS.out.versions, UMAP.out.versions,
-        cluster_versions, GENE_EXPRESSION.out.versions, PLOT_EMBEDDING.out.versions
+        cluster_versions, SKETCH_CELLS.out.versions, PLACE_CELLS.out.versions, MERGE_PLACED.out.versions,
+        GENE_EXPRESSION.out.versions, PLOT_EMBEDDING.out.versions
     )
 }

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""Place one shard's kept cells into the embedding that was computed on a sketch of the cohort.
+
+In: the normalised shard and its quality control, `donors.parquet`; the model of the principal components, the terms of
+Harmony's batches (where it ran), and of the sketch's cells the components that neighbours are searched in, the UMAP and
+the clusters. Out: a table, one row per cell: cell_id, PC1.., H1.. (with terms), UMAP1, UMAP2, and `cluster_R` of each
+resolution. A cell of the sketch keeps what it has there. Another is projected, corrected as its batch was, and takes
+its cluster from its nearest neighbours in the sketch by vote, its position from theirs by their median. Memory follows
+the sketch and the shard, not the cohort.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from immune_aging import results
+from immune_aging.cohort.donors import sample_key
+from immune_aging.embedding.batch_terms import corrected_cells, read_terms
+from immune_aging.embedding.components import embed_cells, model_of
+from immune_aging.embedding.embedded_cells import clusters_of
+from immune_aging.embedding.harmony import batches_of
+from immune_aging.embedding.neighbors import faiss_for_every_processor, neighbourhood
+from immune_aging.embedding.placement import (
+    median_positions,
+    nearest_in_sketch,
+    neighbour_weights,
+    search_index,
+    voted_clusters,
+)
+from immune_aging.task.checkpoints import (
+    check_same_cells,
+    read_parquet,
+    require_columns,
+    write_parquet,
+    write_versions,
+)
+from immune_aging.task.command_line import BadInput, limit_threads, run
+
+
+def projected(counts: Path, model: Path) -> pd.DataFrame:
+    """The shard's cells on the principal components: cell_id, PC1, ..."""
+    table = read_parquet(model)
+    require_columns(table, ["gene_id", "mean"], model)
+    cells, genes = embed_cells([counts], model_of(table))
+    if not np.array_equal(genes["gene_id"], table["gene_id"]):
+        raise BadInput(f"{model}: column 'gene_id' differs from the genes of {counts}; run PCA anew on this cohort")
+    return cells
+
+
+def corrected(cells: pd.DataFrame, args: argparse.Namespace) -> np.ndarray:
+    """The shard's components as Harmony would correct them.
+
+    Parameters
+    ----------
+    cells
+        Of `projected`.
+    """
+    donors = read_parquet(args.donors)
+    require_columns(donors, ["donor_id"], args.donors)
+    known = read_parquet(args.cells, ["cell_id", *sample_key(donors), "cell_type", "kept"])
+    known = known[known["kept"]].reset_index(drop=True)
+    check_same_cells(cells["cell_id"], known["cell_id"], args.counts, args.cells)
+    batches = batches_of(known, donors, args.batch_column, cells_path=args.cells, donors_path=args.donors)
+    return corrected_cells(
+        cells.drop(columns="cell_id").to_numpy(dtype=np.float32), batches, read_terms(args.terms)
+    )
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--counts", type=Path, required=True, help="the normalised shard")
+    parser.add_argument("--cells", type=Path, required=True, help="quality control of the shard")
+    parser.add_argument("--donors", type=Path, required=True, help="donors.parquet")
+    parser.add_argument("--model", type=Path, required=True, help="of the principal components")
+    parser.add_argument("--terms", type=Path, help="of Harmony's batches")
+    parser.add_argument("--batch-column", required=True)
+    parser.add_argument("--embedding", type=Path, required=True, help="the sketch's cell_id, then its components")
+    parser.add_argument("--umap", type=Path, required=True, help="the sketch's")
+    parser.add_argument("--clusters", type=Path, nargs="*", default=[], help="published trees with the sketch's")
+    parser.add_argument("--n-neighbors", type=int, required=True, help="including the cell itself")
+    parser.add_argument("--n-components", type=int, required=True, help="the first components of the embedding")
+    parser.add_argument("--exact-cells", type=int, default=50_000)
+    parser.add_argument("--min-recall", type=float, default=0.985)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--versions", type=Path, default=Path("versions.json"))
+    args = parser.parse_args(argv)
+
+    sketch, umap = read_parquet(args.embedding), read_parquet(args.umap)
+    check_same_cells(sketch["cell_id"], umap["cell_id"], args.embedding, args.umap)
+    clusters = clusters_of(sketch["cell_id"], results.open(*args.clusters), args.embedding) if args.clusters else {}
+    cells = projected(args.counts, args.model)
+    own = pd.Index(sketch["cell_id"]).get_indexer(cells["cell_id"])
+    of_sketch = own >= 0
+
+    components = sketch.drop(columns="cell_id").to_numpy(dtype=np.float32)
+    here = corrected(cells, args) if args.terms else cells.drop(columns="cell_id").to_numpy(dtype=np.float32)
+    here[of_sketch] = components[own[of_sketch]]
+    positions = np.zeros((len(cells), 2), dtype=np.float32)
+    on_map = umap[["UMAP1", "UMAP2"]].to_numpy(dtype=np.float32)
+    positions[of_sketch] = on_map[own[of_sketch]]
+    searched = np.ascontiguousarray(components[:, : args.n_components])
+    k = neighbourhood(args.n_neighbors, len(sketch)) - 1
+    with limit_threads(args.threads) as threads:
+        faiss_for_every_processor().omp_set_num_threads(threads)
+        index = search_index(searched, k, exact_cells=args.exact_cells, min_recall=args.min_recall, seed=args.seed)
+        asked = np.ascontiguousarray(here[~of_sketch][:, : args.n_components])
+        rows, distances = nearest_in_sketch(asked, index, k, threads=threads)
+    weights = neighbour_weights(distances)
+    positions[~of_sketch] = median_positions(rows, weights, on_map)
+    parts = [cells]
+    if args.terms:
+        parts.append(pd.DataFrame(here, columns=[f"H{i + 1}" for i in range(here.shape[1])]))
+    parts.append(pd.DataFrame(positions, columns=["UMAP1", "UMAP2"]))
+    for resolution, of_cell in clusters.items():
+        numbers = of_cell.astype(str).astype(np.int64).to_numpy()
+        placed = np.zeros(len(cells), dtype=np.int64)
+        placed[of_sketch] = numbers[own[of_sketch]]
+        placed[~of_sketch] = voted_clusters(rows, weights, numbers)
+        parts.append(pd.Series(placed, name=f"cluster_{resolution}"))
+    write_parquet(pd.concat(parts, axis=1), args.output)
+    write_versions("place_cells", ["faiss-cpu", "h5py", "numba", "numpy", "scipy"], args.versions)
+
+
+if __name__ == "__main__":
+    run(main)
