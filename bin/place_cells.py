@@ -63,9 +63,7 @@ def corrected(cells: pd.DataFrame, args: argparse.Namespace) -> np.ndarray:
     known = known[known["kept"]].reset_index(drop=True)
     check_same_cells(cells["cell_id"], known["cell_id"], args.counts, args.cells)
     batches = batches_of(known, donors, args.batch_column, cells_path=args.cells, donors_path=args.donors)
-    return corrected_cells(
-        cells.drop(columns="cell_id").to_numpy(dtype=np.float32), batches, read_terms(args.terms)
-    )
+    return corrected_cells(cells.drop(columns="cell_id").to_numpy(dtype=np.float32), batches, read_terms(args.terms))
 
 
 def main(argv: list[str]) -> None:

@@ -185,6 +185,46 @@ def main(argv: list[str]) -> None:
                 *versions,
             ],
         )
+    make_sketch(folder, shards)
+
+
+def make_sketch(folder: Path, shards: list[tuple[Path, Path]]) -> None:
+    """What the steps make of the same shards on a sketch of 150 cells, in `sketch/`."""
+    versions, out = ["--versions", str(folder / "versions.json")], folder / "sketch"
+    tables, stem = out / "published/embedding", str(out / "dataset-test_all_step-")
+    counts = [str(shard).replace("split_counts.h5ad", "normalize_counts.h5ad") for shard, _ in shards]
+    sketch, donors = f"{stem}sketch_cells.parquet", ["--donors", str(folder / "donors.parquet")]
+    as_task(
+        "sketch_cells.py",
+        ["--cells", str(folder / "cells.parquet"), "--embedding-cells", "150", "--output", sketch, "--output-summary",
+         str(tables / "sketch.json"), *versions]
+    )  # fmt: skip
+    as_task(
+        "pca.py",
+        ["--counts", *counts, "--n-pcs", "10", "--sketch", sketch, "--output-model", f"{stem}pca_model.parquet", "--output",
+         str(tables), *versions]
+    )  # fmt: skip
+    as_task(
+        "harmony.py",
+        ["--pca", str(tables / "pca.parquet"), "--cells", sketch, *donors, "--output", str(tables / "harmony.parquet"),
+         "--output-summary", str(tables / "harmony.json"), "--output-terms", f"{stem}harmony_terms.h5", *versions]
+    )  # fmt: skip
+    embedding = ["--embedding", str(tables / "harmony.parquet")]
+    graph = f"{stem}neighbors_graph.h5"
+    summary = ["--output-summary", str(tables / "neighbors.json")]
+    as_task("neighbors.py", [*embedding, "--output", graph, *summary, *versions])
+    as_task("umap_layout.py", ["--graph", graph, *embedding, "--output", str(tables / "umap.parquet"), *versions])
+    as_task(
+        "cluster.py", ["--graph", graph, "--output", str(out / "published/clusters"), "--resolution", "1", *versions]
+    )
+    for counts_file, (_, cells) in zip(counts, shards, strict=True):
+        placed = str(out / Path(counts_file).name.replace("normalize_counts.h5ad", "place_cells.parquet"))
+        as_task(
+            "place_cells.py",
+            ["--counts", counts_file, "--cells", str(cells), *donors, "--model", f"{stem}pca_model.parquet", "--terms",
+             f"{stem}harmony_terms.h5", *embedding, "--umap", str(tables / "umap.parquet"), "--clusters",
+             str(out / "published"), "--output", placed, *versions]
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

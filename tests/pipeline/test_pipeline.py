@@ -49,6 +49,9 @@ ON_REQUEST = {
     "TAKE_RESULTS",
     "SPLIT_PSEUDOBULK",
     "KEPT_CELLS",
+    "SKETCH_CELLS",
+    "PLACE_CELLS",
+    "MERGE_PLACED",
 }
 EVERY_STEP = {path.parent.name.upper() for path in ROOT.glob("modules/local/*/main.nf")}
 

@@ -53,7 +53,13 @@ def batches_of(
 
 
 def harmonize(
-    embedding: np.ndarray, batches: np.ndarray, *, max_iterations: int, seed: int, threads: int, with_terms: bool = False
+    embedding: np.ndarray,
+    batches: np.ndarray,
+    *,
+    max_iterations: int,
+    seed: int,
+    threads: int,
+    with_terms: bool = False,
 ) -> Harmonized:
     """Run Harmony.
 

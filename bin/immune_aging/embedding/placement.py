@@ -42,7 +42,7 @@ def search_index(points: np.ndarray, k: int, *, exact_cells: int, min_recall: fl
 
 
 def _by_distance(asked: np.ndarray, points: np.ndarray, found: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k candidates nearest to each point asked for, by distance, then by row; infinitely far where there is none."""
+    """The k candidates nearest to each point asked for, by distance, then by row; infinitely far where none is."""
     found = np.sort(found, axis=1)
     difference = points[found] - asked[:, None, :]
     distance = np.sqrt(np.einsum("ijk,ijk->ij", difference, difference))

@@ -34,11 +34,14 @@ def labels_of(blocks: Iterable[pd.DataFrame], *, seed: int) -> pd.DataFrame:
         key = pd.util.hash_array(
             kept["cell_id"].to_numpy(dtype=object), hash_key=f"{seed % 10**16:016d}", categorize=False
         )
-        owner = kept[sample_key(kept)].astype(str).agg("\t".join, axis=1)
-        parts.append(
-            pd.DataFrame({"type": _numbered(kept["cell_type"].astype(str), types), "sample": _numbered(owner, samples), "draw": key})
-        )  # fmt: skip
-    return pd.concat(parts, ignore_index=True)
+        donor, *sample = (kept[column].astype(str) for column in sample_key(kept))
+        owner = donor.str.cat(sample, sep="\t") if sample else donor
+        kind = _numbered(kept["cell_type"].astype(str), types)
+        parts.append(pd.DataFrame({"type": kind, "sample": _numbered(owner, samples), "draw": key}))
+    labels = pd.concat(parts, ignore_index=True)
+    # Numbers in the order of the names, not of their first cells, so that the order of cells changes nothing.
+    ranks = {name: pd.Series(list(known)).rank().to_numpy() for name, known in (("type", types), ("sample", samples))}
+    return labels.assign(**{name: rank.astype(np.int32)[labels[name]] for name, rank in ranks.items()})
 
 
 def _numbered(values: pd.Series, known: dict[str, int]) -> np.ndarray:

@@ -14,6 +14,7 @@ COMPONENTS_PER_MILLION = 45.0  # PCA, Harmony
 NEIGHBOURS_PER_MILLION = 230.0
 LAYOUT_PER_MILLION = 72.0
 CLUSTERS_PER_MILLION = 70.0  # a resolution
+PLACING_PER_MILLION = 200.0  # cells by a sketch
 SUMS_PER_MILLION = 25.0
 TESTS_PER_SAMPLE = 0.028  # of a cell type
 FIT_PER_SAMPLE = 0.0125  # of a cell type, model and penalty
@@ -30,7 +31,7 @@ def task_counts(plan: dict, parameters: dict, fan_out: dict, parts: list[str]) -
     Parameters
     ----------
     plan
-        n_types, n_shards.
+        n_cells_kept, n_types, n_shards.
     parameters
         The value of each parameter.
     fan_out
@@ -58,6 +59,9 @@ def task_counts(plan: dict, parameters: dict, fan_out: dict, parts: list[str]) -
         counts["HARMONY"] = parameters["integration"] == "harmony"
         ranking = {"seurat_v3": "RANK_GENES", "pearson_residuals": "RANK_RESIDUALS"}[parameters["hvg_flavor"]]
         counts |= {ranking: shards, "NORMALIZE": shards}
+        if plan["n_cells_kept"] > parameters["embedding_cells"]:
+            once += ["SKETCH_CELLS", "MERGE_PLACED"]
+            counts["PLACE_CELLS"] = shards
         counts["GENE_EXPRESSION"] = shards * bool(parameters["report_genes"])
     if "clusters" in parts:
         counts["CLUSTER"] = len(fan_out["resolutions"])
@@ -94,6 +98,7 @@ def costs(plan: dict, asked: dict, *, parts: list[str], cores: int) -> dict:
     """
     value, fan_out, samples = asked["parameters"], asked["fan_out"], plan["n_samples"]
     million, billion = plan["n_cells_kept"] / 1e6, plan["n_counts"] / 1e9
+    embedded = min(million, value["embedding_cells"] / 1e6)
     embedding, sums, statistics = (part in parts for part in ("embedding", "pseudobulk", "statistics"))
     n_resolutions = len(fan_out["resolutions"]) * ("clusters" in parts)
     fits, n_variants = len(fan_out["fits"]) * statistics, len(fan_out["variants"]) * statistics
@@ -101,9 +106,11 @@ def costs(plan: dict, asked: dict, *, parts: list[str], cores: int) -> dict:
     tasks = sum(processes.values())
 
     serial = READING_PER_BILLION * billion
-    serial += embedding * (COMPONENTS_PER_MILLION + LAYOUT_PER_MILLION) * million
-    parallel = QC_PER_MILLION * million + embedding * (GENES_PER_MILLION + NEIGHBOURS_PER_MILLION) * million
-    parallel += n_resolutions * CLUSTERS_PER_MILLION * million + sums * SUMS_PER_MILLION * million
+    serial += embedding * (COMPONENTS_PER_MILLION * million + LAYOUT_PER_MILLION * embedded)
+    parallel = QC_PER_MILLION * million
+    parallel += embedding * (GENES_PER_MILLION * million + NEIGHBOURS_PER_MILLION * embedded)
+    parallel += embedding * (million > embedded) * PLACING_PER_MILLION * million
+    parallel += n_resolutions * CLUSTERS_PER_MILLION * embedded + sums * SUMS_PER_MILLION * million
     parallel += statistics * (1 + n_variants) * TESTS_PER_SAMPLE * samples + fits * FIT_PER_SAMPLE * samples
     parallel += START * tasks
     export = value["export_h5ad"] and EXPORT_PER_COUNT + bool(value["export_normalized"]) * LAYER_PER_COUNT
@@ -113,7 +120,7 @@ def costs(plan: dict, asked: dict, *, parts: list[str], cores: int) -> dict:
         "processes": processes,
         "cores": cores,
         "minutes": max(1, math.ceil((serial + parallel / cores) / 60)),
-        "largest_task_gb": round(LARGEST_TASK_GB + LARGEST_TASK_GB_PER_MILLION * million, 1),
+        "largest_task_gb": round(LARGEST_TASK_GB + LARGEST_TASK_GB_PER_MILLION * embedded, 1),
         "disk_gb": round(0.05 + disk * billion, 1),
         "free_disk_gb": round(shutil.disk_usage(".").free / 1e9, 1),
     }

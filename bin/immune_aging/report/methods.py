@@ -86,6 +86,12 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("embedding/harmony.parquet", "They were corrected for {batch_column} with Harmony.", ("harmony",)),
     ("embedding/umap.parquet", "They were not corrected for {no} differences between batches.", ()),
     (
+        "embedding/sketch.json",
+        "What follows the principal components was computed on a sketch of {embedding_cells} cells, drawn by donor and "
+        "cell type, and all other cells were placed by it, as Symphony maps cells into a reference.",
+        ("symphony",),
+    ),
+    (
         "embedding/umap.parquet",
         "UMAP was computed from {n_neighbors} nearest neighbours on {n_neighbors_components} components "
         "({umap_epochs} epochs, minimal distance {umap_min_dist}).",
@@ -183,6 +189,8 @@ REFERENCES = {
     "doi:10.1016/j.cell.2019.05.031",
     "scanpy": "Wolf FA, Angerer P, Theis FJ. SCANPY. Genome Biology 19:15 (2018). doi:10.1186/s13059-017-1382-0",
     "harmony": "Korsunsky I et al. Harmony. Nature Methods 16:1289-1296 (2019). doi:10.1038/s41592-019-0619-0",
+    "symphony": "Kang JB et al. Efficient and precise single-cell reference atlas mapping with Symphony. Nature "
+    "Communications 12:5890 (2021). doi:10.1038/s41467-021-25957-x",
     "umap": "McInnes L, Healy J, Melville J. UMAP. arXiv:1802.03426 (2018)",
     "leiden": "Traag VA, Waltman L, van Eck NJ. From Louvain to Leiden. Scientific Reports 9:5233 (2019). "
     "doi:10.1038/s41598-019-41695-z",
