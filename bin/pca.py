@@ -34,6 +34,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--sketch", type=Path, help="table of the cells (cell_id) that the embedding is computed on")
     parser.add_argument("--output-model", type=Path, help="what projects further cells")
+    parser.add_argument("--output-cells", type=Path, help="for pca.parquet, if it is not to lie in the output folder")
     parser.add_argument(
         "--output", type=Path, required=True, help="folder; gets pca.parquet, pca_loadings.parquet, ..."
     )
@@ -54,7 +55,7 @@ def main(argv: list[str]) -> None:
     table, genes = embed_cells(args.counts, pca, only=only)
     if args.output_model:
         write_parquet(model_table(genes, pca), args.output_model)
-    write_parquet(table, args.output / "pca.parquet")
+    write_parquet(table, args.output_cells or args.output / "pca.parquet")
     write_parquet(loading_table(genes, pca), args.output / "pca_loadings.parquet")
     write_tsv(variance_table(pca), args.output / "pca_variance.tsv")
     fewer = f"{n_pcs} components, not {args.n_pcs}: {n_cells} cells and {n_genes} genes hold no more"

@@ -4,9 +4,9 @@
 In: the normalised shard and its quality control, `donors.parquet`; the model of the principal components, the terms of
 Harmony's batches (where it ran), and of the sketch's cells the components that neighbours are searched in, the UMAP and
 the clusters. Out: a table, one row per cell: cell_id, PC1.., H1.. (with terms), UMAP1, UMAP2, and `cluster_R` of each
-resolution. A cell of the sketch keeps what it has there. Another is projected, corrected as its batch was, and takes
-its cluster from its nearest neighbours in the sketch by vote, its position from theirs by their median. Memory follows
-the sketch and the shard, not the cohort.
+resolution. Each cell is projected and corrected as its batch was. A cell of the sketch keeps its position and clusters;
+another takes its cluster from its nearest neighbours in the sketch by vote, its position from theirs by their median.
+Memory follows the sketch and the shard, not the cohort.
 """
 
 import argparse
@@ -16,11 +16,8 @@ import numpy as np
 import pandas as pd
 
 from immune_aging import results
-from immune_aging.cohort.donors import sample_key
 from immune_aging.embedding.batch_terms import corrected_cells, read_terms
-from immune_aging.embedding.components import embed_cells, model_of
 from immune_aging.embedding.embedded_cells import clusters_of
-from immune_aging.embedding.harmony import batches_of
 from immune_aging.embedding.neighbors import faiss_for_every_processor, neighbourhood
 from immune_aging.embedding.placement import (
     median_positions,
@@ -29,41 +26,9 @@ from immune_aging.embedding.placement import (
     search_index,
     voted_clusters,
 )
-from immune_aging.task.checkpoints import (
-    check_same_cells,
-    read_parquet,
-    require_columns,
-    write_parquet,
-    write_versions,
-)
-from immune_aging.task.command_line import BadInput, limit_threads, run
-
-
-def projected(counts: Path, model: Path) -> pd.DataFrame:
-    """The shard's cells on the principal components: cell_id, PC1, ..."""
-    table = read_parquet(model)
-    require_columns(table, ["gene_id", "mean"], model)
-    cells, genes = embed_cells([counts], model_of(table))
-    if not np.array_equal(genes["gene_id"], table["gene_id"]):
-        raise BadInput(f"{model}: column 'gene_id' differs from the genes of {counts}; run PCA anew on this cohort")
-    return cells
-
-
-def corrected(cells: pd.DataFrame, args: argparse.Namespace) -> np.ndarray:
-    """The shard's components as Harmony would correct them.
-
-    Parameters
-    ----------
-    cells
-        Of `projected`.
-    """
-    donors = read_parquet(args.donors)
-    require_columns(donors, ["donor_id"], args.donors)
-    known = read_parquet(args.cells, ["cell_id", *sample_key(donors), "cell_type", "kept"])
-    known = known[known["kept"]].reset_index(drop=True)
-    check_same_cells(cells["cell_id"], known["cell_id"], args.counts, args.cells)
-    batches = batches_of(known, donors, args.batch_column, cells_path=args.cells, donors_path=args.donors)
-    return corrected_cells(cells.drop(columns="cell_id").to_numpy(dtype=np.float32), batches, read_terms(args.terms))
+from immune_aging.embedding.projection import batches_of_shard, projected
+from immune_aging.task.checkpoints import check_same_cells, read_parquet, write_parquet, write_versions
+from immune_aging.task.command_line import limit_threads, run
 
 
 def main(argv: list[str]) -> None:
@@ -95,8 +60,10 @@ def main(argv: list[str]) -> None:
     of_sketch = own >= 0
 
     components = sketch.drop(columns="cell_id").to_numpy(dtype=np.float32)
-    here = corrected(cells, args) if args.terms else cells.drop(columns="cell_id").to_numpy(dtype=np.float32)
-    here[of_sketch] = components[own[of_sketch]]
+    here = cells.drop(columns="cell_id").to_numpy(dtype=np.float32)
+    if args.terms:
+        batches = batches_of_shard(cells["cell_id"], args.counts, args.cells, args.donors, args.batch_column)
+        here = corrected_cells(here, batches, read_terms(args.terms))
     positions = np.zeros((len(cells), 2), dtype=np.float32)
     on_map = umap[["UMAP1", "UMAP2"]].to_numpy(dtype=np.float32)
     positions[of_sketch] = on_map[own[of_sketch]]

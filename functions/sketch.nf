@@ -14,12 +14,3 @@ def saidOfSketch(summary) {
 def ofAllCells(embedded, merged) {
     return embedded.filter { meta, _file -> !meta.sketch }.mix(merged)
 }
-
-// What the tasks of the embedding publish, [ meta, [ files ] ], without tables of a sketch's cells: those of all cells are
-// published instead, and with them each resolution's summary.
-def withoutCells(published) {
-    def of_sketch = ['pca.parquet', 'harmony.parquet', 'umap.parquet', 'clusters.parquet', 'summary.json']
-    return published
-        .map { meta, files -> [meta, meta.sketch ? [files].flatten().findAll { file -> !(file.name in of_sketch) } : files] }
-        .filter { _meta, files -> files }
-}

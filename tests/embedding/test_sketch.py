@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import batch_sums
 import cluster
+import fit_batches
 import harmony
 import merge_placed
 import neighbors
@@ -65,12 +67,20 @@ def embedded(inputs, out, *, n_sketch=None, seed=0, n_pcs=20):
             "--output-summary", out / "embedding/sketch.json")  # fmt: skip
         of_sketch = ["--sketch", cells, "--output-model", out / "model.parquet"]
     run(pca, out, "--counts", *inputs.shards, "--n-pcs", n_pcs, *seeded, "--output", made, *of_sketch)
-    terms = ["--output-terms", out / "terms.h5"] if n_sketch else []
+    terms, components = ["--output-terms", out / "terms.h5"] if n_sketch else [], made / "harmony.parquet"
     run(harmony, out, "--pca", made / "pca.parquet", "--cells", cells, "--donors", inputs.donors, *seeded,
         "--output", made / "harmony.parquet", "--output-summary", made / "harmony.json", *terms)  # fmt: skip
-    run(neighbors, out, "--embedding", made / "harmony.parquet", *seeded, "--output", out / "graph.h5",
+    if n_sketch:
+        for number, (shard, table) in enumerate(zip(inputs.shards, inputs.tables, strict=True)):
+            run(batch_sums, out, "--counts", shard, "--cells", table, "--donors", inputs.donors, "--model", out / "model.parquet",
+                "--terms", out / "terms.h5", "--output", out / f"sums/shard-{number:03d}.h5")  # fmt: skip
+        run(fit_batches, out, "--sums", *sorted((out / "sums").iterdir()), "--terms", out / "terms.h5", "--pca",
+            made / "pca.parquet", "--cells", cells, "--donors", inputs.donors, "--output", made / "corrected.parquet",
+            "--output-terms", out / "all_terms.h5")  # fmt: skip
+        components = made / "corrected.parquet"
+    run(neighbors, out, "--embedding", components, *seeded, "--output", out / "graph.h5",
         "--output-summary", made / "neighbors.json")  # fmt: skip
-    run(umap_layout, out, "--graph", out / "graph.h5", "--embedding", made / "harmony.parquet", *seeded, "--epochs",
+    run(umap_layout, out, "--graph", out / "graph.h5", "--embedding", components, *seeded, "--epochs",
         "20", "--output", made / "umap.parquet")  # fmt: skip
     run(cluster, out, "--graph", out / "graph.h5", *seeded, "--resolution", "1.0", "--output", made.parent / "clusters")
     if n_sketch:
@@ -92,7 +102,7 @@ def embedded(inputs, out, *, n_sketch=None, seed=0, n_pcs=20):
 def place(out, shard, table, donors, output, *options):
     made = out / "sketch/embedding"
     run(place_cells, out, "--counts", shard, "--cells", table, "--donors", donors, "--model", out / "model.parquet", "--terms",
-        out / "terms.h5", "--embedding", made / "harmony.parquet", "--umap", made / "umap.parquet", "--clusters",
+        out / "all_terms.h5", "--embedding", made / "corrected.parquet", "--umap", made / "umap.parquet", "--clusters",
         made.parent, *options, "--output", output)  # fmt: skip
 
 
@@ -170,8 +180,11 @@ def test_no_cluster_of_the_sketch_is_lost_and_every_cell_has_one(sketched):
 
 
 def test_cells_of_the_sketch_keep_their_place_and_lie_where_they_would_be_placed(cohort, sketched):
-    own = read_parquet(sketched / "sketch/embedding/harmony.parquet").set_index("cell_id")
-    np.testing.assert_array_equal(table_of(sketched, "harmony").set_index("cell_id").loc[own.index], own)
+    made = sketched / "sketch/embedding"
+    for name, table in (("harmony", "corrected"), ("umap", "umap")):
+        own = read_parquet(made / f"{table}.parquet").set_index("cell_id")
+        np.testing.assert_array_equal(table_of(sketched, name).set_index("cell_id").loc[own.index], own)
+    own = read_parquet(made / "harmony.parquet").set_index("cell_id")
     before = table_of(sketched, "pca").set_index("cell_id").loc[own.index].to_numpy()
     donors = cohort.obs.set_index("cell_id")["donor_id"][own.index].to_numpy()
     placed = batch_terms.corrected_cells(before, donors, batch_terms.read_terms(sketched / "terms.h5"))

@@ -209,7 +209,18 @@ def make_sketch(folder: Path, shards: list[tuple[Path, Path]]) -> None:
         ["--pca", str(tables / "pca.parquet"), "--cells", sketch, *donors, "--output", str(tables / "harmony.parquet"),
          "--output-summary", str(tables / "harmony.json"), "--output-terms", f"{stem}harmony_terms.h5", *versions]
     )  # fmt: skip
-    embedding = ["--embedding", str(tables / "harmony.parquet")]
+    model, terms = ["--model", f"{stem}pca_model.parquet"], f"{stem}harmony_terms.h5"
+    sums = [str(out / Path(path).name.replace("normalize_counts.h5ad", "batch_sums.h5")) for path in counts]
+    for counts_file, (_, cells), to in zip(counts, shards, sums, strict=True):
+        given = ["--counts", counts_file, "--cells", str(cells), *donors, *model, "--terms", terms]
+        as_task("batch_sums.py", [*given, "--output", to, *versions])
+    fitted = f"{stem}fit_batches_"
+    as_task(
+        "fit_batches.py",
+        ["--sums", *sums, "--terms", terms, "--pca", str(tables / "pca.parquet"), "--cells", sketch, *donors, "--output",
+         f"{fitted}cells.parquet", "--output-terms", f"{fitted}terms.h5", *versions]
+    )  # fmt: skip
+    embedding = ["--embedding", f"{fitted}cells.parquet"]
     graph = f"{stem}neighbors_graph.h5"
     summary = ["--output-summary", str(tables / "neighbors.json")]
     as_task("neighbors.py", [*embedding, "--output", graph, *summary, *versions])
@@ -221,8 +232,8 @@ def make_sketch(folder: Path, shards: list[tuple[Path, Path]]) -> None:
         placed = str(out / Path(counts_file).name.replace("normalize_counts.h5ad", "place_cells.parquet"))
         as_task(
             "place_cells.py",
-            ["--counts", counts_file, "--cells", str(cells), *donors, "--model", f"{stem}pca_model.parquet", "--terms",
-             f"{stem}harmony_terms.h5", *embedding, "--umap", str(tables / "umap.parquet"), "--clusters",
+            ["--counts", counts_file, "--cells", str(cells), *donors, *model, "--terms",
+             f"{fitted}terms.h5", *embedding, "--umap", str(tables / "umap.parquet"), "--clusters",
              str(out / "published"), "--output", placed, *versions]
         )  # fmt: skip
 

@@ -50,6 +50,8 @@ ON_REQUEST = {
     "SPLIT_PSEUDOBULK",
     "KEPT_CELLS",
     "SKETCH_CELLS",
+    "BATCH_SUMS",
+    "FIT_BATCHES",
     "PLACE_CELLS",
     "MERGE_PLACED",
 }

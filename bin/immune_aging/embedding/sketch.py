@@ -28,7 +28,9 @@ def labels_of(blocks: Iterable[pd.DataFrame], *, seed: int) -> pd.DataFrame:
     One row per kept cell, in order: `type`, `sample` (numbers), `draw` (a number that looks random and depends on
     nothing but the seed and the cell's id, so that neither shards nor the order of cells change what is drawn).
     """
-    types, samples, parts = {}, {}, []
+    types: dict[str, int] = {}
+    samples: dict[str, int] = {}
+    parts = []
     for block in blocks:
         kept = block[block["kept"]]
         key = pd.util.hash_array(

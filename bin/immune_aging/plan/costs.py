@@ -62,6 +62,7 @@ def task_counts(plan: dict, parameters: dict, fan_out: dict, parts: list[str]) -
         if plan["n_cells_kept"] > parameters["embedding_cells"]:
             once += ["SKETCH_CELLS", "MERGE_PLACED"]
             counts["PLACE_CELLS"] = shards
+            counts |= {"BATCH_SUMS": shards * counts["HARMONY"], "FIT_BATCHES": counts["HARMONY"]}
         counts["GENE_EXPRESSION"] = shards * bool(parameters["report_genes"])
     if "clusters" in parts:
         counts["CLUSTER"] = len(fan_out["resolutions"])

@@ -11,12 +11,13 @@ process HARMONY {
     tuple val(meta), path(pca), path(cells), path(donors)
 
     output:
-    tuple val(meta), path('published/embedding/harmony.parquet'), emit: harmony
+    tuple val(meta), path("${meta.sketch ? "dataset-${params.dataset}_${meta.id}_step-harmony_cells" : 'published/embedding/harmony'}.parquet"), emit: harmony
     tuple val(meta), path('*_step-harmony_terms.h5'), optional: true, emit: terms
     tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:
+    def stem = "dataset-${params.dataset}_${meta.id}_step-harmony"
     """
     # code: ${task.ext.code}
     # environment: ${task.ext.environment}
@@ -26,8 +27,8 @@ process HARMONY {
         --donors '${donors}' \\
         --batch-column ${quote(params.batch_column)} \\
         --seed ${params.seed} \\
-        --threads ${task.cpus} ${meta.sketch ? "--output-terms 'dataset-${params.dataset}_${meta.id}_step-harmony_terms.h5'" : ''} \\
-        --output published/embedding/harmony.parquet \\
+        --threads ${task.cpus} ${meta.sketch ? "--output-terms '${stem}_terms.h5'" : ''} \\
+        --output '${meta.sketch ? "${stem}_cells" : 'published/embedding/harmony'}.parquet' \\
         --output-summary published/embedding/harmony.json
     """
 

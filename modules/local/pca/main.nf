@@ -10,19 +10,21 @@ process PCA {
     tuple val(meta), path(counts), path(sketch)
 
     output:
-    tuple val(meta), path('published/embedding/pca.parquet'), emit: pca
+    tuple val(meta), path("${sketch ? "dataset-${params.dataset}_${meta.id}_step-pca_cells" : 'published/embedding/pca'}.parquet"), emit: pca
     tuple val(meta), path('*_step-pca_model.parquet'), optional: true, emit: model
     tuple val(meta), path('published/**'), emit: published
     path 'versions.json', emit: versions
 
     script:
+    def stem = "dataset-${params.dataset}_${meta.id}_step-pca"
     """
     # code: ${task.ext.code}
     # environment: ${task.ext.environment}
     exec 'pca.py' \\
         --counts ${counts} \\
         --n-pcs ${params.n_pcs} \\
-        --seed ${params.seed} ${sketch ? "--sketch '${sketch}' --output-model 'dataset-${params.dataset}_${meta.id}_step-pca_model.parquet'" : ''} \\
+        --seed ${params.seed} \\
+        ${sketch ? "--sketch '${sketch}' --output-model '${stem}_model.parquet' --output-cells '${stem}_cells.parquet'" : ''} \\
         --output published/embedding
     """
 

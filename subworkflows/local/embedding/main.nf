@@ -8,6 +8,8 @@ include { NORMALIZE      } from '../../../modules/local/normalize'
 include { SKETCH_CELLS   } from '../../../modules/local/sketch_cells'
 include { PCA            } from '../../../modules/local/pca'
 include { HARMONY        } from '../../../modules/local/harmony'
+include { BATCH_SUMS     } from '../../../modules/local/batch_sums'
+include { FIT_BATCHES    } from '../../../modules/local/fit_batches'
 include { NEIGHBORS      } from '../../../modules/local/neighbors'
 include { UMAP           } from '../../../modules/local/umap'
 include { CLUSTER        } from '../../../modules/local/cluster'
@@ -17,7 +19,7 @@ include { GENE_EXPRESSION } from '../../../modules/local/gene_expression'
 include { PLOT_EMBEDDING } from '../../../modules/local/plot_embedding'
 include { inOrder        } from '../../../functions/channels'
 include { listOf; numbersOf; partsOf } from '../../../functions/fan_out'
-include { keptCells; ofAllCells; saidOfSketch; withoutCells } from '../../../functions/sketch'
+include { keptCells; ofAllCells; saidOfSketch } from '../../../functions/sketch'
 include { publishedFolders } from '../../../functions/publishing'
 
 workflow EMBEDDING {
@@ -56,17 +58,25 @@ workflow EMBEDDING {
         inOrder(NORMALIZE.out.counts).combine(embedded)
             .map { counts, meta, table -> [meta, counts, meta.sketch ? table : []] }
     )
+    // What places cells by a sketch reads of each shard: [ [id: 'shard-003'], counts, cells.parquet, donors.parquet ]
+    donors_file = donors.map { _meta, table -> table }
+    placeable   = NORMALIZE.out.counts.join(shards.map { meta, _counts, table -> [meta, table] }).combine(donors_file)
     // Components corrected for batches, or as they are: [ meta, harmony.parquet or pca.parquet ]
     integrated = PCA.out.pca
     terms      = channel.of([[]])
     shown      = PCA.out.published
     used       = ranking.versions.mix(PCA.out.versions)
     if (params.integration == 'harmony') {
-        HARMONY(PCA.out.pca.join(embedded).combine(donors.map { _meta, table -> table }))
-        integrated = HARMONY.out.harmony
-        terms      = HARMONY.out.terms.map { _meta, file -> [file] }
+        HARMONY(PCA.out.pca.join(embedded).combine(donors_file))
+        // Of a sketch only the clusters are Harmony's own: how far batches are shifted in each, all cells tell.
+        BATCH_SUMS(placeable.combine(PCA.out.model.join(HARMONY.out.terms).map { _meta, model, of_sketch -> [model, of_sketch] }))
+        FIT_BATCHES(
+            PCA.out.pca.join(embedded).combine(donors_file).join(HARMONY.out.terms).combine(inOrder(BATCH_SUMS.out.sums))
+        )
+        integrated = ofAllCells(HARMONY.out.harmony, FIT_BATCHES.out.harmony)
+        terms      = FIT_BATCHES.out.terms.map { _meta, file -> [file] }
         shown      = shown.mix(HARMONY.out.published)
-        used       = used.mix(HARMONY.out.versions)
+        used       = used.mix(HARMONY.out.versions, BATCH_SUMS.out.versions, FIT_BATCHES.out.versions)
     }
     NEIGHBORS(integrated)
     UMAP(NEIGHBORS.out.graph.join(integrated))
@@ -84,12 +94,9 @@ workflow EMBEDDING {
         cluster_versions = CLUSTER.out.versions
     }
     // Of a sketch: every shard's cells placed by it, and their tables, which take the place of the sketch's own.
-    donors_file = donors.map { _meta, table -> table }
     sketch = PCA.out.model.combine(terms).join(integrated).join(UMAP.out.umap).combine(publishedFolders(clusters))
     PLACE_CELLS(
-        NORMALIZE.out.counts
-            .join(shards.map { meta, _counts, table -> [meta, table] })
-            .combine(donors_file)
+        placeable
             .combine(sketch.map { _meta, model, its_terms, table, umap, folders -> [model, its_terms, table, umap, folders] })
     )
     MERGE_PLACED(
@@ -115,7 +122,7 @@ workflow EMBEDDING {
     graph      = NEIGHBORS.out.graph        // [ [id: 'all'], graph.h5 ]
     // [ meta, [ published files ] ]
     published  = SELECT_GENES.out.published.mix(
-        withoutCells(shown.mix(NEIGHBORS.out.published, UMAP.out.published, clusters)),
+        shown, NEIGHBORS.out.published, UMAP.out.published.mix(clusters).filter { meta, _files -> !meta.sketch },
         SKETCH_CELLS.out.published, MERGE_PLACED.out.published, PLOT_EMBEDDING.out.published
     )
     // versions.json files
