@@ -18,7 +18,7 @@ import place_cells
 import sketch_cells
 import umap_layout
 from immune_aging.cohort.shard_file import write_shard
-from immune_aging.embedding import batch_terms, placement
+from immune_aging.embedding import batch_terms, placement, projection
 from immune_aging.embedding import harmony as embedding_harmony
 from immune_aging.embedding import neighbors as embedding_neighbors
 from immune_aging.embedding import sketch as embedding_sketch
@@ -362,3 +362,21 @@ def test_neighbours_vote_by_weight_and_a_tie_goes_to_the_larger_cluster():
     weights = np.array([[1, 0.3, 0.3], [0.5, 0.3, 0.3], [0.5, 0.5, 0.1]], dtype=np.float32)
     assert placement.voted_clusters(rows, weights, clusters).tolist() == [2, 0, 1]
     assert placement.renumbered(np.array([5, 9, 5, 1])).tolist() == [1, 0, 2, 3]
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_of_other_genes_is_refused(cohort, sketched, tmp_path):
+    model = read_parquet(sketched / "model.parquet")
+    write_parquet(model.iloc[::-1].reset_index(drop=True), tmp_path / "model.parquet")
+    with pytest.raises(BadInput, match="column 'gene_id' differs from the genes of"):
+        projection.projected(cohort.inputs.shards[0], tmp_path / "model.parquet")
+
+
+def test_quality_control_of_another_shard_is_refused(cohort):
+    cells = read_parquet(cohort.inputs.tables[0])
+    with pytest.raises(BadInput, match=r"shard-001_cells\.parquet.*run both"):
+        projection.batches_of_shard(
+            cells["cell_id"], cohort.inputs.shards[0], cohort.inputs.tables[1], cohort.inputs.donors, "donor_id"
+        )
