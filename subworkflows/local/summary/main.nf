@@ -16,13 +16,15 @@ workflow SUMMARY {
 
     main:
     DRAW_DAG(plan.map { _meta, _file -> runGraph(workflow.session) }.collectFile(name: 'dag.tsv').map { graph -> [[id: 'all'], graph] })
+    // Collected once: of two collections of the same texts the engine puts each where the other may be the next time.
+    step_versions = stepVersions(versions)
     REPORT(
         publishedFolders(results.mix(DRAW_DAG.out.published)).map { folders -> [[id: 'all']] + folders },
         description,
-        stepVersions(versions),
+        step_versions,
         versions.toList().map { files -> taskCosts(files) }.collectFile(name: 'tasks.tsv'),
         byContent(channel.fromPath("${projectDir}/assets/report/*")),
-        plan.combine(stepVersions(versions).map { files -> [files.collect { file -> file.baseName }] })
+        plan.combine(step_versions.map { files -> [files.collect { file -> file.baseName }] })
             .map { meta, _plan, steps -> madeFrom(params, meta.sha256, steps) }
             .collectFile(name: 'made_from.json'),
     )
