@@ -74,10 +74,11 @@ def page(tree, report_inputs_folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report_inputs_folder(tmp_path_factory):
-    """What a report needs besides results: the versions of steps and the table of tasks."""
+    """What a report needs besides results: versions of steps, the table of tasks, what the run was made from."""
     folder = tmp_path_factory.mktemp("beside")
     (folder / "versions").mkdir()
     write_json({"step": "pca", "python": "3.11.7", "packages": {}}, folder / "versions/pca.json")
+    write_json({"pipeline": "0", "code": {}, "taken": []}, folder / "made_from.json")
     (folder / "tasks.tsv").write_text("process\ttag\tcpus\tasked_bytes\tpeak_kib\tmilliseconds\tcpu_percent\n")
     return folder
 

@@ -25,17 +25,17 @@ def unquoted(text: str) -> str:
 
 
 def genes_of_field(field: str, *, alone: bool) -> list[str]:
-    """The genes of a field of a GMT file: one, or several that are parted by commas or semicolons instead of tabs.
+    """The genes of a field of a GMT file: one, or several that are parted by commas instead of tabs.
 
     Parameters
     ----------
     alone
-        It is the only field of its set: then blanks part genes as well.
+        It is the only field of its set: then semicolons and blanks part genes as well, which a symbol may hold.
 
-    >>> genes_of_field("CD3E,1.0", alone=False), genes_of_field("CD3E, CD4;LYZ", alone=False)
+    >>> genes_of_field("CD3E,1.0", alone=False), genes_of_field("CD3E, CD4;LYZ", alone=True)
     (['CD3E'], ['CD3E', 'CD4', 'LYZ'])
     """
-    parts = [unquoted(part) for part in re.split(r"[,;\s]+" if alone else r"\s*[,;]\s*", field)]
+    parts = [unquoted(part) for part in re.split(r"[,;\s]+" if alone else r"\s*,\s*", field)]
     parts = [part for part in parts if part]
     weighted = len(parts) == 2 and _WEIGHT.fullmatch(parts[1]) and not parts[0].isdigit()
     if weighted or not all(_PLAIN_NAME.fullmatch(part) for part in parts):
@@ -54,7 +54,7 @@ def parse_gmt(text: str, source: str) -> GeneSets:
     """Parse GMT text: one line per set, tab-separated: name, description, genes.
 
     A gene listed twice in a set counts once. Enrichr's form `SYMBOL,weight` is read as `SYMBOL`, and genes that commas
-    or semicolons part are several. A set that has no gene at all is not an error where others have: Enrichr's libraries
+    part are several. A set that has no gene at all is not an error where others have: Enrichr's libraries
     hold a few.
 
     Raises
