@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
         pd.concat([embedding[["cell_id"]], pd.DataFrame(positions, columns=["UMAP1", "UMAP2"])], axis=1),
         args.output,
     )
-    write_versions("umap", ["numba", "numpy", "scipy"], args.versions)
+    write_versions("umap_layout", ["numba", "numpy", "scipy"], args.versions)
 
 
 if __name__ == "__main__":

@@ -125,6 +125,14 @@ def test_no_script_is_named_like_a_library_it_could_shadow(path):
     assert path.stem not in libraries
 
 
+def test_every_step_signs_its_versions_with_its_own_name():
+    """The report and --start_from find a step's versions and code by the name of its script."""
+    signed = {
+        path.stem: set(re.findall(r'write_versions\("(\w+)"', path.read_text())) for path in sorted(BIN.glob("*.py"))
+    }
+    assert {stem: names for stem, names in signed.items() if names - {stem}} == {}
+
+
 def test_the_story_fits_on_one_screen():
     assert len((ROOT / "main.nf").read_text().splitlines()) <= 80
 
