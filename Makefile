@@ -24,9 +24,9 @@ demo: ## run the whole analysis on the embedded cohort
 PYTEST = $(DEV) pytest -n 2 --dist loadfile --no-loadscope-reorder --junitxml=$(JUNIT) -o junit_family=xunit2
 CHECK_NONE_LOST = $(DEV) python tests/check_none_lost.py $(JUNIT)
 
-test: test-setup ## the tests but the long ones, in a quarter of an hour (PYTEST_OPTIONS to choose some of all)
+test: test-setup ## the tests but the long ones (PYTEST_OPTIONS to choose some of all)
 ifeq ($(strip $(PYTEST_OPTIONS)),)
-	@echo "About 12 minutes on two cores that do nothing else; make test-all runs the long tests, too."
+	@echo "20 to 40 minutes on two cores, by the machine and what else it does; make test-all runs the long tests, too."
 	$(PYTEST) -m "not long"
 	@$(CHECK_NONE_LOST) --without-long
 else
@@ -34,7 +34,7 @@ else
 endif
 
 test-all: test-setup ## all tests, SLURM and containers included, then nf-test where it is on PATH
-	@echo "About 35 minutes on two cores that do nothing else."
+	@echo "An hour and a half on two cores, more beside other work."
 	$(PYTEST)
 	@$(CHECK_NONE_LOST)
 	@if command -v nf-test > build/nf-test.path; then \
