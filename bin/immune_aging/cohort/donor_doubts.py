@@ -1,7 +1,7 @@
 """Doubts about donors: one name for several people, one person under several names, several samples of a donor."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -208,8 +208,8 @@ def several_facts_remedy(obs: pd.DataFrame, columns: Mapping[str, str]) -> str:
     )
 
 
-def missing_kept(donors: pd.DataFrame, own: Sequence[str]) -> list[str]:
-    """A note on text that may mean missing and is a level, in columns that nobody named.
+def text_levels(donors: pd.DataFrame, own: Sequence[str]) -> Iterator[tuple[str, pd.Series]]:
+    """Columns of text that nobody named: how each is called in messages, and its levels with their numbers of donors.
 
     Parameters
     ----------
@@ -218,16 +218,18 @@ def missing_kept(donors: pd.DataFrame, own: Sequence[str]) -> list[str]:
     own
         Columns that are not the user's.
     """
-    found = []
     for name in donors.columns.difference(list(own), sort=False):
-        if not isinstance(donors[name].dtype, np.dtype) or donors[name].dtype != object:
-            continue
-        levels = donors[name].dropna().map(str).value_counts()
+        if isinstance(donors[name].dtype, np.dtype) and donors[name].dtype == object:
+            yield visible(str(name)), donors[name].dropna().map(str).value_counts()
+
+
+def missing_kept(donors: pd.DataFrame, own: Sequence[str]) -> list[str]:
+    """A note on text that may mean missing and is a level, in columns of `text_levels`, which has the parameters."""
+    found = []
+    for name, levels in text_levels(donors, own):
         texts = [text for text in levels.index if means_missing(text)]
         if texts and len(levels) > 1:
-            found.append(
-                f"'{visible(str(name))}' ({', '.join(f'{visible(text)!r}: {levels[text]}' for text in texts)})"
-            )
+            found.append(f"'{name}' ({', '.join(f'{visible(text)!r}: {levels[text]}' for text in texts)})")
     if not found:
         return []
     return [
@@ -237,21 +239,11 @@ def missing_kept(donors: pd.DataFrame, own: Sequence[str]) -> list[str]:
 
 
 def spelt_alike_elsewhere(donors: pd.DataFrame, own: Sequence[str]) -> list[str]:
-    """A note per column that nobody named of which levels differ only by case or blanks.
-
-    Parameters
-    ----------
-    donors
-        One row per donor.
-    own
-        Columns that are not the user's.
-    """
+    """A note per column of `text_levels`, which has the parameters, where levels differ only by case or blanks."""
     notes = []
-    for name in donors.columns.difference(list(own), sort=False):
-        if isinstance(donors[name].dtype, np.dtype) and donors[name].dtype == object:
-            levels = sorted(set(donors[name].dropna().map(str)))
-            if len(levels) < max(3, len(donors)):  # else they are names of donors
-                notes += note_spelt_alike(levels, what=f"levels of '{visible(str(name))}'")
+    for name, levels in text_levels(donors, own):
+        if len(levels) < max(3, len(donors)):  # else they are names of donors
+            notes += note_spelt_alike(sorted(levels.index), what=f"levels of '{name}'")
     return notes
 
 
