@@ -20,6 +20,7 @@ from immune_aging.embedding.batch_terms import (
     read_terms,
     write_terms,
 )
+from immune_aging.embedding.harmony import corrected_table
 from immune_aging.embedding.projection import batches_of_shard
 from immune_aging.task.checkpoints import read_parquet, write_parquet, write_versions
 from immune_aging.task.command_line import run
@@ -44,8 +45,7 @@ def main(argv: list[str]) -> None:
     pca = read_parquet(args.pca)
     batches = batches_of_shard(pca["cell_id"], args.pca, args.cells, args.donors, args.batch_column)
     corrected = corrected_cells(pca.drop(columns="cell_id").to_numpy(dtype=np.float32), batches, terms)
-    names = [f"H{i + 1}" for i in range(corrected.shape[1])]
-    write_parquet(pd.concat([pca[["cell_id"]], pd.DataFrame(corrected, columns=names)], axis=1), args.output)
+    write_parquet(pd.concat([pca[["cell_id"]], corrected_table(corrected)], axis=1), args.output)
     write_terms(terms, args.output_terms)
     write_versions("fit_batches", ["h5py", "numba", "numpy"], args.versions)
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from immune_aging.cohort.donors import sample_key
 from immune_aging.embedding.batch_terms import write_terms
-from immune_aging.embedding.harmony import batches_of, correct
+from immune_aging.embedding.harmony import batches_of, correct, corrected_table
 from immune_aging.task.checkpoints import (
     check_same_cells,
     read_parquet,
@@ -55,8 +55,7 @@ def main(argv: list[str]) -> None:
             components, batches, column=args.batch_column, max_iterations=args.max_iterations, seed=args.seed,
             threads=threads, with_terms=args.output_terms is not None,
         )  # fmt: skip
-    names = [f"H{i + 1}" for i in range(corrected.shape[1])]
-    write_parquet(pd.concat([pca[["cell_id"]], pd.DataFrame(corrected, columns=names)], axis=1), args.output)
+    write_parquet(pd.concat([pca[["cell_id"]], corrected_table(corrected)], axis=1), args.output)
     if terms is not None:
         write_terms(terms, args.output_terms)
     write_json({"batch_column": args.batch_column, **summary}, args.output_summary)

@@ -18,6 +18,7 @@ import pandas as pd
 from immune_aging import results
 from immune_aging.embedding.batch_terms import corrected_cells, read_terms
 from immune_aging.embedding.embedded_cells import clusters_of
+from immune_aging.embedding.harmony import corrected_table
 from immune_aging.embedding.neighbors import faiss_for_every_processor, neighbourhood
 from immune_aging.embedding.placement import (
     median_positions,
@@ -78,7 +79,7 @@ def main(argv: list[str]) -> None:
     positions[~of_sketch] = median_positions(rows, weights, on_map)
     parts = [cells]
     if args.terms:
-        parts.append(pd.DataFrame(here, columns=[f"H{i + 1}" for i in range(here.shape[1])]))
+        parts.append(corrected_table(here))
     parts.append(pd.DataFrame(positions, columns=["UMAP1", "UMAP2"]))
     for resolution, of_cell in clusters.items():
         numbers = of_cell.astype(str).astype(np.int64).to_numpy()

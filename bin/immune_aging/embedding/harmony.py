@@ -138,3 +138,8 @@ def correct(
         "objective": fit.objective,
     }
     return fit.embedding, summary, fit.terms
+
+
+def corrected_table(corrected: np.ndarray) -> pd.DataFrame:
+    """Corrected components (cells x components) as columns H1, H2, ..."""
+    return pd.DataFrame(corrected, columns=[f"H{i + 1}" for i in range(corrected.shape[1])])
