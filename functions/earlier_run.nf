@@ -208,7 +208,12 @@ def earlierProblems(given) {
         problems += problemsWithoutCells(given, earlier)
     }
     problems += absentFiles(given, earlier, basis(given, earlier))
-    return problems ?: absentFiles(given, earlier, analysedTypes(earlier).collectMany { id -> ['expression', 'predictions'].collectMany { part -> isTaken(given, part) ? ofCellType(earlier, part, id) : [] } } + (isTaken(given, 'predictions') ? predictionsOfAll(earlier) : []))
+    if (problems) {
+        return problems
+    }
+    def taken = ['expression', 'predictions'].findAll { part -> isTaken(given, part) }
+    def names = analysedTypes(earlier).collectMany { id -> taken.collectMany { part -> ofCellType(earlier, part, id) } }
+    return absentFiles(given, earlier, names + ('predictions' in taken ? predictionsOfAll(earlier) : []))
 }
 
 // Files that are to be taken and are missing or have another size, one text each. TAKE_RESULTS compares their digests.
