@@ -22,6 +22,7 @@ from scipy import io as scipy_io
 from scipy import sparse
 
 from cohort.test_gathering import gather, notes_of
+from edits import edited
 from immune_aging.task.command_line import BadInput
 from small_cohorts import small_cohort
 
@@ -318,8 +319,8 @@ BROKEN = {
     "cut off in a line": (edit("matrix.mtx", lambda text: text.rstrip()[:-2]), "matrix.mtx (is damaged|cannot be read)"),
     "outside": (edit("matrix.mtx", lambda text: text + "41 1 1\n"), "an entry lies outside of 40 x 80"),
     "words": (edit("matrix.mtx", lambda text: text + "4 80 many\n"), "a value is no number"),
-    "another form": (edit("matrix.mtx", lambda text: text.replace("coordinate", "array")), "is no sparse matrix of numbers"),
-    "fractions": (edit("matrix.mtx", lambda text: text.replace(" 1\n", " 0.693\n").replace("integer", "real")), "no raw counts found"),
+    "another form": (edit("matrix.mtx", lambda text: edited(text, {"coordinate": "array"})), "is no sparse matrix of numbers"),
+    "fractions": (edit("matrix.mtx", lambda text: edited(text, {" 1\n": " 0.693\n", "integer": "real"})), "no raw counts found"),
     "a matrix without its folder": (lambda f: write_folder(cohort_of(), f / "m") / "matrix.mtx.gz", "is one file of a matrix: give the folder"),
     "no folder of a cohort": (lambda f: (f / "x").mkdir() or f / "x", "holds neither a zarr store nor a matrix.mtx"),
     "outside of the archive": (archive_with("../../evil"), "holds a file '../../evil' that would lie outside of it"),

@@ -9,6 +9,7 @@ import signal
 import pytest
 
 import containers
+from edits import edited
 from engine import ROOT, succeed, trace
 from fault_runs import PARAMETERS, published, start, wait_until
 from slurm_cluster import slurm_cluster
@@ -94,8 +95,8 @@ class Run:
         text = re.search(r"```bash\n(.*?)```", (ROOT / "docs/slurm.md").read_text(), re.DOTALL)[1]
         launch = shlex.join([str(ROOT / "nextflow"), "run", str(ROOT / "main.nf"), *arguments])
         text = re.sub(r"exec \./nextflow .*", lambda _: f"exec {launch}", text)
-        text = text.replace("--partition=long", "--partition=main").replace("--time=2-00:00:00", "--time=60")
-        text = text.replace("--mem=2G", "--mem=1G").replace("cd /shared/me/immune-aging", f"cd {self.folder}")
+        text = edited(text, {"--partition=long": "--partition=main", "--time=2-00:00:00": "--time=60"})
+        text = edited(text, {"--mem=2G": "--mem=1G", "cd /shared/me/immune-aging": f"cd {self.folder}"})
         text = re.sub(r"export IMMUNE_AGING_HOME=.*\n", "", text)
         assert text.count("#SBATCH") == 7 and "/shared" not in text
         (self.folder / "head.sbatch").write_text(text)

@@ -18,6 +18,7 @@ import pytest
 from scipy import sparse
 
 import check_cohort
+from edits import edited
 from engine import ROOT, trace, tree
 from fault_runs import (
     grow,
@@ -136,7 +137,7 @@ def test_a_crash_in_one_cell_type_is_reported_and_takes_down_no_other(reference)
     before, stat = script.read_text(), script.stat()
     ids = sorted({name.split("/")[1] for name in reference.results if name.startswith("cell_types/")})
     crash = f'    if "/{ids[0]}/" in str(args.output):\n        raise RuntimeError("this cell type alone")\n'
-    script.write_text(before.replace("    table = read_tsv(args.de", crash + "    table = read_tsv(args.de"))
+    script.write_text(edited(before, {"    fits = read_gene_fits(": f"{crash}    fits = read_gene_fits("}))
     try:
         done = reference.run(reference.folder, "-resume", "--outdir", "crashed")
         strict = reference.run(reference.folder, "-resume", "--outdir", "strict", strict=True)

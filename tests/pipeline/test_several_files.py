@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from cohort.test_input_formats import write_zarr
+from edits import edited
 from engine import executed, nextflow, succeed
 from fault_runs import PARAMETERS
 from immune_aging.task.checkpoints import read_json, read_parquet
@@ -57,7 +58,7 @@ def test_a_touched_file_is_only_read_and_a_changed_one_re_runs_what_depends_on_i
     succeed(folder, "-resume", "-params-file", "params.json")
     assert executed(folder) == {"FETCH_FILE"}
     table = folder / "in put/$donors.csv"
-    table.write_text(table.read_text().replace("yes", "oui"))
+    table.write_text(edited(table.read_text(), {"yes": "oui"}))
     succeed(folder, "-resume", "-params-file", "params.json")
     again = executed(folder)
     assert {"PLAN_RUN", "CHECK_COHORT"} <= again and not again & {"FETCH_FILE", "GATHER_COHORT"}
