@@ -19,14 +19,8 @@ from immune_aging import results
 from immune_aging.embedding.batch_terms import corrected_cells, read_terms
 from immune_aging.embedding.embedded_cells import clusters_of
 from immune_aging.embedding.harmony import corrected_table
-from immune_aging.embedding.neighbors import faiss_for_every_processor, neighbourhood
-from immune_aging.embedding.placement import (
-    median_positions,
-    nearest_in_sketch,
-    neighbour_weights,
-    search_index,
-    voted_clusters,
-)
+from immune_aging.embedding.neighbors import faiss_for_every_processor
+from immune_aging.embedding.placement import Sketch, place
 from immune_aging.embedding.projection import batches_of_shard, projected
 from immune_aging.task.checkpoints import check_same_cells, read_parquet, write_parquet, write_versions
 from immune_aging.task.command_line import limit_threads, run
@@ -53,40 +47,30 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     args = parser.parse_args(argv)
 
-    sketch, umap = read_parquet(args.embedding), read_parquet(args.umap)
-    check_same_cells(sketch["cell_id"], umap["cell_id"], args.embedding, args.umap)
-    clusters = clusters_of(sketch["cell_id"], results.open(*args.clusters), args.embedding) if args.clusters else {}
+    embedding, umap = read_parquet(args.embedding), read_parquet(args.umap)
+    check_same_cells(embedding["cell_id"], umap["cell_id"], args.embedding, args.umap)
+    clusters = clusters_of(embedding["cell_id"], results.open(*args.clusters), args.embedding) if args.clusters else {}
+    sketch = Sketch(
+        pd.Index(embedding["cell_id"]),
+        embedding.drop(columns="cell_id").to_numpy(dtype=np.float32)[:, : args.n_components],
+        umap[["UMAP1", "UMAP2"]].to_numpy(dtype=np.float32),
+        {name: of_cell.astype(str).astype(np.int64).to_numpy() for name, of_cell in clusters.items()},
+    )
     cells = projected(args.counts, args.model)
-    own = pd.Index(sketch["cell_id"]).get_indexer(cells["cell_id"])
-    of_sketch = own >= 0
-
-    components = sketch.drop(columns="cell_id").to_numpy(dtype=np.float32)
-    here = cells.drop(columns="cell_id").to_numpy(dtype=np.float32)
+    here, parts = cells.drop(columns="cell_id").to_numpy(dtype=np.float32), [cells]
     if args.terms:
         batches = batches_of_shard(cells["cell_id"], args.counts, args.cells, args.donors, args.batch_column)
         here = corrected_cells(here, batches, read_terms(args.terms))
-    positions = np.zeros((len(cells), 2), dtype=np.float32)
-    on_map = umap[["UMAP1", "UMAP2"]].to_numpy(dtype=np.float32)
-    positions[of_sketch] = on_map[own[of_sketch]]
-    searched = np.ascontiguousarray(components[:, : args.n_components])
-    k = neighbourhood(args.n_neighbors, len(sketch)) - 1
+        parts.append(corrected_table(here))
+    search = {"exact_cells": args.exact_cells, "min_recall": args.min_recall, "seed": args.seed}
     with limit_threads(args.threads) as threads:
         faiss_for_every_processor().omp_set_num_threads(threads)
-        index = search_index(searched, k, exact_cells=args.exact_cells, min_recall=args.min_recall, seed=args.seed)
-        asked = np.ascontiguousarray(here[~of_sketch][:, : args.n_components])
-        rows, distances = nearest_in_sketch(asked, index, k, threads=threads)
-    weights = neighbour_weights(distances)
-    positions[~of_sketch] = median_positions(rows, weights, on_map)
-    parts = [cells]
-    if args.terms:
-        parts.append(corrected_table(here))
+        here = here[:, : args.n_components]
+        positions, placed = place(
+            cells["cell_id"], here, sketch, n_neighbors=args.n_neighbors, threads=threads, **search
+        )
     parts.append(pd.DataFrame(positions, columns=["UMAP1", "UMAP2"]))
-    for resolution, of_cell in clusters.items():
-        numbers = of_cell.astype(str).astype(np.int64).to_numpy()
-        placed = np.zeros(len(cells), dtype=np.int64)
-        placed[of_sketch] = numbers[own[of_sketch]]
-        placed[~of_sketch] = voted_clusters(rows, weights, numbers)
-        parts.append(pd.Series(placed, name=f"cluster_{resolution}"))
+    parts += [pd.Series(numbers, name=f"cluster_{resolution}") for resolution, numbers in placed.items()]
     write_parquet(pd.concat(parts, axis=1), args.output)
     write_versions("place_cells", ["faiss-cpu", "h5py", "numba", "numpy", "scipy"], args.versions)
 

@@ -90,6 +90,16 @@ class Cohort:
     called: str = ""
 
 
+@dataclass(frozen=True)
+class Matrix:
+    """The genes of a matrix; its name and place where it holds the counts; genes of X where that is another one."""
+
+    var: pd.DataFrame
+    layer: str | None = None
+    counts: Counts | None = None
+    beside: pd.DataFrame | None = None
+
+
 def other_species(gene_ids: np.ndarray, symbols: np.ndarray) -> str:
     """A gene that shows that the cohort is of another species than human; '' if most genes do not."""
     ids = pd.Series(gene_ids, dtype=object)
@@ -272,6 +282,67 @@ def doubts_of_counts(
     return notes + sex_doubts(counts_by_donor(file, counts, var, donors), sexes.to_dict())
 
 
+def read_labels(
+    file: h5py.File, columns: Mapping[str, str], *, donor_facts: Path | None
+) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The cells of a file as `tidied` gives them; what is wrong with their columns, and what is to be noted.
+
+    Parameters
+    ----------
+    donor_facts
+        A table of facts about donors that the file need not have; None for none.
+    """
+    table = read_table(file, "obs")
+    broken = table.attrs.get(UNREADABLE, {})
+    table, wrong, joining = with_donor_table(table, donor_facts, columns)
+    names = list(dict.fromkeys([*column_names(file, "obs"), *table.columns]))
+    problems = wrong + column_problems(columns, names)
+    problems += [
+        f"obs: cannot be read ({why}) in column '{name}'; copy or download the file again, or write it anew "
+        "with anndata"
+        for name, why in broken.items()
+        if name in columns.values()
+    ]
+    obs, changes = tidied(table, columns)
+    notes = [*notes_on_unused(columns), *joining, *changes]
+    if others := [f"'{name}' ({why})" for name, why in broken.items() if name not in columns.values()]:
+        notes.append(f"columns of cells that cannot be read are left out: {', '.join(others[:MAX_TEXTS])}")
+    return obs, problems, notes
+
+
+def with_counts(file: h5py.File, matrix: Matrix, found: Found) -> Matrix:
+    """The matrix in which the counts were found, with its own genes."""
+    if found.counts.var_path == "var":
+        return replace(matrix, layer=found.layer, counts=found.counts)
+    return Matrix(read_table(file, found.counts.var_path), found.layer, found.counts, beside=matrix.var)
+
+
+def examined_donors(
+    obs: pd.DataFrame, columns: Mapping[str, str], *, age_ranges: str
+) -> tuple[pd.DataFrame | None, list[str], list[str]]:
+    """The table of donors, None where a column for it is missing; what is wrong with it, and what is to be noted.
+
+    Parameters
+    ----------
+    obs
+        Cells, as `tidied` gives them.
+    """
+    if not len(obs) or not {columns["donor"], columns.get("sample", columns["donor"])} <= set(obs.columns):
+        return None, [], []
+    lacking = {columns[role]: np.nan for role in ("age", "sex") if columns.get(role, "") not in [*obs, ""]}
+    donors, problems = donor_table(
+        obs.assign(**lacking), donor=columns["donor"], age=columns.get("age"), sex=columns.get("sex"),
+        sample=columns.get("sample"), age_ranges=age_ranges,
+    )  # fmt: skip
+    named = problems + key_problems(donors)
+    if problems:
+        return donors, [*named, *filter(None, [several_facts_remedy(obs, columns)])], []
+    if not len(donors):
+        return donors, named, []
+    wrong, doubtful = label_doubts(obs, donors, columns, age_ranges=age_ranges)
+    return donors, named + wrong, doubtful
+
+
 def examine(
     source: Path,
     *,
@@ -307,53 +378,29 @@ def examine(
         The file is no h5ad, or its tables cannot be read.
     """
     with open_cohort(source) as file:
-        layer, counts, var, beside = None, None, read_table(file, "var"), None
-        source_says, gathered, name = source_texts(file), notes_of_gathering(file), called(file, source)
-        table = read_table(file, "obs")
-        broken = table.attrs.get(UNREADABLE, {})
-        table, wrong, joining = with_donor_table(table, donor_facts, columns)
-        names = list(dict.fromkeys([*column_names(file, "obs"), *table.columns]))
-        problems = wrong + column_problems(columns, names)
-        problems += [
-            f"obs: cannot be read ({why}) in column '{name}'; copy or download the file again, or write it anew "
-            "with anndata"
-            for name, why in broken.items()
-            if name in columns.values()
-        ]
-        obs, changes = tidied(table, columns)
-        notes = [*(gathered or []), *notes_on_unused(columns), *joining, *changes]
-        if others := [f"'{name}' ({why})" for name, why in broken.items() if name not in columns.values()]:
-            notes.append(f"columns of cells that cannot be read are left out: {', '.join(others[:MAX_TEXTS])}")
-        if not len(obs) or not len(var):
-            problems.append(f"it holds {len(obs)} cells and {len(var)} genes; give a cohort with both")
+        gathered, name, source_says = notes_of_gathering(file), called(file, source), source_texts(file)
+        obs, problems, notes = read_labels(file, columns, donor_facts=donor_facts)
+        notes = [*(gathered or []), *notes]
+        matrix = Matrix(read_table(file, "var"))
+        if not len(obs) or not len(matrix.var):
+            problems.append(f"it holds {len(obs)} cells and {len(matrix.var)} genes; give a cohort with both")
         else:
             try:
                 if gathered is None:
                     found = find_counts(file, source, counts_layer=counts_layer, round_counts=round_counts)
                 else:
                     found = Found("X", gathered_counts(file), ())
-                layer, counts = found.layer, found.counts
-                notes += found.notes
-                if counts.var_path != "var":
-                    beside, var = var, read_table(file, counts.var_path)
-                notes += doubts_of_counts(file, counts, var, obs, columns)
+                matrix = with_counts(file, matrix, found)
+                notes += [*found.notes, *doubts_of_counts(file, found.counts, matrix.var, obs, columns)]
             except BadInput as error:
                 problems.append(str(error).removeprefix(f"{source}: "))
-    labels, donors = label_problems(obs, columns), None
-    if len(obs) and columns["donor"] in obs and columns.get("sample", columns["donor"]) in obs and not labels:
-        lacking = {columns[role]: np.nan for role in ("age", "sex") if columns.get(role, "") not in [*obs, ""]}
-        donors, donor_problems = donor_table(
-            obs.assign(**lacking), donor=columns["donor"], age=columns.get("age"), sex=columns.get("sex"),
-            sample=columns.get("sample"), age_ranges=age_ranges,
-        )  # fmt: skip
-        problems += donor_problems + key_problems(donors)
-        if donor_problems:
-            problems += [remedy] if (remedy := several_facts_remedy(obs, columns)) else []
-        elif len(donors):
-            wrong, doubtful = label_doubts(obs, donors, columns, age_ranges=age_ranges)
-            problems, notes = problems + wrong, notes + doubtful
-    cohort = Cohort(obs, var, layer, counts, donors, beside, tuple(notes), source_says, name)
-    return cohort, problems + labels + (name_problems(cohort) if len(obs) and len(var) else [])
+    labels = label_problems(obs, columns)
+    donors, wrong, doubtful = (None, [], []) if labels else examined_donors(obs, columns, age_ranges=age_ranges)
+    cohort = Cohort(
+        obs, matrix.var, matrix.layer, matrix.counts, donors, matrix.beside, (*notes, *doubtful), source_says, name
+    )
+    names = name_problems(cohort) if len(obs) and len(matrix.var) else []
+    return cohort, [*problems, *wrong, *labels, *names]
 
 
 def cell_table(cohort: Cohort, columns: Mapping[str, str]) -> pd.DataFrame:

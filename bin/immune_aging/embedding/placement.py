@@ -1,9 +1,11 @@
 """Cells placed by the cells of a sketch: their neighbours there, by these their position on the map and clusters."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numba
 import numpy as np
+import pandas as pd
 
 from immune_aging.embedding.fuzzy_graph import memberships
 from immune_aging.embedding.neighbors import (
@@ -16,10 +18,33 @@ from immune_aging.embedding.neighbors import (
     faiss_for_every_processor,
     listed_candidates,
     nearest,
+    neighbourhood,
     width_for,
 )
 
 MEDIAN_STEPS, MEDIAN_TOLERANCE = 50, 1e-3  # of the map's units, far below a pixel
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What is known of the sketch's cells.
+
+    Attributes
+    ----------
+    cell_ids
+        Their names.
+    components
+        Cells x dimensions, 32 bits: where neighbours are searched.
+    positions
+        Cells x 2, on the map.
+    clusters
+        By resolution, the number of the cluster of each cell.
+    """
+
+    cell_ids: pd.Index
+    components: np.ndarray
+    positions: np.ndarray
+    clusters: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -106,6 +131,53 @@ def voted_clusters(rows: np.ndarray, weights: np.ndarray, clusters: np.ndarray) 
         Number of the cluster of each cell of the sketch, shape (cells of the sketch,).
     """
     return _voted(rows, weights, clusters, int(clusters.max()) + 1)
+
+
+def place(
+    cell_ids: pd.Series,
+    components: np.ndarray,
+    sketch: Sketch,
+    *,
+    n_neighbors: int,
+    exact_cells: int,
+    min_recall: float,
+    seed: int,
+    threads: int = 1,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Where cells are on the sketch's map, and in which of its clusters.
+
+    A cell of the sketch keeps its position and clusters. Another takes its position from its nearest neighbours in the
+    sketch by their median, its clusters from theirs by vote.
+
+    Parameters
+    ----------
+    components
+        Cells x dimensions, 32 bits, as the sketch's.
+    n_neighbors
+        Including the cell itself.
+    exact_cells, min_recall, seed
+        As of `search_index`.
+
+    Returns
+    -------
+    Positions, cells x 2, 32 bits; by resolution the number of each cell's cluster.
+    """
+    own = sketch.cell_ids.get_indexer(cell_ids)
+    of_sketch = own >= 0
+    k = neighbourhood(n_neighbors, len(sketch.cell_ids)) - 1
+    points = np.ascontiguousarray(sketch.components)
+    index = search_index(points, k, exact_cells=exact_cells, min_recall=min_recall, seed=seed)
+    rows, distances = nearest_in_sketch(np.ascontiguousarray(components[~of_sketch]), index, k, threads=threads)
+    weights = neighbour_weights(distances)
+    positions = np.zeros((len(own), 2), dtype=np.float32)
+    positions[of_sketch] = sketch.positions[own[of_sketch]]
+    positions[~of_sketch] = median_positions(rows, weights, sketch.positions)
+    clusters = {}
+    for resolution, numbers in sketch.clusters.items():
+        clusters[resolution] = np.zeros(len(own), dtype=np.int64)
+        clusters[resolution][of_sketch] = numbers[own[of_sketch]]
+        clusters[resolution][~of_sketch] = voted_clusters(rows, weights, numbers)
+    return positions, clusters
 
 
 @numba.njit(cache=True, nogil=True)

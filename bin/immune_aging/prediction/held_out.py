@@ -4,7 +4,7 @@ Everything that is learned (which genes, their means and SDs, the penalty, the f
 donors of a fold only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,6 +168,35 @@ def predict_baselines(
     return predicted
 
 
+def each_fold(folds: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Repeat, fold and mask of the donors held out in it, of every fold of every repeat.
+
+    Parameters
+    ----------
+    folds
+        Repeats x donors.
+
+    Raises
+    ------
+    CannotFit
+        A repeat has one fold, so that nobody is left to learn from.
+    """
+    for repeat, fold_of_donor in enumerate(folds):
+        for fold in np.unique(fold_of_donor):
+            held = fold_of_donor == fold
+            if held.all():
+                raise CannotFit(f"{len(held)} donors all fall into one fold")
+            yield repeat, int(fold), held
+
+
+def mean_choice(blends: Sequence[PenaltyBlend], alphas: Sequence[float]) -> tuple[dict[float, float], float]:
+    """Mean weight of each penalty, and mean trust, over the folds' choices; 1 and NaN where none was made."""
+    if not blends:
+        return {alphas[0]: 1.0}, np.nan
+    weights = np.mean([blend.weight[:, 0] for blend in blends], axis=0)
+    return dict(zip(alphas, map(float, weights), strict=True)), float(np.mean([blend.trust[0] for blend in blends]))
+
+
 def predict_held_out(
     counts: np.ndarray,
     covariates: np.ndarray,
@@ -209,31 +238,21 @@ def predict_held_out(
     found = {name: np.full(folds.shape, np.nan) for name in ("model", *BASELINES)}
     inner = np.full((len(folds), int(folds.max()) + 1, len(ages)), np.nan) if alpha is None else None
     sums, blends = PooledSums(centre=float(ages.mean())), []
-    for repeat, fold_of_donor in enumerate(folds):
+    for repeat, fold, held in each_fold(folds):
         targets = columns if model == "ridge" or repeat == 0 else columns[:, :1]
         own_folds = inner_folds[repeat] if alpha is None and inner_folds is not None else None
-        for fold in np.unique(fold_of_donor):
-            held = fold_of_donor == fold
-            if held.all():
-                raise CannotFit(f"{len(ages)} donors all fall into one fold")
-            made = predict_fold(
-                counts, library, covariates, targets, held, model=model, alphas=alphas, inner_folds=own_folds
-            )
-            own = {"model": made.held[:, 0], **predict_baselines(ages, covariates, composition, held)}
-            for name, values in own.items():
-                found[name][repeat, held] = values
-            if inner is not None:
-                inner[repeat, fold, ~held] = made.inner
-            if made.blend is not None:
-                blends.append(made.blend)
-            if targets.shape[1] == columns.shape[1]:
-                sums.add_inplace(made.held, targets[held], targets[~held].mean(axis=0))
-    weights = np.mean([blend.weight[:, 0] for blend in blends], axis=0) if blends else [1.0]
-    return HeldOut(
-        **found,
-        weights=dict(zip(alphas, map(float, weights), strict=True)),
-        trust=float(np.mean([blend.trust[0] for blend in blends])) if blends else np.nan,
-        inner=inner,
-        r2=permutation_null(sums.r2()),
-        r=permutation_null(sums.r()),
-    )
+        made = predict_fold(
+            counts, library, covariates, targets, held, model=model, alphas=alphas, inner_folds=own_folds
+        )
+        found["model"][repeat, held] = made.held[:, 0]
+        for name, values in predict_baselines(ages, covariates, composition, held).items():
+            found[name][repeat, held] = values
+        if inner is not None:
+            inner[repeat, fold, ~held] = made.inner
+        if made.blend is not None:
+            blends.append(made.blend)
+        if targets.shape[1] == columns.shape[1]:
+            sums.add_inplace(made.held, targets[held], targets[~held].mean(axis=0))
+    weights, trust = mean_choice(blends, alphas)
+    r2, r = permutation_null(sums.r2()), permutation_null(sums.r())
+    return HeldOut(**found, weights=weights, trust=trust, inner=inner, r2=r2, r=r)

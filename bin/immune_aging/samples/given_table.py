@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -12,6 +13,7 @@ from scipy import sparse
 from immune_aging.cohort.ages import MIDPOINT
 from immune_aging.cohort.cell_origins import mixed_kinds
 from immune_aging.cohort.cohort_file import (
+    Counts,
     column_names,
     open_cohort,
     prove_counts,
@@ -132,6 +134,30 @@ def columns_in(names: list[str], wanted: Mapping[str, str], *, where: str) -> di
     return columns
 
 
+def read_sums(file: h5py.File, counts: Counts, genes: np.ndarray, *, where: str) -> sparse.csr_matrix:
+    """The sums of a matrix, samples x genes, 64-bit integers; what is no gene has none.
+
+    Parameters
+    ----------
+    genes
+        Mask of the matrix's columns.
+    where
+        How messages name the matrix.
+
+    Raises
+    ------
+    BadInput
+        A value is no count.
+    """
+    blocks = [
+        prove_counts(of_genes(block, genes, here), where=where, rounded=counts.rounded)
+        for _, here, block in read_blocks(file, counts)
+    ]
+    # A file by genes comes in blocks of genes, any other in blocks of samples.
+    stack = sparse.hstack if counts.layout == "csc" else sparse.vstack
+    return stack(blocks, format="csr").astype(np.int64)
+
+
 def read_given_table(
     path: Path,
     *,
@@ -177,13 +203,7 @@ def read_given_table(
         var, source = read_table(file, counts.var_path), source_texts(file)
         genes = feature_kinds(var, symbols_of(var)) == ""
         some_files = read_some_files(file, var.index, where)
-        blocks = [
-            prove_counts(of_genes(block, genes, here), where=f"{where}: {layer}", rounded=counts.rounded)
-            for _, here, block in read_blocks(file, counts)
-        ]
-    # A file by genes comes in blocks of genes, any other in blocks of samples.
-    stack = sparse.hstack if counts.layout == "csc" else sparse.vstack
-    sums = stack(blocks, format="csr").astype(np.int64)
+        sums = read_sums(file, counts, genes, where=f"{where}: {layer}")
     notes = [
         *notes_on_unused(columns),
         *joining,

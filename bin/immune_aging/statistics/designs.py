@@ -8,14 +8,8 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.donors import AS_GIVEN, not_told
-from immune_aging.statistics.contrasts import (
-    Contrast,
-    Model,
-    as_text,
-    matching_term,
-    on_scaled_columns,
-    tested_term,
-)
+from immune_aging.statistics.contrasts import Contrast, Model, as_text, on_scaled_columns, tested_term
+from immune_aging.statistics.design_notes import notes_on
 from immune_aging.statistics.formulas import (
     DEFAULT_DESIGN,
     DEFAULT_WITHOUT_SEX,
@@ -34,10 +28,6 @@ MIN_RESIDUAL_DF = 3  # under it neither engine can tell a variance from a disper
 # Of designs in which each donor is a term. Two pairs leave 1: variances are then all but those of the other genes, yet
 # voom calls .056 +- .003 of null genes at p < .05 and PyDESeq2 .03 (docs/decisions/0024).
 MIN_PAIRED_RESIDUAL_DF = 1
-# From this variance inflation on a note says that other terms leave little of the tested one.
-MAX_INFLATION = 10.0
-# A column of consecutive whole numbers, so many of them, may be a code: a batch, a run.
-CODE_LEVELS = range(3, 31)
 
 
 @dataclass(frozen=True)
@@ -235,7 +225,7 @@ def build_design(
     if len(values) < min_samples:
         raise CannotFit(f"{len(values)} samples; at least {min_samples} are needed")
     fixed, dropped = formula_these_samples_carry(
-        values.drop(columns=[name for name in random if name not in asked.columns]),
+        values[[name for name in values if name not in random or name in asked.columns]],
         asked.fixed,
         test_term=test_term,
         default=is_default(formula, samples),
@@ -246,23 +236,8 @@ def build_design(
     paired = few_pairs and any(is_donor(name, samples) for name in asked.columns)
     matrix, means, sds = scaled_matrix(model, min_residual_df=MIN_PAIRED_RESIDUAL_DF if paired else MIN_RESIDUAL_DF)
     tested = tested_term(model, test_term, contrast=contrast)
-    contrasts = tuple(
-        replace(
-            one,
-            weights=on_scaled_columns(one.weights, means, sds),
-            hypothesis=None if one.hypothesis is None else on_scaled_columns(one.hypothesis, means, sds),
-        )
-        for one in tested.contrasts
-    )
-    notes = (
-        *left_out,
-        *without,
-        *dropped,
-        *notes_of_few_degrees(matrix),
-        *notes_of_several_contrasts(test_term, contrasts),
-        *notes_of_codes(model, test_term=test_term),
-        *notes_of_collinearity(model, matrix, contrasts[0], test_term=test_term),
-    )
+    contrasts = tuple(scaled_contrast(one, means, sds) for one in tested.contrasts)
+    doubts = notes_on(model, matrix, contrasts, test_term=test_term, usual_df=MIN_RESIDUAL_DF)
     shown = f"{fixed} + (1 | {quoted(asked.random)})" if asked.random else fixed
     return Design(
         matrix,
@@ -271,12 +246,18 @@ def build_design(
         contrasts,
         tested.mean,
         tested.sd,
-        notes,
+        (*left_out, *without, *dropped, *doubts),
         unit=shown_unit(tested.unit_column, samples),
         of_age=bool(tested.unit_column) and source_column(tested.unit_column, samples) == "age_years",
         meaning=tested.meaning,
         random=asked.random,
     )
+
+
+def scaled_contrast(contrast: Contrast, means: np.ndarray, sds: np.ndarray) -> Contrast:
+    """A contrast of the coefficients of a model as one of those of its scaled columns (`scaled_matrix`)."""
+    joint = None if contrast.hypothesis is None else on_scaled_columns(contrast.hypothesis, means, sds)
+    return replace(contrast, weights=on_scaled_columns(contrast.weights, means, sds), hypothesis=joint)
 
 
 def shown_unit(column: str, samples: pd.DataFrame) -> str:
@@ -387,76 +368,3 @@ def scaled_matrix(
             f"design '{formula.fixed}' is not of full rank: in these samples '{alias}' follows from the terms before it"
         )
     return matrix, means, sds
-
-
-def notes_of_few_degrees(matrix: pd.DataFrame) -> list[str]:
-    """A warning where hardly any degree of freedom is left to estimate a gene's own variance from."""
-    left = len(matrix) - matrix.shape[1]
-    if left >= MIN_RESIDUAL_DF:
-        return []
-    return [
-        f"{len(matrix)} samples for {matrix.shape[1]} coefficients leave {left} residual degrees of freedom: variances "
-        "are nearly those of the other genes, and a gene that varies more than these is called too easily"
-    ]
-
-
-def notes_of_codes(model: Model, *, test_term: str) -> list[str]:
-    """Columns of consecutive whole numbers that enter as a slope, though they may be codes of a batch."""
-    notes = []
-    for name in model.formula.columns:
-        values = model.values[name]
-        if name in (test_term, "age", "age_years") or name in model.factors:
-            continue
-        levels = np.sort(values.unique())
-        consecutive = levels[0] in (0, 1) and np.array_equal(levels, levels[0] + np.arange(len(levels)))
-        if consecutive and len(levels) in CODE_LEVELS and len(levels) <= len(values) / 2:
-            notes.append(
-                f"'{name}' has the values {levels[0]:g} to {levels[-1]:g} and enters as a slope; if they are codes, as "
-                f"of a batch, write C({quoted(name)}) in --design"
-            )
-    return notes
-
-
-def variance_inflation(matrix: np.ndarray, weights: np.ndarray, kept: np.ndarray) -> float:
-    """How much the other columns of a design inflate the variance of a contrast.
-
-    Parameters
-    ----------
-    matrix
-        Samples x coefficients, of full rank.
-    weights
-        Of the coefficients.
-    kept
-        Which columns the contrast needs; without all others its variance is what it is compared with.
-    """
-
-    def variance(columns: np.ndarray, own: np.ndarray) -> float:
-        return float(own @ np.linalg.solve(columns.T @ columns, own))
-
-    return variance(matrix, weights) / variance(matrix[:, kept], weights[kept])
-
-
-def notes_of_collinearity(model: Model, matrix: pd.DataFrame, contrast: Contrast, *, test_term: str) -> list[str]:
-    """A warning where the other terms of the design leave little of the tested one."""
-    tested = set(model.columns_in(matching_term(model, test_term)))
-    kept = np.zeros(matrix.shape[1], dtype=bool)
-    kept[0] = True
-    for factors, places in model.terms.items():
-        kept[places] |= bool(set(model.columns_in(factors)) & tested)
-    inflation = variance_inflation(matrix.to_numpy(), contrast.weights, kept | (contrast.weights != 0))
-    if inflation < MAX_INFLATION:
-        return []
-    return [
-        f"the other terms of '{model.formula.fixed}' nearly determine '{test_term}': its variance is {inflation:.0f} "
-        "times what it would be without them, and its effects are hardly known; leave a term out"
-    ]
-
-
-def notes_of_several_contrasts(test_term: str, contrasts: Sequence[Contrast]) -> list[str]:
-    """Which table holds which contrast, where there are several."""
-    if len(contrasts) < 2:
-        return []
-    return [
-        f"'{test_term}' has {len(contrasts) + 1} levels: de.tsv holds {contrasts[0].name}, de_contrasts.tsv every "
-        "level against the reference; --contrast names another"
-    ]

@@ -136,6 +136,41 @@ def count_calls(result: pd.DataFrame) -> dict[str, int]:
     }
 
 
+def contrast_tables(
+    fits: dict[str, list[pd.DataFrame]],
+    genes: pd.DataFrame,
+    *,
+    design: Design,
+    method: str,
+    companion: str,
+    options: DeseqOptions,
+) -> list[pd.DataFrame]:
+    """The part of de.tsv of each contrast of the design: `result_columns` and `contrast`, sorted by p and gene id.
+
+    Parameters
+    ----------
+    fits
+        Of each engine, by contrast.
+    genes
+        gene_id and symbol of the fitted genes.
+    companion
+        '' for none.
+    """
+    parts = []
+    for number, contrast in enumerate(design.contrasts):
+        second = fits[companion][number] if companion else None
+        part = merge_engines(fits[method][number], second, design=design, contrast=contrast)
+        part = part.assign(gene_id=genes["gene_id"].to_numpy(), symbol=genes["symbol"].to_numpy())
+        if options.shrink and number == 0 and "pydeseq2" in fits:
+            part[SHRUNKEN] = fits["pydeseq2"][0][SHRUNKEN]
+        if not contrast.signed:
+            part[JOINT] = len(contrast.hypotheses)
+        part = part.reindex(columns=result_columns(options, joint=not contrast.signed))
+        part = part.sort_values(["p_value", "gene_id"], kind="stable", ignore_index=True)
+        parts.append(part.assign(contrast=contrast.name))
+    return parts
+
+
 def compare_genes(
     table: CellTypeSamples,
     design: Design,
@@ -174,18 +209,8 @@ def compare_genes(
     counts, tested = counts_to_test(table, design)
     fits, weighted, messages = fit_engines(counts, design, options=options, block=block, engines=engines)
     companion = next((name for name in engines if name != method), "")
-    parts = []
-    for number, contrast in enumerate(design.contrasts):
-        second = fits[companion][number] if companion else None
-        part = merge_engines(fits[method][number], second, design=design, contrast=contrast)
-        part = part.assign(gene_id=table.gene_ids[tested], symbol=table.symbols.to_numpy()[tested])
-        if options.shrink and number == 0 and "pydeseq2" in fits:
-            part[SHRUNKEN] = fits["pydeseq2"][0][SHRUNKEN]
-        if not contrast.signed:
-            part[JOINT] = len(contrast.hypotheses)
-        part = part.reindex(columns=result_columns(options, joint=not contrast.signed))
-        part = part.sort_values(["p_value", "gene_id"], kind="stable", ignore_index=True)
-        parts.append(part.assign(contrast=contrast.name))
+    genes = pd.DataFrame({"gene_id": table.gene_ids[tested], "symbol": table.symbols.to_numpy()[tested]})
+    parts = contrast_tables(fits, genes, design=design, method=method, companion=companion, options=options)
     numbers = {
         "method": method,
         "companion": companion,

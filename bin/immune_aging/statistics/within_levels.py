@@ -35,6 +35,39 @@ COLUMNS = (
 MIN_PER_LEVEL = 4  # samples; a slope within fewer is nothing that a reader could trust
 
 
+def values_to_compare(samples: pd.DataFrame, design: Design, *, by: str) -> pd.DataFrame:
+    """The columns of a design and the one by whose levels it is asked, of the samples that have all of them.
+
+    Raises
+    ------
+    BadInput, CannotFit
+        As `design_by_level`.
+    """
+    test = design.test_term.strip("`")
+    if by == test:
+        raise BadInput(f"--by_column '{by}': is the tested term itself; name another column")
+    refuse_untold(samples, by, what=f"--by_column '{by}'")
+    if not {by, source_column(by, samples)} & set(samples.columns) and not varies_somewhere(samples, by):
+        there = ", ".join(sorted(str(one) for one in samples.columns if one != VARYING))
+        raise BadInput(f"--by_column '{by}': is no donor column; there are: {there}")
+    refuse_varying_columns(samples, [by])
+    of_design = parse(parse(design.formula).fixed).columns
+    values, _ = complete_values(samples.loc[design.matrix.index], [*of_design, by], batch="")
+    if values[by].dtype == float:
+        raise BadInput(f"--by_column '{by}': holds numbers, which have no levels; name a column of groups")
+    if test not in values:
+        raise BadInput(f"--by_column '{by}': needs a tested term that is a column; '{design.test_term}' is none")
+    sizes = values[by].value_counts()
+    if len(sizes) < 2:
+        raise CannotFit(f"all samples have the '{by}' '{sizes.index[0]}': there are no levels to compare")
+    if sizes.min() < MIN_PER_LEVEL:
+        few = sorted(sizes.index[sizes < MIN_PER_LEVEL])[0]
+        raise CannotFit(
+            f"'{by}' has {sizes[few]} samples of '{few}'; at least {MIN_PER_LEVEL} are needed in each level"
+        )
+    return values
+
+
 def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast: str = "") -> tuple[Design, list[str]]:
     """The design with the tested term's interaction with a column, and a contrast for each level.
 
@@ -61,28 +94,8 @@ def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast:
     CannotFit
         These samples have too few levels or too few samples in one, or do not carry the interaction.
     """
-    test = design.test_term.strip("`")
-    if by == test:
-        raise BadInput(f"--by_column '{by}': is the tested term itself; name another column")
-    refuse_untold(samples, by, what=f"--by_column '{by}'")
-    if not {by, source_column(by, samples)} & set(samples.columns) and not varies_somewhere(samples, by):
-        there = ", ".join(sorted(str(one) for one in samples.columns if one != VARYING))
-        raise BadInput(f"--by_column '{by}': is no donor column; there are: {there}")
-    refuse_varying_columns(samples, [by])
-    fixed = parse(design.formula).fixed
-    values, _ = complete_values(samples.loc[design.matrix.index], [*parse(fixed).columns, by], batch="")
-    if values[by].dtype == float:
-        raise BadInput(f"--by_column '{by}': holds numbers, which have no levels; name a column of groups")
-    if test not in values:
-        raise BadInput(f"--by_column '{by}': needs a tested term that is a column; '{design.test_term}' is none")
-    sizes = values[by].value_counts()
-    if len(sizes) < 2:
-        raise CannotFit(f"all samples have the '{by}' '{sizes.index[0]}': there are no levels to compare")
-    if sizes.min() < MIN_PER_LEVEL:
-        few = sorted(sizes.index[sizes < MIN_PER_LEVEL])[0]
-        raise CannotFit(
-            f"'{by}' has {sizes[few]} samples of '{few}'; at least {MIN_PER_LEVEL} are needed in each level"
-        )
+    values = values_to_compare(samples, design, by=by)
+    test, fixed = design.test_term.strip("`"), parse(design.formula).fixed
     present = evaluated(values, fixed).terms
     parsed = parse(fixed)
     further = [] if by in parsed.columns and frozenset([parsed.plain_name(by)]) in present else [quoted(by)]
