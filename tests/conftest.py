@@ -15,8 +15,11 @@ sys.dont_write_bytecode = True
 from check_none_lost import NO_TIME  # noqa: E402
 from fault_runs import reference  # noqa: E402, F401  a fixture of several files
 
-# Of files without long tests those that take longest, begun first, so that no worker is left with one of them.
-FIRST = ("test_security.py", "test_parameters.py", "test_report.py", "test_docs.py", "test_plot_embedding.py")
+# The files whose quick tests take longest, begun first, so that no worker is left with one of them.
+FIRST = (
+    "test_report_browser.py", "test_differential_expression.py", "test_docs.py", "test_bad_inputs.py",
+    "test_public_bug_reports.py", "test_plot_embedding.py", "test_report.py",
+)  # fmt: skip
 LONG_FIRST = ("test_slurm.py", "test_pipeline.py", "test_faults.py", "test_doc_commands.py", "test_resume.py")
 
 
@@ -25,7 +28,7 @@ def pytest_collection_modifyitems(items):
 
     So where there is no time for all, other ones are left out the next time.
     """
-    with_long = {item.path.name for item in items if item.get_closest_marker("long")}
+    with_long = {item.path.name for item in items if item.get_closest_marker("long")} - set(FIRST)
     long = [name for name in LONG_FIRST if name in with_long] + sorted(with_long - set(LONG_FIRST))
     start = int(os.environ.get("LONG_TESTS_FROM", "0")) % max(len(long), 1)
     order = {name: place for place, name in enumerate([*FIRST, "", *long[start:], *long[:start]])}

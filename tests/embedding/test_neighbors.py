@@ -61,6 +61,7 @@ def test_a_cell_is_its_own_first_neighbour_even_among_duplicates(seed, cells, k)
     assert about == {"method": "exact", "recall": 1.0}
 
 
+@pytest.mark.long
 def test_the_approximate_search_is_as_wide_as_its_measured_recall_needs():
     points = clouds(cells=6000, dimensions=20)
     truth, _ = true_neighbors(points, 20)

@@ -207,6 +207,7 @@ def one_step(tmp_path_factory):
     return project
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", STARTS)
 def test_a_profile_with_slurm_starts_tasks_in_the_image(tmp_path, one_step, engine, monkeypatch):
     """What would be submitted; here the scheduler refuses every job, so that nothing of it is run."""

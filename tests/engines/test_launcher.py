@@ -149,6 +149,7 @@ def test_an_environment_holds_the_locked_packages_and_nothing_else(tiny):
     assert not (folder / ".tmp").exists()
 
 
+@pytest.mark.long
 def test_a_second_set_up_does_nothing(tiny):
     assert tiny.run()[0] == 0
     before = (tiny.part.folder / bootstrap.MARKER).stat().st_mtime_ns
@@ -157,6 +158,7 @@ def test_a_second_set_up_does_nothing(tiny):
     assert (tiny.part.folder / bootstrap.MARKER).stat().st_mtime_ns == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("place", "moment", "children_too"),
     [
@@ -182,6 +184,7 @@ def test_a_killed_set_up_leaves_nothing_that_looks_ready(tiny, place, moment, ch
     assert tiny.imported_version() == "1.0"
 
 
+@pytest.mark.long
 def test_an_interrupted_set_up_cleans_up(tiny):
     process = tiny.held("before install")
     assert (tiny.part.folder / ".tmp").exists()
@@ -191,6 +194,7 @@ def test_an_interrupted_set_up_cleans_up(tiny):
     assert not tiny.part.folder.exists()
 
 
+@pytest.mark.long
 def test_no_network_is_one_line(tiny):
     tiny.environ = {k: v for k, v in tiny.environ.items() if k not in ("PIP_NO_INDEX", "PIP_FIND_LINKS")}
     tiny.environ |= {
@@ -229,6 +233,7 @@ def test_a_full_disk_in_a_build_step_is_one_line(tmp_path):
     assert not part.folder.exists()
 
 
+@pytest.mark.long
 def test_a_package_with_another_hash_is_refused(tiny):
     tiny.lock.write_text(f"tiny==1.0 --hash=sha256:{'0' * 64}\n")
     code, _, errors = tiny.run()
@@ -237,6 +242,7 @@ def test_a_package_with_another_hash_is_refused(tiny):
     assert not tiny.part.folder.exists()
 
 
+@pytest.mark.long
 def test_a_package_without_hash_is_refused(tiny):
     tiny.lock.write_text("tiny==1.0\n")
     code, _, errors = tiny.run()

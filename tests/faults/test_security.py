@@ -24,12 +24,14 @@ from small_cohorts import small_cohort, write_cohort
 # --- names, in the results of the undisturbed run ------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_nothing_in_a_name_is_run_or_leaves_its_folder(reference):
     """The names say `touch pwned` in every way that a shell knows, and `../../../pwned`."""
     places = [*reference.folder.parents[:4], ROOT]
     assert not [place for place in places if (place / "pwned").exists()] and not list(reference.folder.rglob("pwned*"))
 
 
+@pytest.mark.long
 def test_every_cell_type_has_its_own_folder_and_keeps_its_name(reference):
     types = reference.table("cohort/cell_types.tsv")
     assert set(types["cell_type"]) == {visible(name) for name in CELL_TYPES} and types["id"].is_unique
@@ -40,6 +42,7 @@ def test_every_cell_type_has_its_own_folder_and_keeps_its_name(reference):
         assert summary["status"] == "done" and summary["cell_type"] in set(types["cell_type"])
 
 
+@pytest.mark.long
 def test_no_donor_is_lost_or_taken_for_another(reference):
     donors = reference.table("cohort/donors.tsv")
     expected = sorted(
@@ -56,6 +59,7 @@ def test_no_donor_is_lost_or_taken_for_another(reference):
         assert set(read_tsv(path, dtype={"donor_id": str})["donor_id"]) == set(expected)
 
 
+@pytest.mark.long
 def test_no_gene_is_lost_or_taken_for_another(reference):
     """The sums of each gene of each sample are those of the input, gene by gene, whatever its id."""
     cohort = anndata.read_h5ad(reference.cohort)
@@ -95,6 +99,7 @@ class Scripts(html.parser.HTMLParser):
         self._into.append(data)
 
 
+@pytest.mark.long
 def test_the_report_shows_names_and_runs_none(reference):
     page = Scripts()
     page.feed((reference.outdir / "report.html").read_text())
@@ -225,6 +230,7 @@ def test_no_script_can_load_a_pickle():
                 assert not any(keyword.arg == "allow_pickle" for keyword in node.keywords), path
 
 
+@pytest.mark.long
 def test_the_name_of_a_file_must_be_one_line(tmp_path):
     done = nextflow(tmp_path, "--input", "a\nb.h5ad")
     assert done.returncode == 2 and "has a line break in its name; rename it" in done.stdout + done.stderr
@@ -243,6 +249,7 @@ def test_only_https_is_downloaded_unless_asked_for():
         enrichr.download_library("H", url="http://example.org")
 
 
+@pytest.mark.long
 def test_a_run_sends_nothing_and_needs_no_network(reference):
     """The undisturbed run had a network of its own without a way out: nothing tried to leave, and a probe was seen."""
     assert reference.packets_of_run == 0

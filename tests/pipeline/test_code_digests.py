@@ -177,6 +177,7 @@ def test_imports_that_lead_nowhere_are_named_with_their_script(found):
     assert sorted(found[1]) == sorted(f"{script}.py: {name}" for script, (_, name) in BROKEN.items())
 
 
+@pytest.mark.long
 def test_an_import_that_leads_nowhere_stops_the_run(tmp_path):
     project = copy_project(tmp_path / "project")
     module = project / "bin/immune_aging/task/skipped.py"

@@ -297,6 +297,7 @@ def test_the_full_parameters_file_holds_only_parameters_of_the_schema():
     )
 
 
+@pytest.mark.long
 def test_wrong_parameters_stop_the_run_before_any_task_with_one_line_for_all(tmp_path):
     done = nextflow(tmp_path, "-profile", "test", "--inptu", "x", "--min_genes", "many", "--max_pct_hb", "200")
     output = done.stdout + done.stderr
@@ -308,6 +309,7 @@ def test_wrong_parameters_stop_the_run_before_any_task_with_one_line_for_all(tmp
     assert not (tmp_path / "work").exists() or not any(os.scandir(tmp_path / "work"))
 
 
+@pytest.mark.long
 def test_help_runs_no_task(tmp_path):
     done = nextflow(tmp_path, "--help")
     assert done.returncode == 0 and "--leiden_resolutions" in done.stdout

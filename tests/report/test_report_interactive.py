@@ -184,6 +184,7 @@ def large(inputs, tmp_path_factory):
     return tree
 
 
+@pytest.mark.long
 def test_the_report_of_a_large_cohort_stays_under_15_mb_and_holds_every_called_gene(inputs, large, tmp_path):
     text = write(inputs, tmp_path, [large])
     size = (tmp_path / "report.html").stat().st_size

@@ -181,6 +181,7 @@ def test_when_one_cell_type_grows_those_that_give_way_are_not_called():
     assert np.mean(shares) > 0.5, "the plain shares do fall: the trap is there"
 
 
+@pytest.mark.long
 def test_null_cohorts_give_p_values_as_they_should_be_and_intervals_that_hold():
     results = [fit(seed, n=n) for n in (25, 60) for seed in range(100, 160)]
     p_value = np.concatenate([result["p_value"] for result in results])

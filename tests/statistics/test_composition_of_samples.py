@@ -61,6 +61,7 @@ def test_a_condition_is_compared_within_donors_whatever_makes_persons_differ():
     np.testing.assert_allclose(shares.groupby(["donor_id", SAMPLE_OF_DONOR])["proportion"].sum(), 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("question", "n_seeds"), [(PAIRED, 24), (AGE, 24)])
 def test_without_a_change_few_are_called(question, n_seeds):
     tables = [compare_donors(cells_of_persons(seed), IDS, **question)[1] for seed in range(n_seeds)]

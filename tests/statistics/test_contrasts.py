@@ -208,24 +208,6 @@ def test_the_contrast_does_not_depend_on_units_shifts_or_the_names_of_levels():
         assert estimated(formula, "age", changed)[0][0] == pytest.approx(effect, rel=1e-6)
 
 
-def test_codes_of_a_batch_that_enter_as_a_slope_are_noted_and_ages_are_not():
-    table = cohort()
-    assert "write C(run) in --design" in " ".join(build_design(table, formula="~ age + run").notes)
-    for formula in ("~ age + C(run)", "~ age + bmi", "~ sex + age"):
-        assert not build_design(table, formula=formula).notes
-    assert "write C(`my run`)" in " ".join(
-        build_design(table.rename(columns={"run": "my run"}), formula="~ age + `my run`").notes
-    )
-
-
-def test_collinearity_that_leaves_nothing_of_the_tested_term_is_said():
-    table = cohort()
-    table["nearly"] = table["age_years"] + np.random.default_rng(0).normal(0, 1, len(table))
-    (note,) = build_design(table, formula="~ age + nearly").notes
-    assert "nearly determine 'age'" in note
-    assert not build_design(table, formula="~ sex * age + I(age**2)").notes, "terms of age itself are no confounders"
-
-
 def test_a_random_term_is_taken_apart_from_the_fixed_ones():
     table = cohort()
     plain = build_design(table, formula="~ sex + age")

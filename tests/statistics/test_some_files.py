@@ -186,6 +186,7 @@ def test_of_very_many_sets_of_samples_only_the_largest_are_tested(cohort, tmp_pa
     assert said["n_genes"] == said["n_tested"] + said["n_low_count"] + sum(said["left_out"].values())
 
 
+@pytest.mark.long
 def test_genes_of_some_files_hold_their_rate_without_an_effect(tmp_path):
     """Half of the donors, ages permuted: p < .05 in about 5 % of the genes."""
     p_values, calls = [], []
