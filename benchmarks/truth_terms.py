@@ -56,6 +56,9 @@ class Kind:
         Share of a gene's variance that lies between donors.
     years
         Between visits.
+    noise
+        How a gene varies: 'log-normal', or 'gamma' with the same variance, so that counts are the negative binomial
+        that PyDESeq2 takes them for (of donors with one sample).
     has_ages, has_sexes
         Whether the table tells them; without, it is as --age_column none and --sex_column none leave it.
     planted
@@ -68,6 +71,7 @@ class Kind:
     genes: int = 120
     icc: float = 0.5
     years: float = 0.0
+    noise: str = "log-normal"
     has_ages: bool = True
     has_sexes: bool = True
     planted: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = lambda age, men, visit: 0 * age
@@ -82,6 +86,9 @@ def draw(kind: Kind, seed: int) -> CellTypeSamples:
     variance = 0.15 * rng.gamma(4, 1 / 4, kind.genes)
     between = rng.normal(size=(kind.donors, kind.genes)) * np.sqrt(kind.icc * variance)
     own = rng.normal(size=(len(donor), kind.genes)) * np.sqrt((1 - kind.icc) * variance)
+    if kind.noise == "gamma":
+        shape = 1 / np.expm1(variance)
+        between, own = np.zeros_like(between), np.log(rng.gamma(shape, 1 / shape, own.shape))
     scaled = (ages - ages.mean()) / ages.std(ddof=1)
     effect = np.zeros((len(donor), kind.genes))
     quarter = kind.genes // 4
@@ -166,6 +173,8 @@ def terms(n: int) -> Iterator[Verdict]:
     yield null_rate("sex under ~ sex * age, nothing differs at the mean age: p < .05", found, which=slice(0, 60))
     found = answers(Kind(), n, formula="~ sex * age", test_term="sex:age")
     yield null_rate("sex:age where nothing changes: p < .05", found)
+    for noise in ("gamma", "log-normal"):
+        yield null_rate(f"age where nothing changes, {noise} noise: p < .05", answers(Kind(noise=noise), n))
     hump = Kind(planted=lambda age, _men, _visit: EFFECT * (age**2 - (age**2).mean()))
     found = answers(hump, n, formula="~ sex + age + I(age**2)")
     yield null_rate("age beside I(age**2), null genes: p < .05", found, which=slice(60, None))
