@@ -13,9 +13,17 @@ from pathlib import Path
 import pandas as pd
 
 from immune_aging import results
-from immune_aging.embedding.embedded_cells import clusters_of, expression_of, kept_cells, read_embedding, with_donors
+from immune_aging.embedding.embedded_cells import (
+    clusters_of,
+    expression_of,
+    kept_cells,
+    read_components,
+    read_embedding,
+    with_donors,
+)
 from immune_aging.embedding.harmony import batches_of
 from immune_aging.embedding.map_sample import sample_table
+from immune_aging.embedding.mixing import sampled
 from immune_aging.figures.embedding import draw_clusters, draw_genes, draw_mixing, draw_pca, draw_umaps
 from immune_aging.figures.maps import inside
 from immune_aging.figures.style import save_drawing, save_drawings
@@ -40,17 +48,18 @@ def main(argv: list[str]) -> None:
     if args.clusters and not args.umap:
         raise BadInput("--clusters: they are drawn on the UMAP; give --umap as well")
     figures = args.output / "embedding/figures"
-    cells = kept_cells(read_parquet(args.cells), args.cells)
+    cells = kept_cells(args.cells)
     donors = read_parquet(args.donors)
-    pca, harmony, umap = (
-        read_embedding(path, cells["cell_id"], args.cells) if path else None
-        for path in (args.pca, args.harmony, args.umap)
-    )
+    rows = sampled(len(cells))
+    pca, some = read_components(args.pca, cells["cell_id"], args.cells, shown=4, rows=rows)
+    harmony = args.harmony and read_components(args.harmony, cells["cell_id"], args.cells, shown=2, rows=rows)
+    umap = read_embedding(args.umap, cells["cell_id"], args.cells) if args.umap else None
     save_drawing(draw_pca(pca, cells["cell_type"]), figures / "pca_cell_type")
-    if harmony is not None:
+    if harmony:
         batch = batches_of(cells, donors, args.batch_column, cells_path=args.cells, donors_path=args.donors)
         batches = pd.Series(batch, name=args.batch_column.removesuffix("_id").replace("_", " "))
-        drawing, mixing = draw_mixing(pca, harmony, batches, cells["cell_type"])
+        shown = tuple(table.iloc[:, :2].to_numpy(dtype=float) for table in (pca, harmony[0]))
+        drawing, mixing = draw_mixing(shown, (some, harmony[1]), rows, batches, cells["cell_type"])
         save_drawing(drawing, figures / "mixing")
         write_tsv(mixing, args.output / "embedding/mixing.tsv")
     if umap is not None:

@@ -1,10 +1,11 @@
 """Weights of the graph of neighbours: scanpy's and umap-learn's numbers, and what UMAP's definition says of them."""
 
+import functools
+
 import anndata
 import numpy as np
 import pytest
 import scanpy
-import umap.umap_
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -19,12 +20,17 @@ def neighbors_of(points, k):
     return indices, distances
 
 
-POINTS = clouds()
-INDICES, DISTANCES = neighbors_of(POINTS, 15)
-WEIGHTS = connectivities(INDICES, DISTANCES)
+@functools.cache  # and umap-learn imported where it is used: compiling either is no part of collecting tests
+def graph():
+    """Points, their neighbours, distances and weights."""
+    points = clouds()
+    indices, distances = neighbors_of(points, 15)
+    return points, indices, distances, connectivities(indices, distances)
 
 
 def test_weights_are_scanpys_to_the_last_bit_for_the_same_neighbours():
+    points, neighbors, lengths, weights = graph()
+
     class Given:
         """A transformer that hands scanpy these neighbours."""
 
@@ -35,17 +41,17 @@ def test_weights_are_scanpys_to_the_last_bit_for_the_same_neighbours():
             return {"n_neighbors": 15}
 
         def fit_transform(self, _):
-            indptr = np.arange(len(INDICES) + 1) * 15
-            return sparse.csr_matrix((DISTANCES.ravel(), INDICES.ravel(), indptr), shape=(len(INDICES),) * 2)
+            indptr = np.arange(len(neighbors) + 1) * 15
+            return sparse.csr_matrix((lengths.ravel(), neighbors.ravel(), indptr), shape=(len(neighbors),) * 2)
 
-    cohort = anndata.AnnData(np.zeros((len(POINTS), 1), dtype=np.float32), obsm={"X_h": POINTS})
+    cohort = anndata.AnnData(np.zeros((len(points), 1), dtype=np.float32), obsm={"X_h": points})
     scanpy.pp.neighbors(cohort, n_neighbors=15, use_rep="X_h", transformer=Given())
     theirs = sparse.csr_matrix(cohort.obsp["connectivities"])
     theirs.sort_indices()
     for part in ("data", "indices", "indptr"):
-        np.testing.assert_array_equal(getattr(WEIGHTS, part), getattr(theirs, part))
-    assert WEIGHTS.dtype == theirs.dtype == np.float32
-    assert abs(distance_matrix(INDICES, DISTANCES) - cohort.obsp["distances"]).max() == 0
+        np.testing.assert_array_equal(getattr(weights, part), getattr(theirs, part))
+    assert weights.dtype == theirs.dtype == np.float32
+    assert abs(distance_matrix(neighbors, lengths) - cohort.obsp["distances"]).max() == 0
 
 
 @pytest.mark.parametrize("k", [2, 3, 30])
@@ -54,6 +60,8 @@ def test_weights_are_umap_learns_to_the_last_bit_at_any_scale(k, scale):
     points = (clouds(cells=700, seed=k) * scale).astype(np.float32)
     indices, distances = neighbors_of(points, k)
     given = {"knn_indices": indices, "knn_dists": distances}
+    import umap.umap_
+
     theirs, _, _ = umap.umap_.fuzzy_simplicial_set(sparse.coo_matrix((700, 1)), k, None, None, **given)
     np.testing.assert_array_equal(connectivities(indices, distances).toarray(), theirs.toarray())
 
@@ -63,6 +71,8 @@ def test_weights_are_umap_learns_where_many_cells_are_at_one_place():
     points = np.random.default_rng(0).integers(0, 3, (800, 4)).astype(np.float32)
     indices, distances = neighbors_of(points, 20)
     given = {"knn_indices": indices, "knn_dists": distances}
+    import umap.umap_
+
     theirs, _, _ = umap.umap_.fuzzy_simplicial_set(sparse.coo_matrix((800, 1)), 20, None, None, **given)
     np.testing.assert_allclose(connectivities(indices, distances).toarray(), theirs.toarray(), rtol=1e-5, atol=1e-12)
 
@@ -79,10 +89,11 @@ def test_memberships_sum_up_to_the_logarithm_of_the_neighbours(seed, k):
 
 
 def test_weights_are_symmetric_and_no_cell_has_one_with_itself():
-    assert abs(WEIGHTS - WEIGHTS.T).max() == 0
-    assert WEIGHTS.data.min() > 0 and WEIGHTS.data.max() <= 1
-    assert WEIGHTS.diagonal().sum() == 0
-    assert np.diff(WEIGHTS.indptr).min() >= 14
+    weights = graph()[-1]
+    assert abs(weights - weights.T).max() == 0
+    assert weights.data.min() > 0 and weights.data.max() <= 1
+    assert weights.diagonal().sum() == 0
+    assert np.diff(weights.indptr).min() >= 14
 
 
 def test_a_pair_weighs_as_much_as_either_of_two_independent_memberships():
@@ -94,7 +105,8 @@ def test_a_pair_weighs_as_much_as_either_of_two_independent_memberships():
 
 
 def test_arguments_stay_as_they_are():
-    indices, distances = INDICES.copy(), DISTANCES.copy()
+    _, neighbors, lengths, _ = graph()
+    indices, distances = neighbors.copy(), lengths.copy()
     connectivities(indices, distances)
-    np.testing.assert_array_equal(indices, INDICES)
-    np.testing.assert_array_equal(distances, DISTANCES)
+    np.testing.assert_array_equal(indices, neighbors)
+    np.testing.assert_array_equal(distances, lengths)

@@ -13,8 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy
-import umap.layouts
-import umap.umap_
 from scipy import stats
 from scipy.spatial import KDTree
 
@@ -49,6 +47,8 @@ def next_of_list(state):
 
 def umap_learns_epoch():
     """The optimiser's step over all edges, with random cells from a list in place of its own generator."""
+    import umap.layouts  # compiles for half a minute, which is no part of collecting tests
+
     step = umap.layouts._optimize_layout_euclidean_single_epoch
     with_list = types.FunctionType(step.__code__, step.__globals__ | {"tau_rand_int": next_of_list})
     return numba.njit(with_list, fastmath=True)
@@ -129,6 +129,8 @@ def test_a_start_that_is_not_finite_is_refused():
 
 
 def test_curve_and_sampled_edges_are_umap_learns():
+    import umap.umap_
+
     for min_dist in (0.0, 0.1, 0.5, 1.0):
         np.testing.assert_allclose(
             embedding_layout.curve_parameters(min_dist), umap.umap_.find_ab_params(1.0, min_dist), rtol=1e-9

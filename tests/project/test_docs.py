@@ -376,12 +376,14 @@ CONSTANTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", sorted(documented_columns()))
 def test_columns_are_those_that_the_code_writes_in_their_order(path, written):
     real = list(CONSTANTS[path]) if path in CONSTANTS else columns_of(written[path])
     assert documented_columns()[path] == real
 
 
+@pytest.mark.long
 def test_every_table_that_the_steps_write_has_its_columns_documented(written):
     tables = {
         path for path in documented_files() if re.match(rf"{FOLDERS}/", path) and path.endswith((".tsv", ".parquet"))

@@ -107,6 +107,7 @@ def column(page, place, identifier="b_cell"):
     return explorer(page, identifier).locator(f"tbody tr > :nth-child({place})").all_inner_texts()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_figure_has_drawn_nothing_overflows_and_axe_finds_nothing(browser, address, inputs, width, scheme):
@@ -276,6 +277,7 @@ def test_the_map_is_drawn_when_it_comes_near_and_not_before(browser, address):
     page.close()
 
 
+@pytest.mark.long
 def test_every_colouring_is_chosen_with_the_keyboard_and_shows_the_numbers_of_the_table(page, inputs):
     table, root = sample_of(inputs), cell_map(page)
     root.get_by_label("Colour by").focus()

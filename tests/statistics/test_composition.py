@@ -197,6 +197,7 @@ def test_effects_in_several_cell_types_are_recovered_without_bias():
     np.testing.assert_allclose(mean, truth, atol=0.06)
 
 
+@pytest.mark.long
 def test_where_two_of_five_grow_intervals_and_false_discoveries_hold_what_is_uncertain_of_the_reference():
     """The trap of majorities, pooled over 100 cohorts of 25 donors: two that grow look like three that shrink."""
     truth = np.array([0, 0, 0.3, 0.3, 0]) / np.log(2)

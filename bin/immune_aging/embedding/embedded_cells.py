@@ -3,33 +3,34 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.donors import match, sample_key
 from immune_aging.results import Results
-from immune_aging.task.checkpoints import check_same_cells, read_parquet, require_columns
+from immune_aging.task.checkpoints import (
+    SAMPLE_OF_DONOR,
+    check_same_cells,
+    parquet_blocks,
+    read_parquet,
+    require_columns,
+)
 from immune_aging.task.command_line import BadInput
 
 CELL_COLUMNS = ("cell_id", "donor_id", "cell_type", "n_counts", "doublet_score", "kept")
 
 
-def kept_cells(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The cells that quality control kept, donors and cell types as categories.
-
-    Parameters
-    ----------
-    table
-        cells.parquet, read from `path`.
+def kept_cells(path: Path) -> pd.DataFrame:
+    """The cells of cells.parquet that quality control kept, donors and cell types as categories.
 
     Raises
     ------
     BadInput
         The table lacks one of `CELL_COLUMNS`.
     """
-    require_columns(table, CELL_COLUMNS, path)
-    key = sample_key(table)
-    cells = table.loc[table["kept"], list(dict.fromkeys([*CELL_COLUMNS, *key]))].reset_index(drop=True)
-    names = {column: cells[column].astype(str).astype("category") for column in (*key, "cell_type")}
+    blocks = parquet_blocks(path, [*CELL_COLUMNS, SAMPLE_OF_DONOR], optional=[SAMPLE_OF_DONOR])
+    cells = pd.concat([block[block["kept"]] for block in blocks], ignore_index=True)
+    names = {column: cells[column].astype(str).astype("category") for column in (*sample_key(cells), "cell_type")}
     return cells.assign(**names)
 
 
@@ -44,6 +45,38 @@ def read_embedding(path: Path, cell_ids: pd.Series, cells_path: Path) -> pd.Data
     table = read_parquet(path)
     check_same_cells(cell_ids, table["cell_id"], cells_path, path)
     return table
+
+
+def read_components(
+    path: Path, cell_ids: pd.Series, cells_path: Path, *, shown: int, rows: np.ndarray
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """The first components of all cells, and all components of some: memory does not follow their number times cells.
+
+    Parameters
+    ----------
+    shown
+        How many components of all cells to keep.
+    rows
+        Of the cells of which all are kept, sorted.
+
+    Returns
+    -------
+    A table of `shown` columns, one row per cell; `rows` x components, 64 bits.
+
+    Raises
+    ------
+    BadInput
+        The table does not hold the cells of `cells_path` in their order.
+    """
+    first, some, names, start = [], [], [], 0
+    for block in parquet_blocks(path):
+        names.append(block.pop("cell_id").to_numpy(dtype=object))
+        first.append(block.iloc[:, :shown])
+        here = rows[(rows >= start) & (rows < start + len(block))] - start
+        some.append(block.iloc[here].to_numpy(dtype=np.float64))
+        start += len(block)
+    check_same_cells(cell_ids, np.concatenate(names), cells_path, path)
+    return pd.concat(first, ignore_index=True), np.concatenate(some)
 
 
 def with_donors(cells: pd.DataFrame, donors: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.donors import not_told
-from immune_aging.embedding.mixing import measure, sampled, summarize
+from immune_aging.embedding.mixing import measure, summarize
 from immune_aging.figures.maps import inside, plot_categories, plot_pca, plot_values
 from immune_aging.figures.mixing import AFTER, BEFORE, plot_mixing
 from immune_aging.figures.style import Drawing, Drawings
@@ -51,22 +51,26 @@ def draw_pca(pca: pd.DataFrame, cell_types: pd.Series) -> Drawing:
 
 
 def draw_mixing(
-    pca: pd.DataFrame, harmony: pd.DataFrame, batches: pd.Series, cell_types: pd.Series
+    shown: tuple[np.ndarray, np.ndarray],
+    some: tuple[np.ndarray, np.ndarray],
+    rows: np.ndarray,
+    batches: pd.Series,
+    cell_types: pd.Series,
 ) -> tuple[Drawing, pd.DataFrame]:
     """How cells mix before and after Harmony, as a drawing and as mixing.tsv.
 
     Parameters
     ----------
-    pca, harmony
-        pca.parquet and harmony.parquet; of the components, as many are taken as Harmony has dimensions.
+    shown
+        Before and after Harmony: cells x 2, the first components of all cells.
+    some
+        The same: cells x components, of the cells in `rows`; as many are taken as Harmony has dimensions.
     batches
         What Harmony took out, by the name it has in the figure.
     """
-    after = harmony.drop(columns="cell_id").to_numpy(dtype=np.float64)
-    before = pca.drop(columns="cell_id").to_numpy(dtype=np.float64)[:, : after.shape[1]]
-    embeddings, some = {BEFORE: before, AFTER: after}, sampled(len(pca))
-    labels = {batches.name: batches.iloc[some], "cell type": cell_types.iloc[some]}
-    measured = measure({when: points[some] for when, points in embeddings.items()}, labels)
+    embeddings = dict(zip((BEFORE, AFTER), shown, strict=True))
+    labels = {batches.name: batches.iloc[rows], "cell type": cell_types.iloc[rows]}
+    measured = measure({BEFORE: some[0][:, : some[1].shape[1]], AFTER: some[1]}, labels)
     table = summarize(measured, labels)
     medians = table.set_index(["label", "embedding"])["median"]
     words = "; ".join(
@@ -75,7 +79,7 @@ def draw_mixing(
     drawing = Drawing(
         plot_mixing(embeddings, batches, measured),
         "Harmony",
-        f"Principal components before and after Harmony, and the local inverse Simpson index of {len(some):,} cells: "
+        f"Principal components before and after Harmony, and the local inverse Simpson index of {len(rows):,} cells: "
         f"the effective number of labels among a cell's neighbours. Well-mixed {batches.name}s raise it, cell types "
         f"that stay apart keep it near 1. Medians: {words}.",
     )

@@ -147,14 +147,14 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.D
 
 
 def parquet_blocks(
-    path: str | Path, columns: Sequence[str], *, optional: Sequence[str] = (), rows: int = 1 << 17
+    path: str | Path, columns: Sequence[str] | None = None, *, optional: Sequence[str] = (), rows: int = 1 << 17
 ) -> Iterator[pd.DataFrame]:
     """Read a Parquet table block by block: memory does not follow its length.
 
     Parameters
     ----------
     columns
-        To read; `BadInput` names the first that is missing, unless it is among `optional`.
+        To read; `BadInput` names the first that is missing, unless it is among `optional`. None reads all.
     rows
         Of a block, at most.
     """
@@ -164,10 +164,11 @@ def parquet_blocks(
     try:
         with parquet.ParquetFile(path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
-            for column in columns:
+            wanted = names if columns is None else columns
+            for column in wanted:
                 if column not in names and column not in optional:
                     raise BadInput(f"{path}: column '{column}' is missing; it has: {', '.join(names)}")
-            for batch in file.iter_batches(batch_size=rows, columns=[name for name in columns if name in names]):
+            for batch in file.iter_batches(batch_size=rows, columns=[name for name in wanted if name in names]):
                 yield batch.to_pandas()
     except (pyarrow.ArrowException, OSError) as error:
         raise BadInput(f"{path}: cannot be read as a Parquet table: {error}{remedy(path)}") from error
