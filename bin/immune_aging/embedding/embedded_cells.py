@@ -71,7 +71,7 @@ def read_components(
     first, some, names, start = [], [], [], 0
     for block in parquet_blocks(path):
         names.append(block.pop("cell_id").to_numpy(dtype=object))
-        first.append(block.iloc[:, :shown])
+        first.append(block.iloc[:, :shown].copy())  # a view would hold all of the block
         here = rows[(rows >= start) & (rows < start + len(block))] - start
         some.append(block.iloc[here].to_numpy(dtype=np.float64))
         start += len(block)
