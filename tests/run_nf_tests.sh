@@ -24,11 +24,18 @@ if [ "$#" -gt 0 ]; then
     run chosen "$@"
     exit
 fi
+# The second half has a copy of the project: at its end nf-test deletes the scripts .nf-test-*.nf that it would write for
+# any test, and so the one that the other half runs.
+mkdir "$scratch/copy"
+tar -cf - --exclude=./.git --exclude=./.nextflow --exclude='./.nf-test*' --exclude=./build --exclude=./work \
+    --exclude=./results . | tar -xf - -C "$scratch/copy"
 run first --shard 1/2 --junitxml "$scratch/first.xml" modules subworkflows tests > "$scratch/first.txt" 2>&1 &
 first=$!
 failed=0
+cd "$scratch/copy"
 run second --shard 2/2 --junitxml "$scratch/second.xml" modules subworkflows tests || failed=1
 wait "$first" || failed=1
+cd "$root"
 cat "$scratch/first.txt"
 written=$(find modules subworkflows tests -name '*.nf.test' -exec grep -hE '^ *test\(' {} + | wc -l)
 ran=$(cat "$scratch/first.xml" "$scratch/second.xml" | grep -o '<testcase ' | wc -l)

@@ -7,7 +7,8 @@ import pytest
 
 from engine import ROOT
 
-# Stands in for nf-test: says what it was asked for, and writes down one test for each of the first `$TESTS` halves.
+# Stands in for nf-test: says what it was asked for, and writes down one test for each of the first `$TESTS` halves. As
+# nf-test does, it deletes the scripts of all tests in its folder at its end; the first half ends last.
 NF_TEST = """#!/bin/sh
 echo "asked: $*"
 while [ "$#" -gt 0 ]; do
@@ -18,6 +19,14 @@ while [ "$#" -gt 0 ]; do
     shift
 done
 [ -d "$(dirname "$NFT_WORKDIR")" ] || exit 3
+[ -f modules/local/step/tests/main.nf.test ] || exit 4
+touch ".nf-test-$half.nf"
+if [ "${half:-}" = 1 ]; then
+    while [ ! -e "$(dirname "$NFT_WORKDIR")/ended" ]; do sleep 0.05; done
+    [ -f .nf-test-1.nf ] || exit 5
+fi
+rm -f .nf-test-*.nf
+[ "${half:-}" != 2 ] || touch "$(dirname "$NFT_WORKDIR")/ended"
 if [ -n "${report:-}" ]; then
     if [ "$half" -le "$TESTS" ]; then echo '<testcase name="a">' > "$report"; else : > "$report"; fi
     [ "$half" != "${FAILS:-}" ] || exit 1
