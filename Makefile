@@ -26,7 +26,7 @@ CHECK_NONE_LOST = $(DEV) python tests/check_none_lost.py $(JUNIT)
 
 test: test-setup ## the tests but the long ones (PYTEST_OPTIONS to choose some of all)
 ifeq ($(strip $(PYTEST_OPTIONS)),)
-	@echo "20 to 40 minutes on two cores, by the machine and what else it does; make test-all runs the long tests, too."
+	@echo "About 14 minutes on two quiet cores, more beside other work; make test-all runs the long tests, too."
 	$(PYTEST) -m "not long"
 	@$(CHECK_NONE_LOST) --without-long
 else
@@ -34,7 +34,7 @@ else
 endif
 
 test-all: test-setup ## all tests, SLURM and containers included, then nf-test where it is on PATH
-	@echo "An hour and a half on two cores, more beside other work."
+	@echo "About two hours on two cores, more beside other work."
 	$(PYTEST)
 	@$(CHECK_NONE_LOST)
 	@if command -v nf-test > build/nf-test.path; then \
