@@ -247,7 +247,7 @@ def label_doubts(
             "lost their names"
         )
     origins = [*second_copies(obs), *mixed_kinds(obs, columns)]
-    own = [*OWN_COLUMNS, *columns.values()]  # an age that is not known is noted with the ages
+    own = [*OWN_COLUMNS, columns.get("age", "")]  # an age that is not known is noted with the ages
     levels = [*missing_kept(donors, own), *spelt_alike_elsewhere(donors, own)]
     notes += [*donor_doubts(obs, donors, columns), *origins, *levels]
     return problems + other_species_of_cells(obs), notes

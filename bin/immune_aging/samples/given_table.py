@@ -238,9 +238,8 @@ def donors_of(given: GivenTable) -> tuple[pd.DataFrame, list[str]]:
     if not problems and len(donors) and ("age" not in columns or donors["age_years"].notna().any()):
         if "age" in columns:
             problems, notes = age_doubts(donors, columns["age"], age_ranges=given.age_ranges, numbers=False)
-        own = [*OWN_COLUMNS, *columns.values()]
-        notes = [*notes, *one_under_several_names(donors), *missing_kept(donors, own)]
-        notes += spelt_alike_elsewhere(donors, own)
+        notes = [*notes, *one_under_several_names(donors), *missing_kept(donors, OWN_COLUMNS)]
+        notes += spelt_alike_elsewhere(donors, OWN_COLUMNS)
     if name := repeated(given.var.index.astype(str).to_numpy(dtype=object)):
         problems.append(f"var names: '{name}' occurs twice; make them unique with adata.var_names_make_unique()")
     if problems:
