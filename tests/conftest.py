@@ -24,7 +24,7 @@ LONG_FIRST = ("test_slurm.py", "test_pipeline.py", "test_faults.py", "test_doc_c
 
 
 def pytest_collection_modifyitems(items):
-    """Files with long tests after all others; which of them comes first, changes with `LONG_TESTS_FROM`.
+    """Files with long tests after all others, but for `FIRST`; which comes first, changes with `LONG_TESTS_FROM`.
 
     So where there is no time for all, other ones are left out the next time.
     """

@@ -7,31 +7,7 @@ import statsmodels.formula.api as smf
 
 from immune_aging.statistics.designs import build_design
 from immune_aging.task.command_line import BadInput
-
-
-def cohort(n: int = 90) -> pd.DataFrame:
-    """Unbalanced donors: more old women, ages that are far from 0, three sites."""
-    rng = np.random.default_rng(4)
-    sex = rng.choice(["female", "male"], n, p=[0.7, 0.3])
-    table = pd.DataFrame(
-        {
-            "donor_id": [f"d{i}" for i in range(n)],
-            "age_years": np.where(sex == "female", rng.uniform(45, 90, n), rng.uniform(20, 75, n)),
-            "sex": sex,
-            "site": rng.choice(["a", "b", "c"], n, p=[0.5, 0.3, 0.2]),
-            "bmi": rng.normal(26, 4, n),
-            "run": rng.integers(1, 5, n).astype(float),
-        },
-        index=[f"s{i:02d}" for i in range(n)],
-    )
-    table["y"] = (
-        rng.normal(size=n)
-        + (sex == "male") * (3 - 0.08 * table["age_years"])
-        + 0.001 * (table["age_years"] - 40) ** 2
-        + (table["site"] == "c") * table["bmi"] * 0.2
-        + 0.3 * table["run"]
-    )
-    return table
+from unbalanced_donors import unbalanced_donors
 
 
 def fitted(formula: str, table: pd.DataFrame):
@@ -59,7 +35,7 @@ SEXES, SITES = ("female", "male"), ("a", "b", "c")
 
 
 def test_a_slope_beside_an_interaction_is_the_mean_of_the_levels_slopes():
-    table = cohort()
+    table = unbalanced_donors()
     at = fitted("~ sex * age", table)
     slope = mean_of(at(sex=sex, age=51) - at(sex=sex, age=50) for sex in SEXES)
     (effect,), design = estimated("~ sex * age", "age", table)
@@ -68,7 +44,7 @@ def test_a_slope_beside_an_interaction_is_the_mean_of_the_levels_slopes():
 
 
 def test_a_factor_beside_an_interaction_is_compared_at_the_mean_age():
-    table = cohort()
+    table = unbalanced_donors()
     at, mean = fitted("~ sex * age", table), table["age_years"].mean()
     (effect,), design = estimated("~ sex * age", "sex", table)
     assert effect == pytest.approx(at(sex="male", age=mean) - at(sex="female", age=mean), rel=1e-6)
@@ -76,7 +52,7 @@ def test_a_factor_beside_an_interaction_is_compared_at_the_mean_age():
 
 
 def test_a_slope_beside_a_square_is_that_at_the_mean():
-    table = cohort()
+    table = unbalanced_donors()
     at, mean = fitted("~ sex + age + I(age**2)", table), table["age_years"].mean()
     slope = (at(sex="male", age=mean + 0.01) - at(sex="male", age=mean - 0.01)) / 0.02
     (effect,), design = estimated("~ sex + age + I(age**2)", "age", table)
@@ -86,7 +62,7 @@ def test_a_slope_beside_a_square_is_that_at_the_mean():
 
 @pytest.mark.parametrize("term", ["sex:age", "age:sex"])
 def test_an_interaction_is_the_difference_of_the_slopes(term):
-    table = cohort()
+    table = unbalanced_donors()
     at = fitted("~ sex * age", table)
     slopes = {sex: at(sex=sex, age=51) - at(sex=sex, age=50) for sex in SEXES}
     (effect,), design = estimated("~ sex * age", term, table)
@@ -95,7 +71,7 @@ def test_an_interaction_is_the_difference_of_the_slopes(term):
 
 
 def test_levels_are_compared_at_equal_weights_of_the_other_factors_and_means_of_the_numbers():
-    table = cohort()
+    table = unbalanced_donors()
     formula = "~ site * sex + site * bmi + age"
     at, bmi = fitted(formula, table), table["bmi"].mean()
     means = {site: mean_of(at(site=site, sex=sex, bmi=bmi, age=60) for sex in SEXES) for site in SITES}
@@ -107,7 +83,7 @@ def test_levels_are_compared_at_equal_weights_of_the_other_factors_and_means_of_
 
 
 def test_a_column_made_a_factor_by_the_formula_is_tested_by_levels():
-    table = cohort()
+    table = unbalanced_donors()
     at = fitted("~ C(run) * sex + age", table)
     means = {run: mean_of(at(run=run, sex=sex, age=60) for sex in SEXES) for run in (1.0, 2.0, 3.0, 4.0)}
     effects, design = estimated("~ C(run) * sex + age", "C(run)", table)
@@ -131,7 +107,7 @@ def test_a_column_made_a_factor_by_the_formula_is_tested_by_levels():
 )
 def test_a_term_of_several_coefficients_is_tested_as_one(formula, term, other, width):
     """F of the hypothesis, from our matrix, is that of leaving the term out, as the other library has it."""
-    table = cohort(140)
+    table = unbalanced_donors(140)
     design = build_design(table, formula=formula, test_term=term)
     (only,) = design.contrasts
     assert not only.signed and np.linalg.matrix_rank(only.hypothesis) == len(only.hypothesis) == width
@@ -153,7 +129,7 @@ def test_a_term_of_several_coefficients_is_tested_as_one(formula, term, other, w
 
 
 def test_the_effect_of_a_curve_is_the_difference_between_its_10th_and_90th_percentile():
-    table = cohort()
+    table = unbalanced_donors()
     at = fitted("~ sex * bs(age, df=4)", table)
     low, high = np.percentile(table["age_years"], [10, 90])
     expected = mean_of(at(sex=sex, age=high) - at(sex=sex, age=low) for sex in SEXES)
@@ -163,7 +139,7 @@ def test_the_effect_of_a_curve_is_the_difference_between_its_10th_and_90th_perce
 
 def test_a_curve_beside_an_interaction_is_averaged_over_the_levels():
     """Curves that are opposite in the sexes have no average: the hypothesis says so, whatever the coding."""
-    table = cohort()
+    table = unbalanced_donors()
     line = (table["age_years"] - table["age_years"].mean()) / 20
     bend = line**2 - (line**2).mean()
     table["y"] = np.where(table["sex"] == "male", 1.0, -1.0) * (line + bend)
@@ -176,7 +152,7 @@ def test_a_curve_beside_an_interaction_is_averaged_over_the_levels():
 
 @pytest.mark.parametrize("term", ["I(age**2)", "np.log(age)", "scale(age)", "log(age)"])
 def test_a_function_with_one_coefficient_keeps_its_sign_and_is_per_sd_of_its_values(term):
-    table = cohort()
+    table = unbalanced_donors()
     formula = f"~ sex + {term}"
     (effect,), design = estimated(formula, term, table)
     x = {"I(age**2)": table["age_years"] ** 2, "scale(age)": table["age_years"]}.get(term, np.log(table["age_years"]))
@@ -195,11 +171,11 @@ def test_a_function_with_one_coefficient_keeps_its_sign_and_is_per_sd_of_its_val
 )
 def test_what_cannot_be_tested_as_asked_is_refused(formula, term, contrast, message):
     with pytest.raises(BadInput, match=message):
-        build_design(cohort(), formula=formula, test_term=term, contrast=contrast)
+        build_design(unbalanced_donors(), formula=formula, test_term=term, contrast=contrast)
 
 
 def test_the_contrast_does_not_depend_on_units_shifts_or_the_names_of_levels():
-    table = cohort()
+    table = unbalanced_donors()
     formula = "~ sex * age + site * bmi"
     (effect,), _ = estimated(formula, "age", table)
     other = table.assign(bmi=table["bmi"] * 1000 - 7)
@@ -209,7 +185,7 @@ def test_the_contrast_does_not_depend_on_units_shifts_or_the_names_of_levels():
 
 
 def test_a_random_term_is_taken_apart_from_the_fixed_ones():
-    table = cohort()
+    table = unbalanced_donors()
     plain = build_design(table, formula="~ sex + age")
     for formula in ("~ sex + age + (1 | site)", "~ (1|site) + sex + age", "~ sex + (1 | `site`)+age"):
         design = build_design(table, formula=formula)

@@ -7,26 +7,11 @@ from statsmodels.stats.outliers_influence import variance_inflation_factor
 
 from immune_aging.statistics.design_notes import MAX_INFLATION, variance_inflation
 from immune_aging.statistics.designs import MIN_PAIRED_RESIDUAL_DF, build_design
-
-
-def cohort(n: int = 90) -> pd.DataFrame:
-    """Donors of unequal ages and sexes, sequenced in four runs."""
-    rng = np.random.default_rng(4)
-    sex = rng.choice(["female", "male"], n, p=[0.7, 0.3])
-    return pd.DataFrame(
-        {
-            "donor_id": [f"d{i}" for i in range(n)],
-            "age_years": np.where(sex == "female", rng.uniform(45, 90, n), rng.uniform(20, 75, n)),
-            "sex": sex,
-            "bmi": rng.normal(26, 4, n),
-            "run": rng.integers(1, 5, n).astype(float),
-        },
-        index=[f"s{i:02d}" for i in range(n)],
-    )
+from unbalanced_donors import unbalanced_donors
 
 
 def test_codes_of_a_batch_that_enter_as_a_slope_are_noted_and_ages_are_not():
-    table = cohort()
+    table = unbalanced_donors()
     assert "write C(run) in --design" in " ".join(build_design(table, formula="~ age + run").notes)
     for formula in ("~ age + C(run)", "~ age + bmi", "~ sex + age"):
         assert not build_design(table, formula=formula).notes
@@ -36,7 +21,7 @@ def test_codes_of_a_batch_that_enter_as_a_slope_are_noted_and_ages_are_not():
 
 
 def test_collinearity_that_leaves_nothing_of_the_tested_term_is_said():
-    table = cohort()
+    table = unbalanced_donors()
     table["nearly"] = table["age_years"] + np.random.default_rng(0).normal(0, 1, len(table))
     (note,) = build_design(table, formula="~ age + nearly").notes
     assert "nearly determine 'age'" in note
@@ -45,7 +30,7 @@ def test_collinearity_that_leaves_nothing_of_the_tested_term_is_said():
 
 @pytest.mark.parametrize("noise", [0.5, 3.0, 6.0, 9.0, 30.0])
 def test_the_inflation_is_that_of_statsmodels_and_noted_from_its_limit_on(noise):
-    table = cohort()
+    table = unbalanced_donors()
     table["other"] = table["age_years"] + np.random.default_rng(1).normal(0, noise, len(table))
     design = build_design(table, formula="~ bmi + other + age")
     matrix = design.matrix.to_numpy()

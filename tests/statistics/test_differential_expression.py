@@ -452,9 +452,10 @@ def emptied(adata: anndata.AnnData, rows: list[int], *, left: dict[int, int]) ->
 
 # The last 40 genes are too weakly expressed to be tested.
 @pytest.mark.parametrize(
-    ("rows", "left", "options"),
-    [([3], {399: 1}, ["--keep-outliers"]), ([3, 17, 30], {}, []), ([3, 17], {380: 5, 399: 2}, [])],
-    ids=str,
+    "options", [[], pytest.param(["--keep-outliers"], marks=pytest.mark.long)], ids=["", "with outliers"]
+)
+@pytest.mark.parametrize(
+    ("rows", "left"), [([3], {}), ([3], {399: 1}), ([3, 17, 30], {}), ([3, 17], {380: 5, 399: 2})], ids=str
 )
 def test_a_sample_without_counts_in_the_tested_genes_is_left_out_and_counted(tmp_path, rows, left, options):
     adata, _ = simulate_samples()
