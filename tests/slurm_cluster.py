@@ -1,6 +1,7 @@
 """A real SLURM of one node for tests: munged, slurmctld and slurmd from Debian, each in folders of its own."""
 
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -67,12 +68,29 @@ class Cluster:
         return dict(row.split(maxsplit=1) for row in rows)
 
     def became(self, job: str, state: str) -> str:
-        """Wait for a job to have ended in this way; returns what SLURM says of it."""
-        return wait_until(lambda: (said := self.call("scontrol", "show", "job", job)) * (f"JobState={state}" in said))
+        """Wait for a job to have ended, which must be in this way; returns what SLURM says of it."""
+        said = wait_until(
+            lambda: (
+                (said := self.call("scontrol", "show", "job", job))
+                * bool(re.search("JobState=(?!RUN|COMPLETING)", said))
+            )
+        )
+        assert f"JobState={state}" in said, said
+        return said
 
     def running(self, name: str) -> str:
         """Wait for a job whose name holds `name` to run; returns its number."""
         return wait_until(lambda: next((i for i, job in self.jobs(running=True).items() if name in job), ""))
+
+    def begun(self, name: str) -> str:
+        """Wait for the engine's script of such a job to handle signals; returns the job's number.
+
+        SLURM says that a job runs up to two seconds before its script does, and a signal sent in between is lost.
+        """
+        job = self.running(name)
+        folder = re.search(r"WorkDir=(.*)", self.call("scontrol", "show", "job", job))[1]
+        wait_until((Path(folder) / ".command.begin").exists)
+        return job
 
 
 def free_port() -> int:

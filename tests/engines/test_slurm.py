@@ -64,7 +64,7 @@ class Run:
         prefix = ("env", "--default-signal=INT", f"SLURM_CONF={cluster.folder}/slurm.conf")
         head = start(folder, *arguments, prefix=prefix)
         try:
-            late = cluster.running("CHECK_COHORT")
+            late = cluster.begun("CHECK_COHORT")
             cluster.call("scontrol", "update", f"JobId={late}", "TimeLimit=1")
             self.timed_out = cluster.became(late, "FAILED")  # by the signal that SLURM sends before it would kill
             cluster.call("scancel", cluster.running("SPLIT_COHORT"))
@@ -74,7 +74,7 @@ class Run:
             cluster.call(
                 "scontrol", "update", f"NodeName={cluster.host}", "State=RESUME", check=False
             )  # or it came back
-            pushed_out = cluster.running("MERGE_PSEUDOBULK")
+            pushed_out = cluster.begun("MERGE_PSEUDOBULK")
             cluster.call("sbatch", "--wait", "--partition=urgent", "--exclusive", "--wrap=true")
             self.preempted = cluster.became(pushed_out, "PREEMPTED")
             cluster.running("DIFFERENTIAL_EXPRESSION")
