@@ -19,6 +19,9 @@ NAMED = {
     "HTO_3": "hashtags", "Hashtag 5": "hashtags", "CMO301": "hashtags", "sgRNA-FOXP3-1": "guides",
     "chr1:1000-2000": "peaks", "chrX-1000-2000": "peaks", "mm10_Cd3e": "genes of another species",
     "mm10___Gm1": "genes of another species", "ENSMUSG00000000001": "genes of another species",
+    "GU280_gp01": "viral genes", "gene-GU280_gp11": "viral genes", "SARS-CoV-2": "viral genes", "sars_cov_2-ORF1ab":
+    "viral genes", "2019-nCoV": "viral genes", "HIV-1_gag": "viral genes", "EBV-EBNA1": "viral genes",
+    "HCMV_UL55": "viral genes", "EGFP": "transgenes", "tdTomato": "transgenes", "WPRE": "transgenes",
     "ENSSASG00005000004": "genes of another species", "GRCm39_ENSMUSG00000000001": "genes of another species",
 }  # fmt: skip
 
@@ -80,6 +83,14 @@ def test_a_note_counts_each_kind_with_examples():
         "2 of 3 features are no human genes and are left out: 1 antibodies ('CD3_TotalSeqB'), 1 spike-ins ('ERCC-00002')"
     ]
     assert feature_notes(np.array(["", ""], dtype=object), names[:2]) == []
+
+
+def test_transcripts_stay_and_are_noted():
+    names = np.array(["ENST00000456328", "ENST00000450305.2", "CD3E", "ENSG00000000001"], dtype=object)
+    found = feature_kinds(table(names), names)
+    assert found.tolist() == [""] * 4
+    (note,) = feature_notes(found, names)
+    assert note.startswith("2 of 4 features are transcripts ('ENST00000456328')")
 
 
 @pytest.mark.parametrize(

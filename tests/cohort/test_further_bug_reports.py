@@ -125,6 +125,12 @@ def of_values(values):
     return cohort
 
 
+# 300 counts a cell, most of them of some genes, as in a panel of genes or after a shallow sequencing.
+RATES = np.exp(np.random.default_rng(5).normal(0, 1.5, X.shape[1]))
+SHALLOW = np.random.default_rng(6).poisson(
+    np.exp(np.random.default_rng(7).normal(5.7, 0.3, (len(X), 1))) * RATES / RATES.sum()
+)
+
 DOUBTFUL = {
     "two donors scaled (czbiohub-sf/tabula-muris-senis#32)": (np.where(TWO[:, None], 10 * X, X), "hold no 1"),
     "two donors normalised and rounded": (
@@ -132,6 +138,8 @@ DOUBTFUL = {
         "hold no 1",
     ),
     "capped": (np.minimum(X, 10), "have none above 10"),
+    "square roots of shallow cells": (np.rint(np.sqrt(SHALLOW)), "vary less between cells than by chance"),
+    "logarithms of shallow cells": (np.rint(np.log2(SHALLOW + 1)), "vary less between cells than by chance"),
     "a constant added": (X + 1, "no cell has a gene without counts"),
 }
 
@@ -147,6 +155,7 @@ def test_raw_counts_are_not(tmp_path):
     found = run(BASE.copy(), tmp_path)
     same_sums(found)
     assert found.notes == ""
+    assert run(of_values(SHALLOW), tmp_path).notes == ""
 
 
 def test_datasets_that_share_the_names_of_donors_are_noted(tmp_path):

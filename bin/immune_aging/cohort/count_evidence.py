@@ -127,6 +127,28 @@ def normalised_and_rounded(block: sparse.csr_matrix) -> str:
 SOME = 0.03  # of the cells that are looked at
 DEEP, LARGEST = 1000, 10  # counts of a cell, and its largest one: however even genes are, some have more
 FULL_GENES = 200
+# Counts are drawn by chance, so that over cells a gene's variance is at least its mean: 4 to 9 times in three real
+# cohorts. Rounded logarithms and roots of the same counts have .2 to .8, in genes expressed high enough to tell.
+TELLING_MEAN, TELLING_GENES, TELLING_CELLS, TOO_EVEN = 2.0, 5, 100, 0.85
+
+
+def evenness(block: sparse.csr_matrix) -> float:
+    """Median over highly expressed genes of variance between cells over mean: 1 by chance alone; NaN for too few.
+
+    Parameters
+    ----------
+    block
+        Cells x genes.
+    """
+    if block.shape[0] < TELLING_CELLS:
+        return np.nan
+    values = block.astype(np.float64)
+    mean = np.asarray(values.mean(axis=0)).ravel()
+    high = mean >= TELLING_MEAN
+    if high.sum() < TELLING_GENES:
+        return np.nan
+    variance = np.asarray(values.power(2).mean(axis=0)).ravel() - mean**2
+    return float(np.median(variance[high] / mean[high]))
 
 
 def doubts_of_values(block: sparse.csr_matrix) -> list[str]:
@@ -151,6 +173,11 @@ def doubts_of_values(block: sparse.csr_matrix) -> list[str]:
         found.append(
             f"cells of {np.median(totals[deep]):,.0f} counts have none above {largest:g}, as after logarithms, ranks "
             "or a cap; raw counts of some genes are larger"
+        )
+    elif (ratio := evenness(block)) < TOO_EVEN:
+        found.append(
+            f"highly expressed genes vary less between cells than by chance (variance {ratio:.2f} of the mean, "
+            "at least 1 in raw counts), as after logarithms, ranks or a cap"
         )
     full = block.shape[1] >= FULL_GENES and len(block.data) == np.prod(block.shape) and (block.data != 0).all()
     if full and block.shape[0] >= MIN_CELLS:

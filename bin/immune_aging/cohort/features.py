@@ -36,6 +36,12 @@ NAMES = (
     (r"SAMPLETAG\d+.*", "hashtags"),
     (r"(SG|G)RNA[-_:.].+", "guides"),
     (r"CHR[\dXYM]+[:_-]\d+[-_]\d+", "peaks"),
+    (r"(GENE-)?GU280_GP\d+|(2019[-_.]?N?COV|SARS[-_.]?COV[-_.]?2?)([-_.].+)?", "viral genes"),
+    (
+        r"(EBV|HCMV|CMV|HHV[-_.]?\d[AB]?|HIV[-_.]?[12]?|HBV|HCV|HSV[-_.]?[12]?|HPV[-_.]?\d*|IAV|RSV)[-_.:].+",
+        "viral genes",
+    ),
+    (r"E?GFP|EYFP|M?CHERRY|TDTOMATO|WPRE|D?S?P?CAS9|RTTA3?", "transgenes"),
 )
 _NAMES = tuple((re.compile(pattern, re.IGNORECASE), kind) for pattern, kind in NAMES)
 # Genomes by which Cell Ranger and others name genes of a mixture, with or without a separator.
@@ -45,6 +51,7 @@ _GENOME_PREFIX = re.compile(
     r"(?:\.\d+)?[-_]+(?=.)"
 )
 _ENSEMBL = re.compile(r"ENS([A-Z]*)G\d+", re.IGNORECASE)
+_TRANSCRIPT = re.compile(r"ENS[A-Z]*T\d{6,}(\.\d+)?")
 MAX_LISTED = 3
 
 
@@ -103,9 +110,19 @@ def feature_kinds(var: pd.DataFrame, symbols: np.ndarray) -> np.ndarray:
 
 
 def feature_notes(kinds: np.ndarray, ids: np.ndarray) -> list[str]:
-    """A note on the features that are set apart, with the number of each kind and examples."""
+    """Notes on transcripts, and on the features that are set apart with the number of each kind and examples."""
+    transcripts = [name for name in ids if _TRANSCRIPT.fullmatch(name)]
+    notes = []
+    if transcripts:
+        notes.append(
+            f"{len(transcripts)} of {len(ids)} features are transcripts ('{transcripts[0]}'): each is tested as a gene "
+            "of its own, and gene lists and gene sets know none by its id; sum them by gene first (tximport) for genes"
+        )
     apart = pd.Series(ids[kinds != ""], dtype=object).groupby(kinds[kinds != ""], sort=True)
     if not len(apart):
-        return []
+        return notes
     listed = ", ".join(f"{len(names)} {kind} ({', '.join(map(repr, names.head(MAX_LISTED)))})" for kind, names in apart)
-    return [f"{int((kinds != '').sum())} of {len(kinds)} features are no human genes and are left out: {listed}"]
+    return [
+        *notes,
+        f"{int((kinds != '').sum())} of {len(kinds)} features are no human genes and are left out: {listed}",
+    ]
