@@ -46,6 +46,7 @@ def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, Settings]:
     parser.add_argument("--output", type=Path, required=True, help="the cohort, .h5ad")
     parser.add_argument("--truth", type=Path, required=True, help="folder for the tables of what is true")
     parser.add_argument("--threads", type=int, default=1, help="processes; the result is the same for any number")
+    parser.add_argument("--versions", type=Path, default=Path("versions.json"))
     numbers = parser.add_argument_group("numbers that override the preset's")
     for one in fields(Settings):
         numbers.add_argument(
@@ -68,7 +69,7 @@ def main(argv: list[str]) -> None:
     processes = max(1, min(arguments.threads, available_cores()))
     counted = write_cohort(model, donors, arguments.output, arguments.truth / "cells.parquet", processes=processes)
     write_truth(model, sets, donors.assign(n_cells=counted.to_numpy()), arguments.truth)
-    write_versions("simulate_cohort", ["h5py", "numpy", "pandas", "pyarrow", "scipy"])
+    write_versions("simulate_cohort", ["h5py", "numpy", "pandas", "pyarrow", "scipy"], arguments.versions)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ class Run:
         self.folder, self.project = folder, copy_project(folder / "project")
         self.cohort = folder / "cohort.h5ad"
         made = ["--preset", "tiny", "--gene-sets", GENE_SETS, "--output", self.cohort, "--truth", folder / "simulated"]
+        made += ["--versions", folder / "versions.json"]
         subprocess.run([sys.executable, ROOT / "bin/simulate_cohort.py", *made], check=True)
         self.resume()
         self.first, self.results = trace(folder), results(folder / "results")

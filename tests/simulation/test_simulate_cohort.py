@@ -27,6 +27,7 @@ def simulate(folder: Path, *options: str) -> tuple[Path, Path]:
     """Run the command; returns the h5ad and the folder of truths."""
     h5ad, truth = folder / "cohort.h5ad", folder / "truth"
     arguments = ["--gene-sets", str(GENE_SETS), "--output", str(h5ad), "--truth", str(truth), *options]
+    arguments += ["--versions", str(folder / "versions.json")]
     simulate_cohort.main(arguments)
     return h5ad, truth
 
