@@ -58,7 +58,7 @@ def test_what_is_no_age_of_a_person_is_not_read(text):
     assert ages.read_age(text) is None
 
 
-@pytest.mark.parametrize(("column", "years"), [("age", 30), ("age_months", 2.5), ("age_years_months", 30), ("ageInDays", 30 / 365.25)])  # fmt: skip
+@pytest.mark.parametrize(("column", "years"), [("age", 30), ("age_months", 2.5), ("age_years_months", 30), ("ageInDays", 30 / 365.25), ("age_at_last_birthday", 30), ("age_today", 30)])  # fmt: skip
 def test_plain_numbers_have_the_unit_that_their_column_is_named_for(column, years):
     per_year, _ = ages.unit_of_column(column)
     assert ages.age_in_years(30, per_year=per_year) == pytest.approx(years)

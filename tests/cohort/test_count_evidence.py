@@ -191,3 +191,9 @@ def test_a_beginning_that_32_bits_wrapped_is_unwrapped_where_it_ends_right():
     np.testing.assert_array_equal(unwrapped(wrapped, true[-1]), true)
     assert (np.diff(unwrapped(wrapped, true[-1] + 1)) < 0).any()
     np.testing.assert_array_equal(unwrapped(true.astype(np.int64), true[-1]), true)
+
+
+def test_normalised_sums_of_samples_are_refused(tmp_path):
+    with pytest.raises(BadInput, match="nearly the same total in all samples"):
+        found(tmp_path, rounded(1e6), of_cells=False)
+    assert found(tmp_path, COUNTS, of_cells=False).notes == ()

@@ -122,3 +122,17 @@ def test_a_column_that_is_not_there_or_a_shard_without_calls_is_one_line(tmp_pat
         check_cohort.main([*default_options("check_cohort"), *asked])
     with pytest.raises(BadInput, match="holds no calls of doublets; name their column with --doublet_column"):
         run_qc(tmp_path / "d", cohort, "--doublet-method", "column")
+
+
+@pytest.mark.parametrize("name", ["is_singlet", "pass_doublet_filter", "keep_singlets"])
+@pytest.mark.parametrize("yes_no", [(True, False), ("1", "0"), ("yes", "no")])
+def test_a_column_in_which_yes_means_a_singlet_is_read_so(name, yes_no):
+    yes, no = yes_no
+    calls, problems, notes = read_calls(pd.Series([no, yes, yes], name=name))
+    assert calls.tolist() == [D, S, S] and problems == []
+    assert f"'{no}' (1 cells) as a doublet" in notes[0]
+
+
+def test_many_doublets_are_questioned():
+    _, _, notes = read_calls(pd.Series([True, True, False], name="calls"))
+    assert "calls 2 of 3 cells doublets" in notes[-1]

@@ -19,6 +19,8 @@ NAMED = {
     "HTO_3": "hashtags", "Hashtag 5": "hashtags", "CMO301": "hashtags", "sgRNA-FOXP3-1": "guides",
     "chr1:1000-2000": "peaks", "chrX-1000-2000": "peaks", "mm10_Cd3e": "genes of another species",
     "mm10___Gm1": "genes of another species", "ENSMUSG00000000001": "genes of another species",
+    "CD3:SK7|CD3E|AHS0033|pAbO": "antibodies", "NegControlProbe_00042": "controls", "BLANK_0001": "controls",
+    "UnassignedCodeword_0001": "controls",
     "GU280_gp01": "viral genes", "gene-GU280_gp11": "viral genes", "SARS-CoV-2": "viral genes", "sars_cov_2-ORF1ab":
     "viral genes", "2019-nCoV": "viral genes", "HIV-1_gag": "viral genes", "EBV-EBNA1": "viral genes",
     "HCMV_UL55": "viral genes", "EGFP": "transgenes", "tdTomato": "transgenes", "WPRE": "transgenes",
@@ -45,6 +47,29 @@ def test_a_feature_is_known_by_its_name(name):
 def test_a_feature_is_known_by_what_the_file_says_in_any_case(text, column):
     said = ["Gene Expression", text.title(), f" {text} "]
     assert kinds(["CD3E", "CD3", "CD4"], **{column: pd.Categorical(said)}) == ["", NO_GENES[text], NO_GENES[text]]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("antibody_capture", "antibodies"), ("ADTs", "antibodies"), ("Antibody-Derived Tags", "antibodies"),
+        ("CITE_seq", "antibodies"), ("HTOs", "hashtags"), ("Cell Hashing", "hashtags"), ("Cell Multiplexing", "hashtags"),
+        ("Negative Control Codeword", "controls"), ("Unassigned Codeword", "controls"), ("IG_C_gene", ""), ("TEC", ""),
+    ],
+)  # fmt: skip
+def test_what_the_file_says_is_read_by_words(text, kind):
+    assert kinds(["CD3E", "CD3", "CD4"], feature_types=["Gene Expression", text, "gene"]) == ["", kind, ""]
+
+
+def test_the_other_matrix_of_a_file_may_say_what_a_feature_is():
+    var = table(["CD3E", "CD3"])
+    told = table(["CD3", "CD3E"], feature_types=["Antibody Capture", "Gene Expression"])
+    assert feature_kinds(var, var.index.to_numpy(dtype=object), told).tolist() == ["", "antibodies"]
+
+
+def test_a_name_of_ones_own_for_the_human_genome_does_not_make_mouse_genes_human():
+    found = kinds(["CD3E", "CD4", "Cd3e"], genome=["our_reference", "our_reference", "mm10"])
+    assert found == ["", "", "genes of another species"]
 
 
 def test_biotypes_and_unknown_types_are_genes():

@@ -15,8 +15,9 @@ from scipy import sparse
 import gather_cohort
 import list_files
 from immune_aging.cohort.cohort_file import open_cohort
-from immune_aging.cohort.file_genes import ensembl_ids
+from immune_aging.cohort.file_genes import FileGenes, ensembl_ids, gene_space
 from immune_aging.cohort.gathering import notes_of_gathering
+from immune_aging.cohort.gene_symbols import SymbolTable
 from immune_aging.plan import run_plan
 from immune_aging.task.checkpoints import digest_of, read_json
 from immune_aging.task.command_line import BadInput
@@ -302,3 +303,32 @@ def test_a_donor_with_two_ages_in_two_files_is_refused_by_the_name_of_the_sheet(
 def test_ids_are_found_in_names_of_genes():
     names = ["ENSG00000010610.10", "ENSG00000010610.10_PAR_Y", "hg38_ENSG00000010610", "ENSG00000010610_CD4", "CD4", ""]
     assert ensembl_ids(names).tolist() == ["ENSG00000010610"] * 4 + ["", ""]
+
+
+def some_genes(name, ids, symbols):
+    symbols = np.array(symbols, dtype=object)
+    return FileGenes(name, np.array(ids, dtype=object), np.array([""] * len(ids), dtype=object), symbols,
+                     np.array([""] * len(ids), dtype=object), ())  # fmt: skip
+
+
+def test_genes_that_are_called_by_their_row_are_joined_by_symbol():
+    one = some_genes("a", ["0", "1", "2"], ["CD3E", "CD4", "B2M"])
+    other = some_genes("b", ["0", "1", "2"], ["B2M", "CD3E", "CD4"])
+    space = gene_space([one, other], SymbolTable("none", {}))
+    assert space.ids.tolist() == ["B2M", "CD3E", "CD4"]
+    assert [column.tolist() for column in space.columns] == [[1, 2, 0], [0, 1, 2]]
+
+
+def test_names_of_genes_that_mean_something_else_in_another_file_are_refused():
+    one = some_genes("a", ["g1", "g2", "g3"], ["CD3E", "CD4", "B2M"])
+    other = some_genes("b", ["g1", "g3", "g2"], ["B2M", "CD3E", "CD4"])
+    with pytest.raises(BadInput, match="have another symbol in another file"):
+        gene_space([one, other], SymbolTable("none", {}))
+
+
+def test_genes_that_were_made_unique_by_their_order_are_left_out_where_orders_differ():
+    one = some_genes("a", ["X", "X-1", "B2M"], [""] * 3)
+    other = some_genes("b", ["B2M", "X", "X-1"], [""] * 3)
+    space = gene_space([one, other], SymbolTable("none", {}))
+    assert space.ids.tolist() == ["B2M"] and "2 names stand for several genes" in space.notes[0]
+    assert gene_space([one, one], SymbolTable("none", {})).ids.tolist() == ["X", "X-1", "B2M"]

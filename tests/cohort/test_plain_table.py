@@ -77,6 +77,7 @@ def test_what_cannot_be_read_is_said_in_one_line(text, said, tmp_path):
         (["1,250", "2,500"], "category", ["1,250", "2,500"]), (["1,2,3"], "category", ["1,2,3"]), (["1.250,5", "2"], "category", ["1.250,5", "2"]),
         (["24.5", "unknown", ".", None, "-"], "float64", [24.5, np.nan, np.nan, np.nan, np.nan]), (["1", "NA "], "Int64", [1, pd.NA]),
         (["1", "none", "x"], "category", ["1", "none", "x"]), (["01", "."], "category", ["01", "."]), (["."], "category", ["."]),
+        (["1.1", "1.10"], "category", ["1.1", "1.10"]), (["1E5", "10E4"], "category", ["1E5", "10E4"]), (["1.5", "2", "2.0"], "float64", [1.5, 2, 2]),
         (["TRUE", "FALSE"], "category", ["TRUE", "FALSE"]), (["1", "2"] * 20, "Int64", [1, 2] * 20),
     ],
 )  # fmt: skip

@@ -193,3 +193,21 @@ def test_text_that_may_mean_missing_stays_a_level_elsewhere_and_is_noted():
     )
     notes = missing_kept(table, ["donor_id", "age_years", "sex"])
     assert len(notes) == 1 and "'treatment' ('None': 1)" in notes[0] and "site" not in notes[0]
+
+
+@pytest.mark.parametrize("text", ["pooled", "Pool", "mixed donors", "multiple"])
+def test_a_pool_of_donors_is_no_donor(text):
+    assert means_missing(text, what="donor") and not means_missing(text, what="cell type")
+
+
+def test_an_untreated_sample_may_be_called_none():
+    assert not means_missing("none", what="sample") and not means_missing("-", what="sample")
+    assert means_missing("nan", what="sample") and means_missing("", what="sample")
+
+
+@pytest.mark.parametrize(
+    "pair", [("na\u00efve T", "nai\u0308ve T"), ("CD16\u2011 NK", "CD16- NK"), ("A\u00a0B", "A B")]
+)
+def test_names_that_look_alike_are_noted(pair):
+    (note,) = note_spelt_alike(list(pair), what="cell types")
+    assert "kept apart" in note

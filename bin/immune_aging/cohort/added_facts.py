@@ -9,7 +9,7 @@ import pandas as pd
 
 from immune_aging.cohort.ages import read_age, unit_of_column
 from immune_aging.cohort.donors import OWN_COLUMNS, factorized
-from immune_aging.cohort.hostile_names import visible
+from immune_aging.cohort.hostile_names import LABELLED, visible
 from immune_aging.cohort.missing_text import means_missing
 from immune_aging.cohort.plain_table import typed
 from immune_aging.cohort.spellings import plain, sexes_read
@@ -84,6 +84,8 @@ def _number(value: object) -> float:
 
 
 def _plain_value(value: object) -> object:
+    if isinstance(value, np.floating) and value.itemsize < 8:
+        return float(str(value))  # 26.3 of 32 bits is 26.299999237 in 64
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -145,9 +147,12 @@ def filled(column: pd.Series, told: pd.Series, rows: np.ndarray, *, role: str) -
     return out.astype("category"), len(gaps)
 
 
-def spread(told: pd.Series, rows: np.ndarray) -> pd.Series:
-    """What the facts say, as a column of cells: numbers or categories, missing where they say nothing."""
-    column = typed(told)
+def spread(told: pd.Series, rows: np.ndarray, *, role: str = "") -> pd.Series:
+    """What the facts say, as a column of cells: numbers or categories, missing where they say nothing.
+
+    Names of donors, samples and cell types stay text: 1.1 and 1.10 are two donors.
+    """
+    column = told.astype("category") if role in LABELLED else typed(told)
     if isinstance(column.dtype, pd.CategoricalDtype):
         codes = np.append(column.cat.codes.to_numpy(), -1)[rows]
         return pd.Series(pd.Categorical.from_codes(codes, column.cat.categories))
@@ -187,7 +192,7 @@ def joined(
         if name in OWN_COLUMNS and not role:
             notes.append(f"{facts.where}: column '{name}' is left out: tables of the run have one of that name")
         elif name not in obs:
-            new[name] = spread(told, rows).set_axis(obs.index)
+            new[name] = spread(told, rows, role=role).set_axis(obs.index)
         else:
             problems += contradictions(obs[name], told, rows, facts, role=role, unit=unit)
             new[name], n_filled = filled(obs[name], told, rows, role=role)

@@ -211,7 +211,7 @@ def age_in_years(value: Any, *, per_year: float = 1, age_ranges: str = MIDPOINT)
 
 
 # What a column of plain numbers holds besides years, if its name says so.
-_UNITS = ((r"month", MONTHS, "months"), (r"week", WEEKS, "weeks"), (r"days?(_|\b|$)", DAYS, "days"))
+_UNITS = ((r"month", MONTHS, "months"), (r"week", WEEKS, "weeks"), (r"(?<!birth)(?<!to)days?(_|\b|$)", DAYS, "days"))
 
 
 def unit_of_column(name: str) -> tuple[float, str]:

@@ -124,6 +124,16 @@ def normalised_and_rounded(block: sparse.csr_matrix) -> str:
     return ""
 
 
+def normalised_sums(block: sparse.csr_matrix) -> str:
+    """Why whole numbers of samples are no sums of counts; '' where they can be."""
+    totals = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
+    totals = totals[totals > 0]
+    if len(totals) < MIN_SAMPLES or np.ptp(totals) == 0 or np.ptp(totals) > SAME_SUMS * np.median(totals):
+        return ""
+    return f"has nearly the same total in all samples ({np.median(totals):,.0f}), so it is normalised, and rounded"
+
+
+MIN_SAMPLES, SAME_SUMS = 5, 0.005  # the range of the samples' totals over their median
 SOME = 0.03  # of the cells that are looked at
 DEEP, LARGEST = 1000, 10  # counts of a cell, and its largest one: however even genes are, some have more
 FULL_GENES = 200
@@ -234,7 +244,7 @@ def judged(block: sparse.csr_matrix, *, of_cells: bool, round_counts: bool) -> t
         return ("", True, False) if round_counts else (text, False, True)
     if reason:
         return reason, False, True
-    return normalised_and_rounded(block) if of_cells else "", False, False
+    return normalised_and_rounded(block) if of_cells else normalised_sums(block), False, False
 
 
 def plain_name(name: str) -> str:
@@ -287,7 +297,10 @@ class Candidates:
     def __init__(self, file: h5py.File, *, of_cells: bool, round_counts: bool):
         self.places, self.of_cells = candidates(file), of_cells
         self.var = {path: read_table(file, path) for path in {counts.var_path for counts in self.places.values()}}
-        self.genes = {path: feature_kinds(var, symbols_of(var)) == "" for path, var in self.var.items()}
+        self.genes = {
+            path: feature_kinds(var, symbols_of(var), next((o for p, o in self.var.items() if p != path), None)) == ""
+            for path, var in self.var.items()
+        }
         self.block: dict[str, sparse.csr_matrix] = {}
         self.reason: dict[str, str] = {}
         self.firm: dict[str, bool] = {}

@@ -1,6 +1,6 @@
 """Doublets that were called elsewhere: what the values of a column of cells say, as the tools and people write them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ SPELLINGS = {
         "no call", "not called", "not scored",
     ),
 }  # fmt: skip
+_YES_OR_NO = frozenset(("true", "t", "yes", "y", "1", "false", "f", "no", "n", "0"))
 _MEANING = {spelling: call for call, spellings in SPELLINGS.items() for spelling in spellings}
 # demuxlet joins the call and the names of the donors: DBL-S1-S2-0.500, SNG-S1, AMB-S1-S2-S1/S2.
 _DEMUXLET = {"dbl": DOUBLET, "sng": SINGLET, "amb": NO_CALL}
@@ -75,22 +76,46 @@ def why_no_calls(unread: list[str], *, column: str, others: Iterable[str]) -> st
     )
 
 
-def notes_on_calls(levels: pd.Series, calls: np.ndarray, *, column: str) -> list[str]:
+def _tells_singlets(column: str, texts: Iterable[str]) -> bool:
+    """Whether yes means a singlet: `is_singlet`, `pass_doublet_filter` of yes and no alone."""
+    bare = {plain(text).removesuffix(".0") for text in texts if not means_missing(text)}
+    name = column.casefold()
+    says = any(word in name for word in ("singlet", "pass", "keep", "retain", "good")) or (
+        "doublet" in name and any(word in name for word in ("not_", "non", "no_"))
+    )
+    return says and bare <= _YES_OR_NO
+
+
+def _inverted(call: int | None) -> int | None:
+    return {DOUBLET: SINGLET, SINGLET: DOUBLET}.get(call, call) if call is not None else None
+
+
+def notes_on_calls(
+    levels: pd.Series, meaning: Mapping[str, int | None], calls: np.ndarray, *, column: str
+) -> list[str]:
     """How the values of a column were read, how many cells have no call, and whether any is a doublet.
 
     Parameters
     ----------
     levels
         Number of cells of each text.
+    meaning
+        The call of each text.
     calls
         Of all cells.
     """
-    read = [f"{text!r} ({n} cells) as {_WORDS[meaning_of(text)]}" for text, n in sorted(levels.items()) if text]
+    read = [f"{text!r} ({n} cells) as {_WORDS[meaning[text]]}" for text, n in sorted(levels.items()) if text]
     notes = [f"column '{column}': {first_of(read, MAX_LISTED, what='values')} is read"]
     n_missing, n_cells = int((calls == NO_CALL).sum()), len(calls)
     if n_missing:
         notes.append(f"{n_missing} of {n_cells} cells have no doublet call in column '{column}' and count as singlets")
-    if not (calls == DOUBLET).any():
+    n_doublets = int((calls == DOUBLET).sum())
+    if n_doublets > n_cells / 2:
+        notes.append(
+            f"column '{column}' calls {n_doublets} of {n_cells} cells doublets, and they are left out; is it the other "
+            "way round?"
+        )
+    if not n_doublets:
         notes.append(f"column '{column}' calls no cell a doublet")
     return notes
 
@@ -106,8 +131,8 @@ def read_calls(values: pd.Series, *, others: Iterable[str] = ()) -> tuple[np.nda
         Names of the other columns of cells, for the remedy.
     """
     column, texts = str(values.name), values.astype(object).where(values.notna().to_numpy(), "").map(str)
-    levels = texts.value_counts()
-    meaning = {text: meaning_of(text) for text in levels.index}
+    levels, inverted = texts.value_counts(), _tells_singlets(column, texts.unique())
+    meaning = {text: _inverted(meaning_of(text)) if inverted else meaning_of(text) for text in levels.index}
     calls = texts.map(lambda text: NO_CALL if meaning[text] is None else meaning[text]).to_numpy(dtype=np.int8)
     unread = sorted(text for text, call in meaning.items() if call is None)
     if unread:
@@ -115,4 +140,4 @@ def read_calls(values: pd.Series, *, others: Iterable[str] = ()) -> tuple[np.nda
     for call, what in ((NO_CALL, "has no call for any cell"), (DOUBLET, "calls every cell a doublet")):
         if (calls == call).all():
             return calls, [f"--doublet_column {column}: {what}; name the column of the calls"], []
-    return calls, [], notes_on_calls(levels, calls, column=column)
+    return calls, [], notes_on_calls(levels, meaning, calls, column=column)

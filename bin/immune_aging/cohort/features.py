@@ -30,6 +30,12 @@ NAMES = (
     (r"SIRV\w*\d+", "spike-ins"),
     (r".*[-_.]TotalSeq[-_.]?[ABCD]?\d*", "antibodies"),
     (r"(ADT|AB|PROT|PROTEIN|ANTIBODY|CITE)[-_:.].+", "antibodies"),
+    (r".+\|PABO", "antibodies"),
+    (
+        r"(NEGCONTROL|UNASSIGNEDCODEWORD|DEPRECATEDCODEWORD|INTERGENIC_?REGION|NEGPRB|SYSTEMCONTROL|ANTISENSE_|BLANK[-_])"
+        r".*",
+        "controls",
+    ),
     (r".+[-_:.](ADT|PROT|PROTEIN|ANTIBODY)", "antibodies"),
     (r"(HTO|HASHTAG|CMO)[-_:. ]?\d+\w*|(HTO|HASHTAG)[-_:.].+", "hashtags"),
     (r".+[-_:.](HTO|HASHTAG)", "hashtags"),
@@ -43,9 +49,18 @@ NAMES = (
     ),
     (r"E?GFP|EYFP|M?CHERRY|TDTOMATO|WPRE|D?S?P?CAS9|RTTA3?", "transgenes"),
 )
+_TYPES = {re.sub(r"[\W_]+", " ", text): kind for text, kind in NO_GENES.items()}
+# Words that settle it in a text of several, as 'Antibody-Derived Tags', 'Cell Hashing', 'Unassigned Codeword'.
+_TYPE_WORDS = {
+    "antibody": "antibodies", "adt": "antibodies", "abseq": "antibodies", "hashtag": "hashtags", "hashing": "hashtags",
+    "hto": "hashtags", "multiplexing": "hashtags", "codeword": "controls", "control": "controls", "blank": "controls",
+}  # fmt: skip
 _NAMES = tuple((re.compile(pattern, re.IGNORECASE), kind) for pattern, kind in NAMES)
+_FOREIGN_GENOME = re.compile(
+    r"(mm\d+|mm[-_.]|grcm|mouse|mus|rn\d|rnor|mratbn|rat|dm\d|bdgp|danrer|grcz|mac|mmul)\w*", re.I
+)
 # Genomes by which Cell Ranger and others name genes of a mixture, with or without a separator.
-_HUMAN_GENOME = re.compile(r"(grch3[78]|hg19|hg38|homo[\s_]?sapiens|human|hs)\w*", re.IGNORECASE)
+_HUMAN_GENOME = re.compile(r"(grch3[78]|hg19|hg38|chm13|t2t|homo[\s_]?sapiens|human|hs)\w*", re.IGNORECASE)
 _GENOME_PREFIX = re.compile(
     r"(GRCh3[78]|hg19|hg38|mm9|mm10|mm39|GRCm3[89]|mRatBN7|rn[67]|Rnor|dm6|BDGP6|danRer\d+|GRCz\d+|macFas\d|Mmul_?\d+)"
     r"(?:\.\d+)?[-_]+(?=.)"
@@ -79,7 +94,21 @@ def _by_name(gene_id: str, symbol: str) -> str:
     return ""
 
 
-def feature_kinds(var: pd.DataFrame, symbols: np.ndarray) -> np.ndarray:
+def _kind_of_type(text: str) -> str:
+    """What a feature is by a text that says its type; '' for a gene.
+
+    >>> _kind_of_type("Antibody_Capture"), _kind_of_type("ADTs"), _kind_of_type("protein_coding")
+    ('antibodies', 'antibodies', '')
+    """
+    plain = re.sub(r"[\W_]+", " ", text).strip().casefold()
+    if plain in _TYPES:
+        return _TYPES[plain]
+    if plain.removesuffix("s") in _TYPES:
+        return _TYPES[plain.removesuffix("s")]
+    return next((_TYPE_WORDS[word] for word in plain.split() if word in _TYPE_WORDS), "")
+
+
+def feature_kinds(var: pd.DataFrame, symbols: np.ndarray, beside: pd.DataFrame | None = None) -> np.ndarray:
     """What each feature is that is no human gene; '' for human genes.
 
     Parameters
@@ -88,6 +117,8 @@ def feature_kinds(var: pd.DataFrame, symbols: np.ndarray) -> np.ndarray:
         One row per feature; its index holds ids or symbols.
     symbols
         As far as they are known, '' elsewhere.
+    beside
+        The table of features of the file's other matrix, if it has one: it may say what `var` does not.
 
     Returns
     -------
@@ -98,13 +129,21 @@ def feature_kinds(var: pd.DataFrame, symbols: np.ndarray) -> np.ndarray:
     kinds = np.array([_by_name(gene, symbol) for gene, symbol in zip(ids, symbols, strict=True)], dtype=object)
     for column in TYPE_COLUMNS:
         if column in var:
-            texts = var[column].astype(str).str.strip().str.casefold()
-            said = texts.map(NO_GENES).fillna("").to_numpy(dtype=object)
+            said = var[column].astype(str).map({text: _kind_of_type(text) for text in var[column].astype(str).unique()})
+            said = said.to_numpy(dtype=object)
             kinds = np.where(said != "", said, kinds)
     if "genome" in var:
         genomes = var["genome"].astype(str)
-        foreign = ~genomes.map(lambda name: name in ("", "nan", "None") or bool(_HUMAN_GENOME.match(name)))
+        known = genomes.map(lambda name: name in ("", "nan", "None") or bool(_HUMAN_GENOME.match(name)))
+        human = genomes.map(lambda name: bool(_HUMAN_GENOME.match(name))).any()
+        # A name of one's own may be a human genome where none of the others is.
+        foreign = ~known if human else genomes.map(lambda name: bool(_FOREIGN_GENOME.match(name)))
         kinds = np.where((kinds == "") & foreign.to_numpy(), "genes of another species", kinds)
+    if beside is not None and not any(column in var for column in TYPE_COLUMNS):
+        there = dict(
+            zip(beside.index.astype(str), feature_kinds(beside, np.full(len(beside), "", dtype=object)), strict=True)
+        )
+        kinds = np.array([kind or there.get(gene, "") for gene, kind in zip(ids, kinds, strict=True)], dtype=object)
     foreign = kinds == "genes of another species"
     return np.where(foreign, "", kinds) if foreign.sum() > (kinds == "").sum() else kinds
 

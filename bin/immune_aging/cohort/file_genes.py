@@ -28,8 +28,10 @@ ID_COLUMNS = (
 )
 ENOUGH = 0.5  # of the genes of a file with an Ensembl id: then it names genes by id
 SMALL = 0.5  # of the genes of the smallest file: fewer in common are doubtful
+MAX_OTHER = 0.05  # of the genes of several files, whose symbols may differ, as between versions of a reference
 MAX_LISTED = 3
 MAX_FILES = 20
+_MADE_UNIQUE = re.compile(r"(.+)[-._]\d{1,2}")
 _AN_ID = re.compile(rf"({ENSEMBL_ID})(?:[|:;, _-].*)?")
 
 
@@ -112,7 +114,7 @@ def file_genes(name: str, var: pd.DataFrame, table: SymbolTable, beside: pd.Data
     """
     ids = var.index.astype(str).to_numpy(dtype=object)
     symbols, notes = symbols_found(var, frozenset(table.symbols.values()), beside)
-    kinds = feature_kinds(var, symbols)
+    kinds = feature_kinds(var, symbols, beside)
     ensembl = ensembl_ids(ids)
     for column in ID_COLUMNS:
         if (ensembl != "").mean() > ENOUGH:
@@ -129,6 +131,37 @@ def _ids_by_symbol(table: SymbolTable) -> dict[str, str]:
     return {symbol: gene for gene, symbol in table.symbols.items() if n_ids[symbol] == 1}
 
 
+def numbers_rows(file: FileGenes) -> bool:
+    """Whether a file names its features by the numbers of their rows, and has symbols."""
+    return all(name.isdecimal() for name in file.ids) and bool((file.symbols != "").all())
+
+
+def _keys_by_name(files: Sequence[FileGenes], table: SymbolTable) -> tuple[list[np.ndarray], list[str]]:
+    """Keys of files without Ensembl ids: names of genes, or symbols where these are numbers of rows; and notes.
+
+    `X` and `X-1` are two genes of one symbol, told apart by their order in a file (`var_names_make_unique`): where
+    files differ in their order nobody knows which is which, and both are left out.
+    """
+    official = frozenset(table.symbols.values())
+    found, notes, doubtful = [], [], set[str]()
+    for file in files:
+        names = file.symbols if numbers_rows(file) else file.ids
+        here = set(names)
+        for name in here:
+            match = _MADE_UNIQUE.fullmatch(name)
+            if match and match[1] in here and name not in official:
+                doubtful |= {name, match[1]}
+        doubtful |= {name for name, n in Counter(names).items() if n > 1}
+        found.append(np.where(file.kinds == "", names, ""))
+    if doubtful:
+        listed = ", ".join(map(repr, sorted(doubtful)[:MAX_LISTED]))
+        notes.append(
+            f"{len(doubtful)} names stand for several genes of one symbol ({listed}), and the files list them in "
+            "another order: which is which is not known, and they are left out; give files with Ensembl ids"
+        )
+    return [np.where(np.isin(key.astype(str), sorted(doubtful)), "", key) for key in found], notes
+
+
 def _keys(files: Sequence[FileGenes], table: SymbolTable) -> tuple[list[np.ndarray], list[str]]:
     """What each feature is compared by, '' for one that is left out; and notes.
 
@@ -140,7 +173,7 @@ def _keys(files: Sequence[FileGenes], table: SymbolTable) -> tuple[list[np.ndarr
     genes = [np.where(file.kinds == "", file.ids, "") for file in files]
     by_id = [file.by_id for file in files]
     if not any(by_id):
-        return genes, []
+        return _keys_by_name(files, table)
     found, notes = [], []
     of_symbol = {} if all(by_id) else _ids_by_symbol(table)
     for file, own, has_ids in zip(files, genes, by_id, strict=True):
@@ -186,6 +219,9 @@ def gene_space(files: Sequence[FileGenes], table: SymbolTable, *, union: bool = 
     """
     own = [file.ids[file.kinds == ""] for file in files]
     same = all(np.array_equal(own[0], other) for other in own[1:])
+    if same and len(files) > 1 and any(map(numbers_rows, files)):
+        said = [file.symbols[file.kinds == ""] for file in files]
+        same = all(np.array_equal(said[0], other) for other in said[1:])
     keys, notes = ([np.where(f.kinds == "", f.ids, "") for f in files], []) if same else _keys(files, table)
     problems = [
         f"{file.name}: var names: '{names[names.duplicated()][0]}' occurs twice; make the genes unique with "
@@ -219,6 +255,11 @@ def gene_space(files: Sequence[FileGenes], table: SymbolTable, *, union: bool = 
             "that their genes are named alike"
         )
     symbols, differ = _symbols(files, columns, len(ids))
+    if differ > MAX_OTHER * len(ids) and not any(file.by_id for file in files):
+        raise BadInput(
+            f"{differ} of {len(ids)} genes have another symbol in another file under the same name ('{ids[0]}'): the "
+            "names of genes do not mean the same in all files; give files whose genes are named by Ensembl id or symbol"
+        )
     if differ:
         notes.append(f"{differ} genes have another symbol in another file; the first one stands")
     notes += _symbols_of_several(ids, symbols, [gene not in common for gene in ids])

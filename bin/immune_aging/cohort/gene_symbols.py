@@ -161,7 +161,7 @@ def names_in_file(var: pd.DataFrame, table: SymbolTable, beside: pd.DataFrame | 
     """
     raw_ids, official = var.index.astype(str), frozenset(table.symbols.values())
     in_file, notes = symbols_found(var, official, beside)
-    kinds = feature_kinds(var, in_file)
+    kinds = feature_kinds(var, in_file, beside)
     ids, own = clean_genes(raw_ids, in_file)
     given = set(own)
     known = (table.symbols.get(without_version(gene), "") for gene in raw_ids)

@@ -55,7 +55,7 @@ def clean_labels(column: pd.Series, *, what: str, unit: str = "cells") -> tuple[
     -------
     The column, and notes on what was changed.
     """
-    labels = column.astype("category").map(str, na_action="ignore").astype("category")
+    labels = column.astype("category").cat.remove_unused_categories().map(str, na_action="ignore").astype("category")
     labels, notes = without_missing_text(labels, what=what, unit=unit)
     renamed = visible_names(labels.cat.categories)
     if renamed:

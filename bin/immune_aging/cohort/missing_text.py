@@ -27,6 +27,8 @@ NO_DONOR = frozenset(
         "ambiguous", "negative", "negatives", "uncertain", "unmapped", "no donor", "inconclusive", "blanks", "no hash",
         "nohash", "no hashtag", "no tag", "notag", "no match", "no call", "not assigned", "notassigned", "unmatched",
         "not called", "unknown donor", "low quality", "lowquality", "debris", "singlet", "singlets",
+        "pool", "pooled", "pooled donors", "pooled samples", "pool of donors", "multiple", "multiple donors", "mixed",
+        "mixed donors", "several donors",
     )
 )  # fmt: skip
 # Of these, words that may have the name of a pool or of two donors beside them: 'pool1_doublet', 'Doublet_D1_D2'.
@@ -43,6 +45,8 @@ NO_CELL_TYPE = frozenset(
         "empty droplet", "empty droplets", "artifact", "artefact",
     )
 )  # fmt: skip
+# Of a sample 'none', 'blank' and '-' may be the untreated one.
+NO_SAMPLE = frozenset(("", "nan", "na", "n/a", "#n/a", "<na>", "na_character_", "null", "missing"))
 FURTHER_TEXT = {"donor": NO_DONOR, "cell type": NO_CELL_TYPE}
 # Between the donors of one droplet: 'donor0,donor3', '0/3' (vireo, souporcell), 'CMO301|CMO302' (Cell Ranger),
 # 'HTO-A_HTO-B' (HTODemux), 'HTO_1-HTO_2' (GMM-Demux).
@@ -56,6 +60,8 @@ def means_missing(text: str, *, what: str = "") -> bool:
     (True, False, True)
     """
     plain = re.sub(r"\s+", " ", text.strip().casefold())
+    if what == "sample":
+        return plain in NO_SAMPLE
     further = FURTHER_TEXT.get(what, frozenset())
     if plain in MISSING_TEXT or plain in further or re.sub(r"[\s_-]+", " ", plain) in further:
         return True

@@ -31,6 +31,7 @@ OTHER_KINDS = {
 _BYTE_ORDER = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # Excel's "Unicode text"
 MAX_LISTED = 5
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d{0,15})")
+_LIKE_A_WELL = re.compile(r"\d+E\d+")  # programs write numbers as 1e+05
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d*)?(?:\.\d+|\.)?(?:[eE][+-]?\d+)?")
 
 
@@ -164,15 +165,24 @@ def _numbers_alone(texts: pd.Series) -> pd.Series:
     return points.reindex(texts.index).astype(object).where(lambda column: column.notna(), None)
 
 
+def _are_names(texts: pd.Series) -> bool:
+    """Whether texts that could be numbers are names: plates 1.1 and 1.10, wells 1E5 and 10E4 are no numbers."""
+    if texts.map(lambda text: bool(_LIKE_A_WELL.fullmatch(text))).all():
+        return True
+    points = texts[texts.str.contains(".", regex=False)].unique()
+    return len({float(text) for text in points}) < len(points)
+
+
 def typed(texts: pd.Series) -> pd.Series:
     """A column of text as numbers where each text is one, else as categories; missing values kept.
 
-    Numbers may have decimal commas, and text for a missing value beside them. Those with leading zeros are names.
+    Numbers may have decimal commas, and text for a missing value beside them. Those with leading zeros are names, and
+    so are all of a column in which two different texts with a decimal point would be one number.
     """
     texts = _numbers_alone(texts)
     known = texts.dropna()
     if len(known) and known.map(lambda text: bool(_WHOLE.fullmatch(text))).all():
         return texts.map(lambda text: pd.NA if text is None or pd.isna(text) else int(text)).astype("Int64")
     if len(known) and known.map(lambda text: bool(_NUMBER.fullmatch(text)) and any(c.isdigit() for c in text)).all():
-        return texts.astype(float)
+        return texts.astype("category") if _are_names(known) else texts.astype(float)
     return texts.astype("category")

@@ -1,6 +1,7 @@
 """Several spellings of one value: the sexes, and levels that differ only by case or blanks."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -27,8 +28,9 @@ MAX_LISTED = 5
 
 
 def plain(text: str) -> str:
-    """A text without what spellings of one value differ by: case, and blanks at the ends or of another number."""
-    return re.sub(r"\s+", " ", text.replace("\u00a0", " ").strip()).casefold()
+    """A text without what spellings of one value differ by: case, blanks, and letters and hyphens that look alike."""
+    text = re.sub(r"[\u2010-\u2015\u2212\u00ad]", "-", unicodedata.normalize("NFKC", text))
+    return re.sub(r"\s+", " ", text.strip()).casefold()
 
 
 def spelt_alike(levels: Sequence[str]) -> list[list[str]]:

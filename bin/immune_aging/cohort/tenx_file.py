@@ -138,7 +138,7 @@ def parts_of_folder(folder: Path, where: str) -> dict[str, Path] | None:
     BadInput
         There are several matrices, or a part is missing.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("._"))
     parts, matrices = PARTS, list[Path]()
     for parts in (PARTS, *OTHER_PARTS):
         matrices = [path for path in files if path.name.endswith(parts["matrix"])]

@@ -26,7 +26,7 @@ def is_text(column: pd.Series) -> bool:
 
 def as_levels(column: pd.Series) -> pd.Series:
     """A column as categories of text, missing values kept."""
-    column = column.astype("category")
+    column = column.astype("category").cat.remove_unused_categories()
     texts = [str(level) for level in column.cat.categories]
     if len(set(texts)) == len(texts):
         return column.cat.rename_categories(texts)
