@@ -90,6 +90,7 @@ def test_a_column_made_a_factor_by_the_formula_is_tested_by_levels():
     np.testing.assert_allclose(effects, [means[run] - means[1.0] for run in (2.0, 3.0, 4.0)], rtol=1e-6)
     assert design.contrasts[0].name == "2 against 1"
     (slope,), _ = estimated("~ C(run) * age", "age", table)
+    assert estimated("~ C( run ) * age", "age", table)[0] == pytest.approx(slope, rel=1e-12), "blanks say nothing"
     at = fitted("~ C(run) * age", table)
     expected = mean_of(at(run=run, age=51) - at(run=run, age=50) for run in (1.0, 2.0, 3.0, 4.0))
     assert slope == pytest.approx(expected * table["age_years"].std(), rel=1e-6)

@@ -91,6 +91,8 @@ def test_too_few_samples_are_said():
         ("~ sex + (age", "age", "not a formula"),
         ("~ sex:age", "age", "no coefficient of its own"),
         ("~ sex + age + nosuch(age)", "age", "cannot be evaluated: .*nosuch"),
+        ("~ sex + age + as_text(age)", "age", "cannot be evaluated: .*as_text"),
+        ("~ age + C(sex, levels=['female'])", "age", "cannot be evaluated: .*male"),
         ("~ sex + age + (1 | pool) + (1 | smoker)", "age", "2 random terms; only one"),
         ("~ sex + age + (age | pool)", "age", r"only '\+ \(1 \| COLUMN\)' can be fitted"),
         ("~ sex * age", "sex*age", "means 3 terms .*name one"),

@@ -32,7 +32,7 @@ STEP = 1e-3
 # Percentiles between which the effect of a term of several columns is shown.
 LOW_PERCENTILE, HIGH_PERCENTILE = 10, 90
 DIGITS = 9  # of weights, which are of order 1: what differences leave behind these is rounding
-AS_FACTOR = re.compile(r"C\((column_\d+_)[,)]")  # C(run): a column that is a factor whatever its type
+AS_FACTOR = re.compile(r"C\(\s*(column_\d+_)\s*[,)]")  # C(run): a column that is a factor whatever its type
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Design matrices from a formula over donor columns, checked before anything is fitted."""
 
 import json
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -324,11 +325,16 @@ def formula_these_samples_carry(
 def evaluated(values: pd.DataFrame, formula: str) -> Model:
     """A formula without a random term evaluated on its columns; `BadInput` where it cannot be."""
     from formulaic import model_matrix
+    from formulaic.errors import DataMismatchWarning
 
     parsed = parse(formula)
     columns = values[list(parsed.columns)]
     try:
-        matrix = model_matrix(parsed.plain, parsed.with_plain_names(columns), na_action="raise")
+        with warnings.catch_warnings():
+            # Samples of a level that C(column, levels=[...]) leaves out would count as those of the reference level.
+            warnings.simplefilter("error", DataMismatchWarning)
+            # Without a context formulaic would offer this module's own names as functions.
+            matrix = model_matrix(parsed.plain, parsed.with_plain_names(columns), na_action="raise", context={})
     except Exception as error:  # a function in the formula may fail in any way
         reason = parsed.shown(str(error).splitlines()[0])
         raise BadInput(f"--design '{formula}': cannot be evaluated: {reason}") from error
