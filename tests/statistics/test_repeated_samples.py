@@ -208,3 +208,19 @@ def test_the_order_and_the_names_of_samples_change_nothing(formula, term):
     first, second = (analyse_cell_type(one, question(formula, term, method="voom")).leading for one in (table, other))
     columns = ["gene_id", "log2_fold_change", "p_value"]
     pd.testing.assert_frame_equal(first[columns], second[columns], rtol=1e-6)
+
+
+def test_a_batch_of_samples_stays_a_term_beside_the_donors():
+    """Runs that most samples of one condition are in move half of the genes up and half down; the condition none."""
+    rng = np.random.default_rng(0)
+    samples = people(14)
+    in_second = rng.random(len(samples)) < np.where(samples["visit"] == samples["visit"].unique()[0], 0.3, 0.7)
+    samples["run"] = np.where(in_second, "r2", "r1")
+    level = np.exp(rng.normal(5, 0.3, (len(samples), 60)))
+    counts = rng.poisson(level * np.exp2(np.outer(in_second, np.resize([1.0, -1.0], 60))))
+    table = counts_of(samples)
+    table = CellTypeSamples(counts, samples, table.symbols)
+    asked = question("~ visit", "visit", pool_column="run", pool_effect="fixed")
+    answer = analyse_cell_type(table, asked)
+    assert answer.facts["n_coefficients"] == 16  # the intercept, 13 donors, visit and run
+    assert (answer.leading["p_value"] < 0.05).mean() < 0.2

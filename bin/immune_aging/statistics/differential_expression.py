@@ -277,7 +277,7 @@ def independent_rows(
     if repeats.use == "fixed":
 
         def paired(rows: pd.DataFrame, batch: str = "") -> Design:
-            design = plain(rows)  # a batch of whole donors is in their terms already
+            design = plain(rows, batch)  # what of a batch is whole donors goes into their terms
             return with_donors(design, rows.loc[design.matrix.index, "donor_id"].to_numpy(dtype=str))
 
         return table, repeats, paired
