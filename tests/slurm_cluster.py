@@ -69,12 +69,12 @@ class Cluster:
 
     def became(self, job: str, state: str) -> str:
         """Wait for a job to have ended, which must be in this way; returns what SLURM says of it."""
-        said = wait_until(
-            lambda: (
-                (said := self.call("scontrol", "show", "job", job))
-                * bool(re.search("JobState=(?!RUN|COMPLETING)", said))
-            )
-        )
+
+        def ended() -> str:
+            said = self.call("scontrol", "show", "job", job)
+            return said if re.search("JobState=(?!RUN|COMPLETING)", said) else ""
+
+        said = wait_until(ended)
         assert f"JobState={state}" in said, said
         return said
 

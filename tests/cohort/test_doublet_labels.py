@@ -133,6 +133,11 @@ def test_a_column_in_which_yes_means_a_singlet_is_read_so(name, yes_no):
     assert f"'{no}' (1 cells) as a doublet" in notes[0]
 
 
+@pytest.mark.parametrize("name", ["canonical_doublet", "doublet_nonhash", "bypass", "singlet_or_doublet", "is_doublet"])
+def test_a_column_is_not_turned_round_for_a_part_of_a_word(name):
+    assert read_calls(pd.Series([True, False, False], name=name))[0].tolist() == [D, S, S]
+
+
 def test_many_doublets_are_questioned():
     _, _, notes = read_calls(pd.Series([True, True, False], name="calls"))
     assert "calls 2 of 3 cells doublets" in notes[-1]

@@ -129,6 +129,14 @@ def plain(cohort, folder, **layout):
     return write_folder(cohort, folder, packed=False, **layout)
 
 
+def with_macos_files(folder):
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        (folder / "__MACOSX").mkdir(exist_ok=True)
+        for place in (path.with_name(f"._{path.name}"), folder / "__MACOSX" / path.name):
+            place.write_bytes(b"\0\5\x16\7")
+    return folder
+
+
 def packed_with(compression, suffix):
     def write(cohort, folder):
         plain(cohort, folder / "m")
@@ -173,6 +181,8 @@ FORMATS = {
     "turned by gene": lambda c, f: write_folder(c, f / "m", turned=True, by_gene=True),
     "by gene": lambda c, f: write_folder(c, f / "m", by_gene=True),
     "header": lambda c, f: write_folder(c, f / "m", header=True),
+    "macOS": lambda c, f: with_macos_files(plain(c, f / "m")),
+    "h5ad and macOS": lambda c, f: ((f / "m").mkdir(), c.write_h5ad(f / "m/c.h5ad"), with_macos_files(f / "m"))[2],
     "real": lambda c, f: write_folder(c, f / "m", field="real"),
     "shuffled": lambda c, f: shuffled(plain(c, f / "m")),
     "shuffled and turned": lambda c, f: shuffled(plain(c, f / "m", turned=True)),

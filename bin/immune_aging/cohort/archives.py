@@ -7,7 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import IO
 
 from immune_aging.task.command_line import BadInput
@@ -59,6 +59,11 @@ def _place(name: str, where: str) -> PurePosixPath:
     return PurePosixPath(*parts)
 
 
+def left_by_macos(path: PurePath) -> bool:
+    """Whether a file, by its path in a folder or an archive, is one that macOS adds beside each: no data."""
+    return "__MACOSX" in path.parts or path.name.startswith("._")
+
+
 def unpack(path: Path, folder: Path, where: str) -> None:
     """Unpack the files of an archive into a folder.
 
@@ -71,7 +76,7 @@ def unpack(path: Path, folder: Path, where: str) -> None:
     try:
         for name, content in _members(path):
             target = folder / _place(name, where)
-            if "__MACOSX" in target.parts or target.name.startswith("._"):
+            if left_by_macos(target.relative_to(folder)):
                 continue
             n_files += 1
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -124,6 +124,9 @@ def normalised_and_rounded(block: sparse.csr_matrix) -> str:
     return ""
 
 
+MIN_SAMPLES, SAME_SUMS = 5, 0.005  # the range of the samples' totals over their median
+
+
 def normalised_sums(block: sparse.csr_matrix) -> str:
     """Why whole numbers of samples are no sums of counts; '' where they can be."""
     totals = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
@@ -133,7 +136,6 @@ def normalised_sums(block: sparse.csr_matrix) -> str:
     return f"has nearly the same total in all samples ({np.median(totals):,.0f}), so it is normalised, and rounded"
 
 
-MIN_SAMPLES, SAME_SUMS = 5, 0.005  # the range of the samples' totals over their median
 SOME = 0.03  # of the cells that are looked at
 DEEP, LARGEST = 1000, 10  # counts of a cell, and its largest one: however even genes are, some have more
 FULL_GENES = 200
@@ -297,9 +299,9 @@ class Candidates:
     def __init__(self, file: h5py.File, *, of_cells: bool, round_counts: bool):
         self.places, self.of_cells = candidates(file), of_cells
         self.var = {path: read_table(file, path) for path in {counts.var_path for counts in self.places.values()}}
+        beside = {path: [other for name, other in self.var.items() if name != path] for path in self.var}
         self.genes = {
-            path: feature_kinds(var, symbols_of(var), next((o for p, o in self.var.items() if p != path), None)) == ""
-            for path, var in self.var.items()
+            path: feature_kinds(var, symbols_of(var), *beside[path][:1]) == "" for path, var in self.var.items()
         }
         self.block: dict[str, sparse.csr_matrix] = {}
         self.reason: dict[str, str] = {}

@@ -1,5 +1,6 @@
 """Doublets that were called elsewhere: what the values of a column of cells say, as the tools and people write them."""
 
+import re
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -27,6 +28,9 @@ SPELLINGS = {
     ),
 }  # fmt: skip
 _YES_OR_NO = frozenset(("true", "t", "yes", "y", "1", "false", "f", "no", "n", "0"))
+# Words of the name of a column in which yes is a cell to keep.
+_KEPT = frozenset(("pass", "passed", "passes", "keep", "kept", "retain", "retained", "good"))
+_INVERTED: dict[int | None, int | None] = {DOUBLET: SINGLET, SINGLET: DOUBLET}
 _MEANING = {spelling: call for call, spellings in SPELLINGS.items() for spelling in spellings}
 # demuxlet joins the call and the names of the donors: DBL-S1-S2-0.500, SNG-S1, AMB-S1-S2-S1/S2.
 _DEMUXLET = {"dbl": DOUBLET, "sng": SINGLET, "amb": NO_CALL}
@@ -76,18 +80,17 @@ def why_no_calls(unread: list[str], *, column: str, others: Iterable[str]) -> st
     )
 
 
-def _tells_singlets(column: str, texts: Iterable[str]) -> bool:
-    """Whether yes means a singlet: `is_singlet`, `pass_doublet_filter` of yes and no alone."""
+def yes_is_singlet(column: str, texts: Iterable[str]) -> bool:
+    """Whether yes means a singlet, by the words of the column's name, where the texts are yes and no alone.
+
+    >>> yes_is_singlet("isSinglet", ["True"]), yes_is_singlet("canonical_doublet", ["1"])
+    (True, False)
+    """
     bare = {plain(text).removesuffix(".0") for text in texts if not means_missing(text)}
-    name = column.casefold()
-    says = any(word in name for word in ("singlet", "pass", "keep", "retain", "good")) or (
-        "doublet" in name and any(word in name for word in ("not_", "non", "no_"))
-    )
-    return says and bare <= _YES_OR_NO
-
-
-def _inverted(call: int | None) -> int | None:
-    return {DOUBLET: SINGLET, SINGLET: DOUBLET}.get(call, call) if call is not None else None
+    words = set(re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column).casefold()))
+    of_doublets = bool(words & {"doublet", "doublets"})
+    says = words & _KEPT or (words & {"not", "non", "no"} if of_doublets else words & {"singlet", "singlets"})
+    return bool(says) and bare <= _YES_OR_NO
 
 
 def notes_on_calls(
@@ -131,8 +134,10 @@ def read_calls(values: pd.Series, *, others: Iterable[str] = ()) -> tuple[np.nda
         Names of the other columns of cells, for the remedy.
     """
     column, texts = str(values.name), values.astype(object).where(values.notna().to_numpy(), "").map(str)
-    levels, inverted = texts.value_counts(), _tells_singlets(column, texts.unique())
-    meaning = {text: _inverted(meaning_of(text)) if inverted else meaning_of(text) for text in levels.index}
+    levels = texts.value_counts()
+    meaning = {text: meaning_of(text) for text in levels.index}
+    if yes_is_singlet(column, levels.index):
+        meaning = {text: _INVERTED.get(call, call) for text, call in meaning.items()}
     calls = texts.map(lambda text: NO_CALL if meaning[text] is None else meaning[text]).to_numpy(dtype=np.int8)
     unread = sorted(text for text, call in meaning.items() if call is None)
     if unread:

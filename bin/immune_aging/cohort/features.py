@@ -56,15 +56,13 @@ _TYPE_WORDS = {
     "hto": "hashtags", "multiplexing": "hashtags", "codeword": "controls", "control": "controls", "blank": "controls",
 }  # fmt: skip
 _NAMES = tuple((re.compile(pattern, re.IGNORECASE), kind) for pattern, kind in NAMES)
-_FOREIGN_GENOME = re.compile(
-    r"(mm\d+|mm[-_.]|grcm|mouse|mus|rn\d|rnor|mratbn|rat|dm\d|bdgp|danrer|grcz|mac|mmul)\w*", re.I
-)
 # Genomes by which Cell Ranger and others name genes of a mixture, with or without a separator.
 _HUMAN_GENOME = re.compile(r"(grch3[78]|hg19|hg38|chm13|t2t|homo[\s_]?sapiens|human|hs)\w*", re.IGNORECASE)
-_GENOME_PREFIX = re.compile(
-    r"(GRCh3[78]|hg19|hg38|mm9|mm10|mm39|GRCm3[89]|mRatBN7|rn[67]|Rnor|dm6|BDGP6|danRer\d+|GRCz\d+|macFas\d|Mmul_?\d+)"
-    r"(?:\.\d+)?[-_]+(?=.)"
+_OTHER_GENOMES = r"mm9|mm10|mm39|GRCm3[89]|mRatBN7|rn[67]|Rnor|dm6|BDGP6|danRer\d+|GRCz\d+|macFas\d|Mmul_?\d+"
+_FOREIGN_GENOME = re.compile(
+    rf"{_OTHER_GENOMES}|mm\d|mm[-_.]|GRCm|mouse|mus[\s_]?musculus|rat\b|rattus|maca", re.IGNORECASE
 )
+_GENOME_PREFIX = re.compile(rf"(GRCh3[78]|hg19|hg38|{_OTHER_GENOMES})(?:\.\d+)?[-_]+(?=.)")
 _ENSEMBL = re.compile(r"ENS([A-Z]*)G\d+", re.IGNORECASE)
 _TRANSCRIPT = re.compile(r"ENS[A-Z]*T\d{6,}(\.\d+)?")
 MAX_LISTED = 3
@@ -101,11 +99,33 @@ def _kind_of_type(text: str) -> str:
     ('antibodies', 'antibodies', '')
     """
     plain = re.sub(r"[\W_]+", " ", text).strip().casefold()
-    if plain in _TYPES:
-        return _TYPES[plain]
-    if plain.removesuffix("s") in _TYPES:
-        return _TYPES[plain.removesuffix("s")]
+    if kind := _TYPES.get(plain) or _TYPES.get(plain.removesuffix("s")):
+        return kind
     return next((_TYPE_WORDS[word] for word in plain.split() if word in _TYPE_WORDS), "")
+
+
+def _by_type(var: pd.DataFrame) -> np.ndarray:
+    """What the columns of types say of each feature; '' for genes and where there is no such column."""
+    kinds = np.full(len(var), "", dtype=object)
+    for column in TYPE_COLUMNS:
+        if column in var:
+            texts = var[column].astype(str)
+            said = texts.map({text: _kind_of_type(text) for text in texts.unique()}).to_numpy(dtype=object)
+            kinds = np.where(said != "", said, kinds)
+    return kinds
+
+
+def _by_genome(var: pd.DataFrame) -> np.ndarray:
+    """Which features are of another species by the column of genomes; '' for the others."""
+    if "genome" not in var:
+        return np.full(len(var), "", dtype=object)
+    genomes = var["genome"].astype(str)
+    human = genomes.map(lambda name: bool(_HUMAN_GENOME.match(name)))
+    # A name of one's own may be a human genome where none of the others is.
+    foreign = ~human & ~genomes.isin(["", "nan", "None"])
+    if not human.any():
+        foreign = genomes.map(lambda name: bool(_FOREIGN_GENOME.match(name)))
+    return np.where(foreign, "genes of another species", "").astype(object)
 
 
 def feature_kinds(var: pd.DataFrame, symbols: np.ndarray, beside: pd.DataFrame | None = None) -> np.ndarray:
@@ -127,22 +147,12 @@ def feature_kinds(var: pd.DataFrame, symbols: np.ndarray, beside: pd.DataFrame |
     """
     ids = var.index.astype(str)
     kinds = np.array([_by_name(gene, symbol) for gene, symbol in zip(ids, symbols, strict=True)], dtype=object)
-    for column in TYPE_COLUMNS:
-        if column in var:
-            said = var[column].astype(str).map({text: _kind_of_type(text) for text in var[column].astype(str).unique()})
-            said = said.to_numpy(dtype=object)
-            kinds = np.where(said != "", said, kinds)
-    if "genome" in var:
-        genomes = var["genome"].astype(str)
-        known = genomes.map(lambda name: name in ("", "nan", "None") or bool(_HUMAN_GENOME.match(name)))
-        human = genomes.map(lambda name: bool(_HUMAN_GENOME.match(name))).any()
-        # A name of one's own may be a human genome where none of the others is.
-        foreign = ~known if human else genomes.map(lambda name: bool(_FOREIGN_GENOME.match(name)))
-        kinds = np.where((kinds == "") & foreign.to_numpy(), "genes of another species", kinds)
+    said = _by_type(var)
+    kinds = np.where(said != "", said, kinds)
+    kinds = np.where(kinds == "", _by_genome(var), kinds)
     if beside is not None and not any(column in var for column in TYPE_COLUMNS):
-        there = dict(
-            zip(beside.index.astype(str), feature_kinds(beside, np.full(len(beside), "", dtype=object)), strict=True)
-        )
+        said = _by_type(beside)
+        there = dict(zip(beside.index.astype(str), np.where(said != "", said, _by_genome(beside)), strict=True))
         kinds = np.array([kind or there.get(gene, "") for gene, kind in zip(ids, kinds, strict=True)], dtype=object)
     foreign = kinds == "genes of another species"
     return np.where(foreign, "", kinds) if foreign.sum() > (kinds == "").sum() else kinds
@@ -158,10 +168,8 @@ def feature_notes(kinds: np.ndarray, ids: np.ndarray) -> list[str]:
             "of its own, and gene lists and gene sets know none by its id; sum them by gene first (tximport) for genes"
         )
     apart = pd.Series(ids[kinds != ""], dtype=object).groupby(kinds[kinds != ""], sort=True)
-    if not len(apart):
-        return notes
-    listed = ", ".join(f"{len(names)} {kind} ({', '.join(map(repr, names.head(MAX_LISTED)))})" for kind, names in apart)
-    return [
-        *notes,
-        f"{int((kinds != '').sum())} of {len(kinds)} features are no human genes and are left out: {listed}",
-    ]
+    if len(apart):
+        listed = (f"{len(names)} {kind} ({', '.join(map(repr, names.head(MAX_LISTED)))})" for kind, names in apart)
+        n_apart = int((kinds != "").sum())
+        notes.append(f"{n_apart} of {len(kinds)} features are no human genes and are left out: {', '.join(listed)}")
+    return notes

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from immune_aging.cohort.archives import ENDS, is_archive, unpack
+from immune_aging.cohort.archives import ENDS, is_archive, left_by_macos, unpack
 from immune_aging.cohort.tenx_file import is_tenx, parts_of_folder, write_from_folder
 from immune_aging.cohort.zarr_store import store_in, write_from_zarr
 from immune_aging.task.command_line import BadInput
@@ -31,6 +31,7 @@ def _from_folder(folder: Path, target: Path, where: str) -> AsHdf5:
         write_from_zarr(store, target, where)
         return AsHdf5(target, layered=True)
     files = sorted(path for path in folder.rglob("*") if path.suffix in HDF5_ENDS and path.is_file())
+    files = [path for path in files if not left_by_macos(path.relative_to(folder))]
     if len(files) == 1:
         return AsHdf5(files[0], layered=not is_tenx(files[0]))
     many = (

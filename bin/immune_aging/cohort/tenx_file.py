@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.archives import left_by_macos
 from immune_aging.cohort.cell_tables import write_table
 from immune_aging.cohort.cohort_file import ANEW, CohortFile, Counts, open_cohort, refuse_references
 from immune_aging.cohort.table_encodings import decoded
@@ -138,7 +139,7 @@ def parts_of_folder(folder: Path, where: str) -> dict[str, Path] | None:
     BadInput
         There are several matrices, or a part is missing.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("._"))
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not left_by_macos(path.relative_to(folder)))
     parts, matrices = PARTS, list[Path]()
     for parts in (PARTS, *OTHER_PARTS):
         matrices = [path for path in files if path.name.endswith(parts["matrix"])]
