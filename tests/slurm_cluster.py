@@ -45,6 +45,9 @@ PartitionName=main Nodes=ALL MaxTime=60 PriorityTier=1 State=UP
 PartitionName=urgent Nodes=ALL MaxTime=60 PriorityTier=2 State=UP
 """
 
+# Any other state is on the way to one of these: RUNNING, COMPLETING, SIGNALING, STAGE_OUT, ... (`man squeue`).
+ENDED = "BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|REVOKED|TIMEOUT"
+
 
 class Cluster:
     """A running cluster; `call` runs its commands."""
@@ -72,7 +75,7 @@ class Cluster:
 
         def ended() -> str:
             said = self.call("scontrol", "show", "job", job)
-            return said if re.search("JobState=(?!RUN|COMPLETING)", said) else ""
+            return said if re.search(rf"JobState=({ENDED})\b", said) else ""
 
         said = wait_until(ended)
         assert f"JobState={state}" in said, said
