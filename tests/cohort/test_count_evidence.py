@@ -1,5 +1,6 @@
 """Which matrix holds the counts is told by its values; where two could be it, the run asks."""
 
+import anndata
 import h5py
 import numpy as np
 import pytest
@@ -197,3 +198,35 @@ def test_normalised_sums_of_samples_are_refused(tmp_path):
     with pytest.raises(BadInput, match="nearly the same total in all samples"):
         found(tmp_path, rounded(1e6), of_cells=False)
     assert found(tmp_path, COUNTS, of_cells=False).notes == ()
+
+
+def sums_of_samples(n=24, genes=400):
+    """Sums of a few hundred to a few thousand cells a sample, genes as unequal as in blood."""
+    rng = np.random.default_rng(0)
+    depth = rng.lognormal(11.5, 0.7, n)
+    shares = rng.lognormal(0, 4, genes)
+    return rng.poisson(np.outer(depth, shares / shares.sum()) * rng.lognormal(0, 0.3, (n, genes))).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("made", "note"),
+    [
+        (lambda x: x, ""),
+        (lambda x: x[:, x.min(axis=0) > 20], ""),
+        (lambda x: x[:6], ""),
+        (lambda x: np.rint(np.log1p(x)), "vary less between samples than by chance"),
+        (lambda x: np.rint(np.log2(x + 1)), "vary less between samples than by chance"),
+        (lambda x: np.rint(np.log1p(x / x.sum(1, keepdims=True) * 1e6)), "vary less between samples than by chance"),
+        (lambda x: np.rint(100 * np.log2(x + 1)), "hold zeros but no 1"),
+        (lambda x: np.rint(x / x.sum(1, keepdims=True) * np.median(x.sum(1)) * 50 * np.linspace(0.9, 1.1, len(x))[:, None]),
+         "hold zeros but no 1"),
+        (lambda x: np.rint(np.arcsinh(x)), "vary less between samples than by chance"),
+    ],
+)  # fmt: skip
+def test_sums_that_were_logged_or_scaled_and_rounded_are_noted(made, note, tmp_path):
+    values = made(sums_of_samples())
+    adata = anndata.AnnData(sparse.csr_matrix(values.astype(np.float32)))
+    adata.write_h5ad(tmp_path / "sums.h5ad")
+    with h5py.File(tmp_path / "sums.h5ad") as file:
+        notes = find_counts(file, "sums", counts_layer="auto", of_cells=False).notes
+    assert note in " ".join(notes) and bool(note) == bool(notes)

@@ -167,6 +167,15 @@ def test_f_test_and_interval_equal_those_of_statsmodels():
     assert np.isnan(table.loc["place", "effect_years"]) and table.loc["place", "levels"] == "x;y;z"
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_an_infinite_number_is_a_reason_and_no_traceback(value):
+    predicted, donors = ahead(np.random.default_rng(0))
+    donors.loc[:2, "bmi"] = value
+    table = acceleration_tests(predicted, donors, ["bmi", "smoker"]).set_index("column")
+    assert table.loc["bmi", "reason"].startswith("infinite in 3 donors") and np.isnan(table.loc["bmi", "p_value"])
+    assert table.loc["smoker", "p_value"] == table.loc["smoker", "padj"]
+
+
 def test_a_column_that_differs_with_age_is_not_taken_for_acceleration():
     """Old donors are predicted too young; a column that only marks the old must not be found by that."""
     p_values = []

@@ -287,6 +287,15 @@ def test_the_number_of_cells_is_known_by_the_names_that_tools_give_it(name, tmp_
     assert any(f"'{name}' is taken for the number of cells" in note for note in notes) == (name != "n_cells")
 
 
+@pytest.mark.parametrize(
+    "of", [lambda n: n.astype(str), lambda n: n.astype(str).astype("category"), lambda n: n.astype("Int64")]
+)
+def test_numbers_of_cells_that_the_file_holds_as_text_are_numbers(of, tmp_path):
+    table = table_of()
+    table.obs["n_cells"] = of(table.obs["n_cells"])
+    assert read_h5ad(run(table, tmp_path) / "dataset-x_t_cell_step-pseudobulk_counts.h5ad").n_obs == 7
+
+
 def test_a_table_that_does_not_tell_numbers_of_cells_is_noted(tmp_path):
     table = table_of()
     table.obs["n_cells"] = "many"

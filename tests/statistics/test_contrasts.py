@@ -193,3 +193,46 @@ def test_a_random_term_is_taken_apart_from_the_fixed_ones():
         pd.testing.assert_frame_equal(design.matrix, plain.matrix)
         assert design.random == "site" and "(1 | site)" in design.formula
     assert build_design(table, formula="~ sex + age + (1 | donor)").random == "donor"
+
+
+@pytest.mark.parametrize(
+    ("term", "compared"),
+    [
+        ("site", [("b", "a"), ("c", "a")]),
+        ("C(site)", [("b", "a"), ("c", "a")]),
+        ("C(site, Treatment('b'))", [("a", "b"), ("c", "b")]),
+        ("C(site, contr.treatment(base='c'))", [("a", "c"), ("b", "c")]),
+        ("C(site, levels=['c', 'a', 'b'])", [("a", "c"), ("b", "c")]),
+        ("C(site, contr.treatment('a'), levels=['c', 'b', 'a'])", [("c", "a"), ("b", "a")]),
+        ("C(site, contr.SAS)", [("a", "c"), ("b", "c")]),
+        ("C(site, contr.sum)", [("b", "a"), ("c", "a")]),
+        ("C(run, contr.treatment(3))", [("1", "3"), ("2", "3"), ("4", "3")]),
+    ],
+)
+def test_the_reference_level_is_the_one_that_the_formula_names(term, compared):
+    table = unbalanced_donors()
+    effects, design = estimated(f"~ sex + {term}", term, table)
+    assert [(one.level, one.reference) for one in design.contrasts] == compared
+    column = "run" if "run" in term else "site"
+    at, number = fitted(f"~ sex + C({column})", table), float if column == "run" else str
+    expected = [
+        at(sex="male", **{column: number(level)}) - at(sex="male", **{column: number(reference)})
+        for level, reference in compared
+    ]
+    np.testing.assert_allclose(effects, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("values", [(0, 1), (1, 2), (-0.5, 0.5), (10, 30)])
+def test_a_number_of_two_values_compares_its_two_groups(values):
+    table = unbalanced_donors()
+    table["group"] = np.where(table["site"] == "c", values[1], values[0])
+    (effect,), design = estimated("~ sex + age + group", "group", table)
+    at = fitted("~ sex + age + C(group)", table)
+    expected = at(sex="male", age=50, group=values[1]) - at(sex="male", age=50, group=values[0])
+    assert effect == pytest.approx(expected, rel=1e-6)
+    assert design.contrasts[0].name == f"{values[1]:g} against {values[0]:g}" and np.isnan(design.sd)
+
+
+def test_two_ages_stay_ages():
+    table = unbalanced_donors().assign(age_years=lambda donors: np.where(donors["sex"] == "male", 30.0, 60.0))
+    assert estimated("~ age", "age", table)[1].contrasts[0].name == "per SD"

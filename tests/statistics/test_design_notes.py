@@ -20,6 +20,40 @@ def test_codes_of_a_batch_that_enter_as_a_slope_are_noted_and_ages_are_not():
     )
 
 
+@pytest.mark.parametrize(
+    ("values", "term", "note"),
+    [
+        ([1, 2, 3], "code", "'code' has 3 values, 1 to 3, and enters as a slope"),
+        ([1, 2, 4, 7], "age", "'code' has 4 values, 1 to 7, and enters as a slope"),
+        ([0, 1], "age", ""),
+        ([20.5, 21, 23, 29], "age", ""),
+        (range(20, 60), "age", ""),
+        (["1.5", "2.5", "7"], "age", "'code' is text in the file, so it enters as a factor of 3 levels"),
+        ([str(i) for i in range(20, 35)], "age", "enters as a factor of 15 levels"),
+        (["1", "2", "3"], "age", ""),
+        (["a1", "b2", "3"], "age", ""),
+    ],
+)
+def test_columns_that_may_be_read_otherwise_than_meant_are_noted(values, term, note):
+    table = unbalanced_donors().assign(code=pd.Series(np.resize(np.array(list(values)), 90), unbalanced_donors().index))
+    design = build_design(table, formula="~ age + code", test_term=term)
+    assert note in " ".join(design.notes) and bool(note) == bool(design.notes)
+
+
+@pytest.mark.parametrize(
+    ("formula", "contrast", "note"),
+    [
+        ("~ sex", "", "effects are those of 'male' against 'female'; --contrast 'female vs male' turns them round"),
+        ("~ sex", "male vs female", ""),
+        ("~ site", "", "de.tsv holds b against a"),
+        ("~ age", "", ""),
+    ],
+)
+def test_which_levels_are_compared_is_said_where_the_user_did_not_say_it(formula, contrast, note):
+    design = build_design(unbalanced_donors(), formula=formula, test_term=formula[2:], contrast=contrast)
+    assert note in " ".join(design.notes) and bool(note) == bool(design.notes)
+
+
 def test_collinearity_that_leaves_nothing_of_the_tested_term_is_said():
     table = unbalanced_donors()
     table["nearly"] = table["age_years"] + np.random.default_rng(0).normal(0, 1, len(table))

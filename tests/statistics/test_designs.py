@@ -7,6 +7,7 @@ import pytest
 from immune_aging.statistics.designs import build_design
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
+from unbalanced_donors import unbalanced_donors
 
 
 def samples(n: int = 20) -> pd.DataFrame:
@@ -212,3 +213,24 @@ def test_building_a_design_changes_nothing():
     before = table.copy(deep=True)
     build_design(table, formula="~ sex + age + pool + `body mass`")
     pd.testing.assert_frame_equal(table, before)
+
+
+@pytest.mark.parametrize(
+    ("formula", "values", "message"),
+    [
+        (
+            "~ load + age",
+            [-np.inf] * 3,
+            r"'load' is infinite \(-inf\) in 3 of 90 samples \('s00', ...\); give a number",
+        ),
+        ("~ load + age", [np.inf], "'load' is infinite"),
+        ("~ np.log(load) + age", [0.0, 0.0], r"'np.log\(load\)' is not a finite number in 2 of 90 samples"),
+        ("~ np.log(load) + age", [-1.0], r"cannot be evaluated: .*`np.log\(load\)` contains null values"),
+        ("~ I(1 / load) + age", [0.0], "is not a finite number in 1 of 90 samples"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_told_by_name(formula, values, message):
+    table = unbalanced_donors()
+    table["load"] = [*values, *table["bmi"][len(values) :]]
+    with pytest.raises((BadInput, CannotFit), match=message):
+        build_design(table, formula=formula, test_term="age")

@@ -125,6 +125,7 @@ def normalised_and_rounded(block: sparse.csr_matrix) -> str:
 
 
 MIN_SAMPLES, SAME_SUMS = 5, 0.005  # the range of the samples' totals over their median
+FULL_SUMS = 0.95  # a table of deep sums with fewer zeros than this leaves may hold no 1
 
 
 def normalised_sums(block: sparse.csr_matrix) -> str:
@@ -144,15 +145,17 @@ FULL_GENES = 200
 TELLING_MEAN, TELLING_GENES, TELLING_CELLS, TOO_EVEN = 2.0, 5, 100, 0.85
 
 
-def evenness(block: sparse.csr_matrix) -> float:
+def evenness(block: sparse.csr_matrix, *, least: int = TELLING_CELLS) -> float:
     """Median over highly expressed genes of variance between cells over mean: 1 by chance alone; NaN for too few.
 
     Parameters
     ----------
     block
-        Cells x genes.
+        Cells, or samples, x genes.
+    least
+        Fewer rows tell nothing.
     """
-    if block.shape[0] < TELLING_CELLS:
+    if block.shape[0] < least:
         return np.nan
     values = block.astype(np.float64)
     mean = np.asarray(values.mean(axis=0)).ravel()
@@ -195,6 +198,31 @@ def doubts_of_values(block: sparse.csr_matrix) -> list[str]:
     if full and block.shape[0] >= MIN_CELLS:
         found.append("no cell has a gene without counts, as after imputation or with a constant added")
     return found
+
+
+def doubts_of_sums(block: sparse.csr_matrix) -> list[str]:
+    """Why whole numbers of samples that may be sums of raw counts are doubtful all the same.
+
+    Sums of cells vary with the number of cells, so that a gene's variance between samples is far above its mean.
+
+    Parameters
+    ----------
+    block
+        Samples x genes.
+    """
+    if (ratio := evenness(block, least=MIN_SAMPLES)) < TOO_EVEN:
+        return [
+            f"highly expressed genes vary less between samples than by chance (variance {ratio:.2f} of the mean, at "
+            "least 1 in sums of raw counts), as after logarithms"
+        ]
+    least = _by_cell(block, np.min)
+    without_one = float((least > 1).mean()) if len(least) >= MIN_SAMPLES else 0.0
+    if without_one > 0.5 and len(block.data) < FULL_SUMS * np.prod(block.shape):
+        return [
+            f"{100 * without_one:.0f} % of the samples that were looked at hold zeros but no 1, as after scaling; sums "
+            "of raw counts hold both"
+        ]
+    return []
 
 
 def cut_off(values: np.ndarray, dtype: np.dtype) -> str:
@@ -441,7 +469,8 @@ def _found(found: Candidates, name: str, notes: list[str]) -> Found:
         notes = [*notes, f"the counts in {name} are fractions and are rounded to whole numbers (--round_counts)"]
     cut = cut_off(found.block[name].data, found.dtype[name])
     notes = [*notes, f"{name}: {cut}: larger counts may be wrong"] if cut else notes
-    doubts = doubts_of_values(found.block[name]) if found.of_cells and not found.reason[name] else []
+    look = doubts_of_values if found.of_cells else doubts_of_sums
+    doubts = [] if found.reason[name] else look(found.block[name])
     return Found(name, counts, (*notes, *(f"{name}: {doubt}" for doubt in doubts)))
 
 

@@ -275,12 +275,16 @@ def design_of(column: pd.Series) -> tuple[np.ndarray, str, list[str], np.ndarray
     Raises
     ------
     CannotFit
-        One value only, or too many levels.
+        One value only, too many levels, or an infinite number.
     """
     numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     if numeric and column.nunique() > 2:
         used = column.notna().to_numpy()
         values = column[used].to_numpy(dtype=float)
+        if np.isinf(values).any():
+            raise CannotFit(
+                f"infinite in {int(np.isinf(values).sum())} donors; give a number, or leave the value empty"
+            )
         return used, "numeric", [], ((values - values.mean()) / values.std(ddof=1))[:, None]
     labels = column.astype(object).where(column.notna(), None)
     sizes = labels.value_counts()

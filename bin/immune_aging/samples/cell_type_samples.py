@@ -1,12 +1,15 @@
 """The pseudobulk table of one cell type: summed raw counts of donors or their samples, with what is known of each."""
 
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.donors import one_per_donor, sample_key
+from immune_aging.samples.levels import COHORT_LEVELS
 from immune_aging.samples.some_files import GenesOfSomeFiles, genes_of_some_files
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, read_h5ad
 from immune_aging.task.command_line import BadInput
@@ -31,12 +34,15 @@ class CellTypeSamples:
     some_files
         The same samples' counts of genes that not all files of the cohort measure; None where there are none. They are
         in no library size.
+    cohort_levels
+        Of columns that hold few values: those in the samples of all cell types, as text, in ascending order.
     """
 
     counts: np.ndarray
     samples: pd.DataFrame
     symbols: pd.Series
     some_files: GenesOfSomeFiles | None = None
+    cohort_levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def gene_ids(self) -> pd.Index:
@@ -98,6 +104,7 @@ def read_samples(path: str | Path) -> CellTypeSamples:
         samples.iloc[rows],
         symbols.iloc[genes],
         None if further is None else further.of(rows),
+        json.loads(adata.uns.get(COHORT_LEVELS, "{}")),
     )
 
 
@@ -125,4 +132,4 @@ def summed_by_donor(table: CellTypeSamples) -> CellTypeSamples:
         sums = np.zeros((len(names), further.counts.shape[1]))
         np.add.at(sums, row, further.counts)  # a donor is measured for what all of its samples are
         further = replace(further, counts=sums)
-    return CellTypeSamples(counts, donors, table.symbols, further)
+    return CellTypeSamples(counts, donors, table.symbols, further, table.cohort_levels)

@@ -248,11 +248,18 @@ def donors_of(given: GivenTable) -> tuple[pd.DataFrame, list[str]]:
 
 
 def cell_numbers(obs: pd.DataFrame) -> pd.Series | None:
-    """The column that tells of how many cells each sample is the sum, by its name; None where there is none."""
-    name = next(
-        (name for name in CELL_NUMBERS if name in obs and pd.api.types.is_numeric_dtype(plain(obs[name]))), None
-    )
-    return None if name is None else obs[name]
+    """The column that tells of how many cells each sample is the sum, by its name; None where there is none.
+
+    Numbers may be written as text.
+    """
+    for name in CELL_NUMBERS:
+        if name not in obs:
+            continue
+        values = plain(obs[name])
+        numbers = values if pd.api.types.is_numeric_dtype(values) else pd.to_numeric(values, errors="coerce")
+        if numbers.notna().sum() == values.notna().sum() > 0:
+            return numbers.rename(name)
+    return None
 
 
 def notes_of_cell_numbers(obs: pd.DataFrame) -> list[str]:
@@ -284,7 +291,7 @@ def usable_samples(given: GivenTable, donors: pd.DataFrame) -> tuple[pd.DataFram
     labels = {name: obs[columns[role]] for name, role in roles.items() if role in columns}
     samples = pd.DataFrame({name: label.astype(str).to_numpy(dtype=object) for name, label in labels.items()})
     sizes = cell_numbers(obs)
-    samples["n_cells"] = np.full(len(obs), np.nan) if sizes is None else plain(sizes).to_numpy()
+    samples["n_cells"] = np.full(len(obs), np.nan) if sizes is None else sizes.to_numpy()
     used = np.logical_and.reduce([label.notna().to_numpy() for label in labels.values()])
     if "age" in columns:
         used &= match(samples, donors, ["age_years"])["age_years"].notna().to_numpy()

@@ -1,5 +1,6 @@
 """The table of pseudobulk samples that the statistics start from: its columns, its rules, its files by cell type."""
 
+import json
 from pathlib import Path
 
 import anndata
@@ -9,6 +10,7 @@ from scipy import sparse
 
 from immune_aging.cohort.donors import sample_key
 from immune_aging.cohort.gene_groups import SOME_FILES
+from immune_aging.samples.levels import COHORT_LEVELS, cohort_levels
 from immune_aging.samples.sample_rules import mark_samples
 from immune_aging.samples.some_files import stacked
 from immune_aging.task.checkpoints import LINE_ENDS, write_file_table, write_h5ad, write_tsv
@@ -115,7 +117,7 @@ def write_pseudobulk(
 
 
 def write_cell_types(table: anndata.AnnData, used: np.ndarray, types: pd.DataFrame, *, prefix: str) -> None:
-    """Write a checkpoint for each kept cell type, and which file is whose.
+    """Write a checkpoint for each kept cell type, with the levels of all kept samples, and which file is whose.
 
     Parameters
     ----------
@@ -129,10 +131,14 @@ def write_cell_types(table: anndata.AnnData, used: np.ndarray, types: pd.DataFra
         As of `write_pseudobulk`.
     """
     files = {}
+    kept = used & table.obs["cell_type"].isin(types.loc[types["kept"], "cell_type"]).to_numpy()
+    levels = json.dumps(cohort_levels(table.obs[kept]), ensure_ascii=False)
     for row in types[types["kept"]].itertuples():
         chosen = used & (table.obs["cell_type"] == row.cell_type).to_numpy()
         files[row.id] = Path(f"{prefix}_{row.id}_step-pseudobulk_counts.h5ad")
-        write_h5ad(table[chosen].copy(), files[row.id])
+        own = table[chosen].copy()
+        own.uns = dict(own.uns) | {COHORT_LEVELS: levels}
+        write_h5ad(own, files[row.id])
     write_file_table(files, Path(f"{prefix}_all_step-pseudobulk_files.tsv"))
 
 

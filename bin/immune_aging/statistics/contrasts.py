@@ -12,12 +12,13 @@ Searle, Speed, Milliken (1980), The American Statistician 34:216; Lenth, the R p
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from immune_aging.samples.levels import as_text
 from immune_aging.statistics.formulas import Formula, term_factors
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
@@ -32,6 +33,7 @@ STEP = 1e-3
 # Percentiles between which the effect of a term of several columns is shown.
 LOW_PERCENTILE, HIGH_PERCENTILE = 10, 90
 DIGITS = 9  # of weights, which are of order 1: what differences leave behind these is rounding
+ORDERED_LEVELS = re.compile(r"\blevels\s*=")
 AS_FACTOR = re.compile(r"C\(\s*(column_\d+_)\s*[,)]")  # C(run): a column that is a factor whatever its type
 
 
@@ -103,11 +105,15 @@ class Model:
         Samples x columns under the names of the samples, numbers as float, factors as text.
     matrix
         Samples x coefficients, as the library has it.
+    cohort_levels
+        Of columns that hold few values: those of the whole cohort, as text, in ascending order. Empty where the
+        samples are the cohort's.
     """
 
     formula: Formula
     values: pd.DataFrame
     matrix: "ModelMatrix"
+    cohort_levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def terms(self) -> dict[frozenset[str], list[int]]:
@@ -124,6 +130,28 @@ class Model:
             for name in self.formula.columns
             if self.values[name].dtype != float or self.formula.plain_name(name) in as_factor
         ]
+
+    def levels(self, column: str) -> list:
+        """Levels of a factor, or values of a number, in order: the reference is the first."""
+        present = {as_text(level): level for level in sorted(self.values[column].unique())}
+        return [present[name] for name in self.in_order(column, list(present))]
+
+    def in_order(self, column: str, levels: Sequence[str]) -> list[str]:
+        """Levels of a factor in the order that the formula gives them, the reference that it names before all others.
+
+        `C(arm, levels=["none", "low", "high"])` orders, `C(arm, Treatment("none"))` and `C(arm, contr.SAS)` name a
+        reference. Where the formula does neither, the order stays as it is.
+        """
+        for factor, coding in self.matrix.model_spec.factor_contrasts.items():
+            if self.simple_column(str(factor)) != column:
+                continue
+            ordered = list(levels)
+            if ORDERED_LEVELS.search(str(factor)):
+                place = {as_text(level): number for number, level in enumerate(coding.levels)}
+                ordered.sort(key=lambda level: place.get(level, len(place)))
+            reference = reference_of(coding.contrasts, ordered)
+            return [reference, *(level for level in ordered if level != reference)]
+        return list(levels)
 
     def columns_in(self, factors: frozenset[str]) -> list[str]:
         """The samples' columns that a term's factors name."""
@@ -147,14 +175,14 @@ class Model:
             return self.matrix.model_spec.get_model_matrix(self.formula.with_plain_names(points)).to_numpy(dtype=float)
 
 
-def levels_of(values: pd.Series) -> list:
-    """Levels of a factor, in the order of its coding."""
-    return sorted(values.unique())
+def reference_of(coding: object, levels: Sequence[str]) -> str:
+    """The level that a coding of the library compares the others with: the one it names, the last for SAS coding."""
+    from formulaic.transforms.contrasts import SASContrasts, TreatmentContrasts
+    from formulaic.utils.sentinels import UNSET
 
-
-def as_text(level: object) -> str:
-    """A level as people write it: whole numbers without a decimal point."""
-    return str(int(level)) if isinstance(level, float) and level.is_integer() else str(level)
+    if isinstance(coding, TreatmentContrasts) and coding.base is not UNSET:
+        return as_text(coding.base)
+    return levels[-1] if isinstance(coding, SASContrasts) else levels[0]
 
 
 def averaged_rows(model: Model, points: pd.DataFrame) -> np.ndarray:
@@ -184,7 +212,7 @@ def averaged_rows(model: Model, points: pd.DataFrame) -> np.ndarray:
         if name not in model.factors:
             axes.append([model.values[name].mean()])
         else:
-            levels = levels_of(model.values[name])
+            levels = model.levels(name)
             axes.append(levels if name in sharing else levels[:1])
     grid = pd.DataFrame(list(itertools.product(*axes)), columns=others)
     whole = points.reset_index(drop=True).merge(grid, how="cross") if others else points
@@ -273,12 +301,35 @@ def named_pair(contrast: str, term: str, levels: Sequence[str]) -> tuple[str, st
 
 def compared_levels(model: Model, column: str, *, contrast: str) -> list[tuple[object, object]]:
     """Each level of a factor with the first, or the two that the user named; raises as `tested_term`."""
-    levels = {as_text(level): level for level in levels_of(model.values[column])}
+    levels = {as_text(level): level for level in model.levels(column)}
     if contrast:
         level, reference = named_pair(contrast, column, list(levels))
         return [(levels[level], levels[reference])]
+    refuse_other_levels(model, column, needed=2)
     first, *others = levels.values()
     return [(level, first) for level in others]
+
+
+def refuse_other_levels(model: Model, column: str, *, needed: int | None = None) -> None:
+    """Raise `CannotFit` where these samples lack a level that the cohort's question is about.
+
+    Without this check a cell type that has no sample of the reference level would compare two other levels, under the
+    same words as the other cell types.
+
+    Parameters
+    ----------
+    needed
+        How many levels the question is about, the reference first; None for all.
+    """
+    present = [as_text(level) for level in model.levels(column)]
+    asked = model.in_order(column, model.cohort_levels.get(column, present))[:needed]
+    missing = [level for level in asked if level not in present]
+    if missing:
+        what = f"compare '{asked[1]}' with '{asked[0]}'" if needed == 2 else f"compare all levels of '{column}'"
+        raise CannotFit(
+            f"these samples cannot {what} as the whole cohort can: none has the '{column}' '{missing[0]}'"
+            + ("; --contrast names two other levels" if needed == 2 and len(present) > 1 else "")
+        )
 
 
 def factor_contrasts(model: Model, column: str, *, contrast: str) -> Tested:
@@ -296,6 +347,15 @@ def factor_contrasts(model: Model, column: str, *, contrast: str) -> Tested:
     return Tested(contrasts, np.nan, np.nan, "", meaning)
 
 
+def has_two_values(model: Model, column: str) -> bool:
+    """Whether a number tells two groups apart, as 0 and 1 do: these are compared, since no SD of them means anything.
+
+    Ages stay ages, whatever their number.
+    """
+    levels = model.cohort_levels.get(column, model.levels(column))
+    return len(levels) == 2 and column not in ("age", "age_years")
+
+
 def numeric_contrast(model: Model, column: str) -> Tested:
     """The slope of a numeric column at its mean, per SD."""
     values = model.values[column]
@@ -311,7 +371,8 @@ def interaction_contrast(model: Model, columns: Sequence[str], *, test_term: str
     numbers = [name for name in columns if name not in model.factors]
     choices = []
     for name in factors:
-        levels = levels_of(model.values[name])
+        refuse_other_levels(model, name)
+        levels = model.levels(name)
         choices.append([(name, (level, levels[0])) for level in levels[1:]])
     rows, labels = [], []
     for pairs in itertools.product(*choices):
@@ -373,7 +434,7 @@ def ends_of(model: Model, columns: Sequence[str]) -> tuple[dict[str, tuple[objec
     words = []
     for name in columns:
         if name in model.factors:
-            levels = levels_of(model.values[name])
+            levels = model.levels(name)
             pairs[name] = (levels[-1], levels[0])
             words.append(f"{as_text(levels[-1])} minus {as_text(levels[0])}")
         else:
@@ -405,7 +466,7 @@ def tested_term(model: Model, test_term: str, *, contrast: str) -> Tested:
     wanted = matching_term(model, test_term)
     columns = model.columns_in(wanted)
     simple = all(model.simple_column(factor) for factor in wanted)
-    if simple and len(wanted) == 1 and columns[0] in model.factors:
+    if simple and len(wanted) == 1 and (columns[0] in model.factors or has_two_values(model, columns[0])):
         return factor_contrasts(model, columns[0], contrast=contrast)
     if contrast:
         why = "is a number, which has no levels" if simple and len(wanted) == 1 else "compares no two levels"

@@ -2,14 +2,15 @@
 
 import json
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.donors import AS_GIVEN, not_told
-from immune_aging.statistics.contrasts import Contrast, Model, as_text, on_scaled_columns, tested_term
+from immune_aging.samples.levels import as_text
+from immune_aging.statistics.contrasts import Contrast, Model, on_scaled_columns, tested_term
 from immune_aging.statistics.design_notes import notes_on
 from immune_aging.statistics.formulas import (
     DEFAULT_DESIGN,
@@ -187,6 +188,7 @@ def build_design(
     batch: str = "",
     min_samples: int = 0,
     few_pairs: bool = False,
+    cohort_levels: Mapping[str, Sequence[str]] | None = None,
 ) -> Design:
     """Build the design matrix of one cell type's samples.
 
@@ -208,6 +210,8 @@ def build_design(
         Donor column to add to the formula as a factor, numbers too; '' adds none.
     few_pairs
         Allow `MIN_PAIRED_RESIDUAL_DF` where each donor is a term: for tests that learn variances from many genes.
+    cohort_levels
+        As of `CellTypeSamples`: what is compared are levels of the whole cohort, or these samples are refused.
 
     Raises
     ------
@@ -234,11 +238,14 @@ def build_design(
     if batch:
         fixed += f" + {quoted(batch)}"
     model = evaluated(values, fixed)
+    sources = {name: source_column(name, samples) for name in asked.columns}
+    of_cohort = {name: levels for name, source in sources.items() if (levels := (cohort_levels or {}).get(source))}
+    model = replace(model, cohort_levels=of_cohort)
     paired = few_pairs and any(is_donor(name, samples) for name in asked.columns)
     matrix, means, sds = scaled_matrix(model, min_residual_df=MIN_PAIRED_RESIDUAL_DF if paired else MIN_RESIDUAL_DF)
     tested = tested_term(model, test_term, contrast=contrast)
     contrasts = tuple(scaled_contrast(one, means, sds) for one in tested.contrasts)
-    doubts = notes_on(model, matrix, contrasts, test_term=test_term, usual_df=MIN_RESIDUAL_DF)
+    doubts = notes_on(model, matrix, contrasts, test_term=test_term, usual_df=MIN_RESIDUAL_DF, chosen=bool(contrast))
     shown = f"{fixed} + (1 | {quoted(asked.random)})" if asked.random else fixed
     return Design(
         matrix,
@@ -279,6 +286,7 @@ def complete_values(samples: pd.DataFrame, columns: Sequence[str], *, batch: str
         A further column, which is read as a factor; '' for none.
     """
     values = donor_values(samples, columns)
+    refuse_infinite(values)
     if batch:
         values[batch] = as_labels(samples[batch])
     missing = values.isna()
@@ -288,6 +296,17 @@ def complete_values(samples: pd.DataFrame, columns: Sequence[str], *, batch: str
     first = values.columns[missing.any()][0]
     note = f"{int(incomplete.sum())} samples left out: no value for a design column ('{first}')"
     return values[~incomplete], [note]
+
+
+def refuse_infinite(values: pd.DataFrame) -> None:
+    """Raise `CannotFit` where a number is infinite, as the logarithm of 0 is."""
+    for name in values.select_dtypes(float):
+        infinite = values[name][np.isinf(values[name])]
+        if len(infinite):
+            raise CannotFit(
+                f"donor column '{name}' is infinite ({infinite.iloc[0]}) in {len(infinite)} of {len(values)} samples "
+                f"('{infinite.index[0]}', ...); give a number, or leave the value empty"
+            )
 
 
 def default_without_sex(samples: pd.DataFrame, formula: str) -> tuple[str, list[str]]:
@@ -337,6 +356,8 @@ def evaluated(values: pd.DataFrame, formula: str) -> Model:
             matrix = model_matrix(parsed.plain, parsed.with_plain_names(columns), na_action="raise", context={})
     except Exception as error:  # a function in the formula may fail in any way
         reason = parsed.shown(str(error).splitlines()[0])
+        if "not among the provided levels" in reason:
+            raise CannotFit(f"design '{formula}': no sample has the reference level that it names") from error
         raise BadInput(f"--design '{formula}': cannot be evaluated: {reason}") from error
     return Model(parsed, columns, matrix)
 
@@ -361,6 +382,9 @@ def scaled_matrix(
     for place, name in enumerate(matrix):
         column = matrix[name]
         if name in formula.columns or not column.isin([0, 1]).all():
+            if n := int((~np.isfinite(column)).sum()):
+                n_of = f"{n} of {len(matrix)}"
+                raise CannotFit(f"design '{formula.fixed}': '{name}' is not a finite number in {n_of} samples")
             means[place], sds[place] = column.mean(), column.std()
             if not np.isfinite(sds[place]) or sds[place] == 0:
                 raise CannotFit(f"design '{formula.fixed}': '{name}' has one value in all {len(matrix)} samples")

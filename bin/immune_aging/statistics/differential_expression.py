@@ -71,6 +71,8 @@ class Question:
         A column of levels, within each of which the effect is wanted, too; '' for none.
     age_spline
         Functions of a spline of age, which is tested, too; 0 for none.
+    cohort_levels
+        As of `CellTypeSamples`, from which they are taken.
     """
 
     formula: str
@@ -84,6 +86,7 @@ class Question:
     options: DeseqOptions
     by_column: str = ""
     age_spline: int = 0
+    cohort_levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,7 @@ def analyse_genes(table: CellTypeSamples, question: Question) -> Answer:
         "design": question.formula,
         "test_term": question.test_term,
     }
+    question = replace(question, cohort_levels=table.cohort_levels)
     empty: list[dict] = []
     outliers: list[dict] = []
     try:
@@ -349,6 +353,7 @@ def design_of(samples: pd.DataFrame, question: Question, *, batch: str = "") -> 
         batch=batch,
         min_samples=question.min_samples,
         few_pairs=True,
+        cohort_levels=question.cohort_levels,
     )
 
 

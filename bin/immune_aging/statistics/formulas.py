@@ -21,6 +21,7 @@ TOKEN = re.compile(
     r"""(?P<quoted>`[^`]*`)|(?P<text>'[^']*'|"[^"]*")|(?P<number>\d[\w.]*)|(?P<name>[^\W\d][\w.]*)|(?P<other>.)""",
     re.DOTALL,
 )
+MODULES = ("np.", "contr.")  # whose names are functions, or codings that C() takes: C(arm, contr.sum)
 LITERALS = ("True", "False", "None")
 RANDOM_TERM = re.compile(r"\(\s*1\s*\|\s*(`[^`]+`|[^\W\d][\w.]*)\s*\)")
 PLAIN_NAME = re.compile(r"column_(\d+)_")
@@ -83,7 +84,7 @@ def _pieces(formula: str) -> list[tuple[str, bool]]:
         argument = rest.startswith("=") and not rest.startswith("==")
         if found.lastgroup == "quoted":
             pieces.append((text[1:-1], True))
-        elif found.lastgroup == "name" and not (called or argument or text in LITERALS or text.startswith("np.")):
+        elif found.lastgroup == "name" and not (called or argument or text in LITERALS or text.startswith(MODULES)):
             pieces.append((text, True))
         else:
             pieces.append((text, False))
@@ -191,6 +192,18 @@ def is_donor(name: str, samples: pd.DataFrame) -> bool:
     if source == "donor_id" or source not in samples or "donor_id" not in samples:
         return source == "donor_id"
     return bool((samples[source].astype(str) == samples["donor_id"].astype(str)).all())
+
+
+def function_of_age(formula: str, samples: pd.DataFrame) -> str:
+    """The first factor of a formula that is a function of age, as `I(age**2)` is; '' where age stands by itself."""
+    from formulaic import Formula as LibraryFormula
+
+    parsed = parse(formula)
+    ages = {name for name in parsed.columns if source_column(name, samples) == "age_years"}
+    factors = sorted({str(factor) for term in LibraryFormula(parsed.plain) for factor in term.factors})
+    named = {one: {parsed.columns[int(number)] for number in PLAIN_NAME.findall(one)} for one in factors}
+    found = [one for one, names in named.items() if names & ages and parsed.shown(one) not in ages]
+    return parsed.shown(found[0]) if found else ""
 
 
 def columns_of_term(test_term: str) -> tuple[str, ...]:

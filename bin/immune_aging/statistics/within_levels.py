@@ -9,7 +9,6 @@ from immune_aging.statistics.contrasts import (
     Contrast,
     compared_levels,
     difference,
-    levels_of,
     on_scaled_columns,
 )
 from immune_aging.statistics.count_tests import fit_voom
@@ -103,9 +102,9 @@ def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast:
     model = evaluated(values, " + ".join([fixed, *further]))
     matrix, means, sds = scaled_matrix(model)
     pairs = {}
-    if test in model.factors:
+    if design.contrasts[0].level:
         pairs = {test: compared_levels(model, test, contrast=contrast)[0]}
-    groups = levels_of(model.values[by])
+    groups = model.levels(by)
     within = [on_scaled_columns(difference(model, [test], pairs, at={by: group}), means, sds) for group in groups]
     name = design.contrasts[0].name
     contrasts = [Contrast(f"{name} in {group}", "", "", weights) for group, weights in zip(groups, within, strict=True)]
