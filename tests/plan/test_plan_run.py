@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from immune_aging.plan import costs as plan_costs
-from immune_aging.plan import run_plan, text
+from immune_aging.plan import problems, run_plan, text
 from immune_aging.task.command_line import BadInput
 from sampled_cohorts import cohort_of_visits
 from small_cohorts import small_cohort, write_cohort
@@ -242,3 +242,27 @@ def test_a_column_that_differs_between_visits_is_no_column_of_donors(tmp_path):
     with pytest.raises(BadInput, match="--acceleration_columns run: varies within donor 'D00'"):
         run_plan.plan_cohort(options_for(path, **asked, acceleration_columns=["run"]))
     assert run_plan.plan_cohort(options_for(path, **asked, designs=["~ run + age"]))["n_types"] == 2
+
+
+@pytest.mark.parametrize(
+    ("design", "term", "by", "problem"),
+    [
+        ("~ condition", "condition", "sex", ""),
+        ("~ donor + condition", "condition", "sex", ""),
+        ("~ condition + age", "age", "sex", ""),
+        ("~ condition + age + (1 | donor)", "age", "condition", ""),
+        ("~ sex + age", "age", "condition", "'condition' differs between the samples of donor 'D00', which are summed"),
+    ],
+)
+def test_levels_are_planned_by_what_becomes_of_a_donors_samples(design, term, by, problem):
+    donors = pd.DataFrame(
+        {
+            "donor_id": [f"D{i // 2:02d}" for i in range(24)], "sample_of_donor": ["a", "b"] * 12, "condition": ["ctrl", "stim"] * 12,
+            "age_years": np.repeat(np.arange(12) ** 1.5 + 20, 2), "sex": np.resize(["f", "f", "m", "m"], 24),
+            "varies_within_donor": "[]",
+        },
+    )  # fmt: skip
+    found, _ = problems.design_problems(donors, [design], test_term=term, contrast="", min_samples=6, by_column=by)
+    assert len(found) == bool(problem)
+    if problem:
+        assert found[0].startswith(f"--by_column '{by}': {problem}") and "(1 | donor) in --design" in found[0]

@@ -118,6 +118,51 @@ def test_a_covariate_that_differs_within_donors_is_averaged_over_their_cells():
     assert facts["n_donors"] == 16
 
 
+def with_facts(samples: pd.DataFrame, missing: tuple[str, ...], column: str) -> pd.DataFrame:
+    """Body mass of each sample and smoking of each donor; one of them is missing in the second sample of some donors."""
+    number = samples["donor_id"].str[1:].astype(int)
+    mass = 22 + number % 5 + 0.7 * (samples["condition"] == "stim") * (number % 3)
+    known = samples.assign(bmi=mass, smoker=np.array(["no", "yes", "no"])[number % 3])
+    known[column] = known[column].mask(known["donor_id"].isin(missing) & (known["condition"] == "stim"))
+    return known
+
+
+@pytest.mark.parametrize(
+    ("column", "formula", "notes"),
+    [
+        ("smoker", "~ smoker + age", ["2 samples of 2 donors have no value for a design column"]),
+        (
+            "bmi",
+            "~ bmi + age",
+            ["2 samples of 2 donors have no value", "'bmi': differs between the samples of a donor"],
+        ),
+        ("bmi", "~ smoker + bmi + age", ["2 samples of 2 donors", "'bmi': differs between the samples of a donor"]),
+    ],
+)
+def test_samples_without_a_value_are_in_no_sum_and_are_counted(column, formula, notes):
+    """As if they were not in the table: a donor's own columns are told by its other sample."""
+    samples = with_facts(cells_of_persons(8), ("P03", "P07"), column)
+    asked = {"formula": formula, "test_term": "age", "min_samples": 6}
+    shares, table, facts = compare_donors(samples, IDS, **asked)
+    alone = compare_donors(samples[samples[column].notna()], IDS, **asked)
+    pd.testing.assert_frame_equal(table, alone[1])
+    pd.testing.assert_frame_equal(shares, alone[0])
+    assert facts["n_donors"] == facts["n_donors_in"] == 16
+    said = facts["notes"][1:]
+    assert len(said) == len(notes) and all(part in note for part, note in zip(notes, said, strict=True)), said
+
+
+def test_a_number_that_differs_between_summed_samples_is_its_mean_by_their_cells():
+    samples = with_facts(cells_of_persons(8), (), "bmi")
+    table = compare_donors(samples, IDS, formula="~ bmi + age", test_term="age", min_samples=6)[1].set_index("id")
+    by_cells = (samples["bmi"] * samples["n_cells"]).groupby(samples["donor_id"]).sum()
+    means = by_cells / samples.groupby("donor_id")["n_cells"].sum()
+    by_hand = without_samples(samples).assign(bmi=lambda own: own["donor_id"].map(means))
+    plain = compare_donors(by_hand, IDS, formula="~ bmi + age", test_term="age", min_samples=6)[1].set_index("id")
+    np.testing.assert_allclose(table["p_value"], plain.loc[table.index, "p_value"], rtol=1e-6)
+    np.testing.assert_allclose(table["lfc_per_decade"], plain.loc[table.index, "lfc_per_decade"], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "question", "reason"),
     [

@@ -151,8 +151,7 @@ def test_summing_keeps_every_count_and_what_the_samples_agree_on():
     donor = several.index[several > 1][0]
     assert "visit" not in summed.samples and summed.samples.loc[donor, "sex"] in ("female", "male")
     weights = table.samples.assign(weight=np.arange(len(table.samples), dtype=float))
-    averaged = rows_of_donors(CellTypeSamples(table.counts, weights, table.symbols)).samples["weight"]
-    assert averaged[donor] == pytest.approx(weights.loc[weights["donor_id"] == donor, "weight"].mean())
+    assert "weight" not in rows_of_donors(CellTypeSamples(table.counts, weights, table.symbols)).samples, "may be codes"
     assert summed.samples.loc[donor, "n_cells"] == 50 * several[donor]
 
 

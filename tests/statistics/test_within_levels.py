@@ -4,6 +4,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 import statsmodels.formula.api as smf
 
 from de_step import run_step
@@ -55,6 +56,36 @@ def test_slopes_within_levels_are_those_of_another_librarys_fit(formula, by, who
         ends = fit.predict(pd.DataFrame([{**at, by: level, "age": age} for age in (51.0, 50.0)]))
         slopes.append((ends[0] - ends[1]) * table["age_years"].std())
     np.testing.assert_allclose(found, [*slopes, slopes[-1] - slopes[0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [int, float, "p{}".format, "{:02d}".format])
+@pytest.mark.parametrize(("by", "whole"), [("sex", "y ~ sex * age + C(run)"), ("run", "y ~ sex + C(run) * age")])
+def test_a_batch_is_a_factor_within_levels_whatever_names_it(kind, by, whole):
+    """Whole numbers would be a slope, beside which half of what batches do stays in the noise."""
+    numbers = np.resize([1, 2, 3, 7], 80)
+    table = donors().assign(run=[kind(int(number)) for number in numbers])
+    y = np.random.default_rng(0).normal(size=80) + np.array([0, 4.0, -4, 1])[np.resize(range(4), 80)]
+    own, _ = design_by_level(table, build_design(table, batch="run"), by=by)
+    ours = sm.OLS(y, own.matrix.to_numpy()).fit()
+    named = table.assign(age=table["age_years"] / table["age_years"].std(), y=y)
+    fit = smf.ols(whole, named).fit()
+    term = "C(run)" if by == "run" else by
+    slopes = ["age", *(f"age + {term}[T.{one}]:age" for one in sorted(set(table[by]))[1:])]
+    for contrast, slope in zip(own.contrasts, slopes, strict=False):
+        found, expected = ours.t_test(contrast.weights), fit.t_test(slope)
+        assert float(found.effect.item()) == pytest.approx(float(expected.effect.item()), rel=1e-6)
+        assert float(found.sd.item()) == pytest.approx(float(expected.sd.item()), rel=1e-6)
+
+
+def test_columns_that_follow_from_others_are_left_out_where_every_effect_can_be_told():
+    table = donors().assign(gender=lambda own: own["sex"].map({"female": "F", "male": "M"}))
+    y = np.random.default_rng(0).normal(size=len(table))
+    (same, _), (plain, _) = (effects(table, y, "~ sex + age", by) for by in ("gender", "sex"))
+    np.testing.assert_allclose(same, plain, rtol=1e-6)
+    smokers = table.assign(smoker=np.where(table["sex"] == "male", "no", np.resize(["no", "yes"], 80)))
+    design = build_design(smokers, formula="~ smoker + age", test_term="smoker")
+    with pytest.raises(CannotFit, match="not of full rank: in these samples 'smoker:sex' follows"):
+        design_by_level(smokers, design, by="sex")
 
 
 def test_a_factors_effect_within_levels_is_its_difference_there():

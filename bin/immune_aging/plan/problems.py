@@ -16,6 +16,8 @@ from immune_aging.statistics.curves import with_curve
 from immune_aging.statistics.designs import Design, build_design
 from immune_aging.statistics.formulas import DEFAULT_DESIGN
 from immune_aging.statistics.gene_sets import measured_sets, read_gmt
+from immune_aging.statistics.independent_rows import refuse_levels_of_samples
+from immune_aging.statistics.repeated_samples import choose_repeats
 from immune_aging.statistics.within_levels import design_by_level
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING
 from immune_aging.task.command_line import BadInput
@@ -85,6 +87,7 @@ def further_problems(
     if by_column:
         try:
             design_by_level(donors, design, by=by_column, contrast=contrast)
+            refuse_levels_of_samples(donors, choose_repeats(donors, design), by_column)
         except (BadInput, CannotFit) as error:
             text = str(error)
             problems.append(text if text.startswith("--") else f"--by_column '{by_column}': {text}")

@@ -16,10 +16,17 @@ import pandas as pd
 from immune_aging.cohort.donors import one_per_donor, sample_key
 from immune_aging.samples.sample_obs import read_obs
 from immune_aging.statistics.designs import Design, as_labels, build_design
-from immune_aging.statistics.formulas import drawn_column
+from immune_aging.statistics.formulas import drawn_column, formula_columns
 from immune_aging.statistics.linear_models import contrast_as_coefficient
 from immune_aging.statistics.multiple_testing import ALPHA, adjusted_p_values
-from immune_aging.statistics.repeated_samples import choose_repeats, design_columns, over_donors, with_donors
+from immune_aging.statistics.repeated_samples import (
+    choose_repeats,
+    left_out_of_sums,
+    notes_of_sums,
+    over_donors,
+    varying_columns,
+    with_donors,
+)
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, read_tsv, require_columns
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
@@ -135,12 +142,18 @@ def rows_and_design(
     if repeats.use == "none":
         return count_table(samples, unit="sample_id"), units, design
     if repeats.use == "sum":
-        note = "a donor's samples were added up"
-        if set(design_columns(units, design)) <= set(people):
+        left_out = left_out_of_sums(units, design)
+        samples = samples[~samples["sample_id"].isin(left_out.index[left_out])]
+        donors = donor_columns(samples)
+        people = donors.assign(donor_id=donors.index)
+        averaged = varying_columns(units[~left_out], people, formula_columns(design.formula))
+        if averaged:
+            own = over_donors(build(units[~left_out]), units["donor_id"], samples.groupby("sample_id")["n_cells"].sum())
+        else:
             own = build(people)
-        else:  # a covariate differs between the samples of a donor: its mean over the donor's cells
-            own = over_donors(design, units["donor_id"], samples.groupby("sample_id")["n_cells"].sum())
-        return count_table(samples), people, replace(own, notes=(*own.notes, f"{repeats.reason}: {note}"))
+        said = f"{repeats.reason}: a donor's samples were added up"
+        notes = notes_of_sums(units, left_out, averaged, by="cells")
+        return count_table(samples), people, replace(own, notes=(*own.notes, said, *notes))
     note = "each donor is a term of the design, so that its samples are compared with each other"
     own = with_donors(design, units.loc[design.matrix.index, "donor_id"].to_numpy(dtype=str))
     size = repeats.reason.partition(":")[0]

@@ -18,7 +18,7 @@ from immune_aging.cohort.donors import not_told
 from immune_aging.statistics.contrasts import Contrast
 from immune_aging.statistics.count_tests import fit_voom
 from immune_aging.statistics.designs import MIN_RESIDUAL_DF, Design
-from immune_aging.statistics.formulas import function_of_age, source_column
+from immune_aging.statistics.formulas import columns_of_term, function_of_age
 from immune_aging.statistics.linear_models import WeightedExpression, weighted_expression, weighted_fits
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.task.command_line import BadInput
@@ -116,7 +116,7 @@ def with_curve(design: Design, samples: pd.DataFrame, *, df: int) -> Curve:
         raise BadInput(f"--age_spline {df}: is a line, which is tested anyway; give 2 to 6, or 0 for no curves")
     if not_told(samples, "age_years"):
         raise BadInput(f"--age_spline {df}: needs ages, which --age_column none leaves out; leave one of them out")
-    if not design.of_age or source_column(design.test_term.strip("`"), samples) != "age_years":
+    if not design.of_age or len(columns_of_term(design.test_term)) > 1:  # not the interaction of age with a factor
         raise BadInput(f"--age_spline {df}: needs --test_term age, not '{design.test_term}'")
     if beside := function_of_age(design.formula, samples):
         raise BadInput(f"--age_spline {df}: the design has '{beside}', another curve of age; leave one of them out")

@@ -59,6 +59,8 @@ class Design:
         One sentence: what the effect of the leading contrast is.
     random
         The column of the formula's random term; '' for none.
+    batch
+        The column that was added to the formula, which is a factor there whatever it holds; '' for none.
     """
 
     matrix: pd.DataFrame
@@ -72,6 +74,7 @@ class Design:
     of_age: bool = False
     meaning: str = ""
     random: str = ""
+    batch: str = ""
 
     @property
     def signed(self) -> bool:
@@ -259,6 +262,7 @@ def build_design(
         of_age=bool(tested.unit_column) and source_column(tested.unit_column, samples) == "age_years",
         meaning=tested.meaning,
         random=asked.random,
+        batch=batch,
     )
 
 
@@ -283,9 +287,9 @@ def complete_values(samples: pd.DataFrame, columns: Sequence[str], *, batch: str
     Parameters
     ----------
     batch
-        A further column, which is read as a factor; '' for none.
+        A further column, or one of these, which is read as a factor; '' for none.
     """
-    values = donor_values(samples, columns)
+    values = donor_values(samples, [name for name in columns if name != batch])
     refuse_infinite(values)
     if batch:
         values[batch] = as_labels(samples[batch])
@@ -362,9 +366,7 @@ def evaluated(values: pd.DataFrame, formula: str) -> Model:
     return Model(parsed, columns, matrix)
 
 
-def scaled_matrix(
-    model: Model, *, min_residual_df: int = MIN_RESIDUAL_DF
-) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def scaled_columns(model: Model) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """The design matrix, samples x coefficients, its columns of numbers with mean 0 and SD 1.
 
     Returns
@@ -374,7 +376,7 @@ def scaled_matrix(
     Raises
     ------
     CannotFit
-        The samples are too few for its coefficients, or its columns are collinear.
+        A column of numbers is constant.
     """
     formula = model.formula
     matrix = pd.DataFrame(model.matrix.astype(float)).rename(columns=formula.shown)
@@ -389,12 +391,30 @@ def scaled_matrix(
             if not np.isfinite(sds[place]) or sds[place] == 0:
                 raise CannotFit(f"design '{formula.fixed}': '{name}' has one value in all {len(matrix)} samples")
             matrix[name] = (column - means[place]) / sds[place]
-    residual_df = len(matrix) - matrix.shape[1]
-    if residual_df < min_residual_df:
-        raise CannotFit(f"{len(matrix)} samples for {matrix.shape[1]} coefficients of '{formula.fixed}': too few")
+    return matrix, means, sds
+
+
+def collinearity(model: Model) -> str:
+    """Why a model that is not of full rank cannot be fitted."""
+    fixed = model.formula.fixed
+    alias = model.formula.shown(aliased_term(model.matrix, fixed))
+    return f"design '{fixed}' is not of full rank: in these samples '{alias}' follows from the terms before it"
+
+
+def scaled_matrix(
+    model: Model, *, min_residual_df: int = MIN_RESIDUAL_DF
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """As `scaled_columns`, of full rank.
+
+    Raises
+    ------
+    CannotFit
+        The samples are too few for its coefficients, or its columns are collinear.
+    """
+    matrix, means, sds = scaled_columns(model)
+    if len(matrix) - matrix.shape[1] < min_residual_df:
+        fixed = model.formula.fixed
+        raise CannotFit(f"{len(matrix)} samples for {matrix.shape[1]} coefficients of '{fixed}': too few")
     if np.linalg.matrix_rank(matrix.to_numpy()) < matrix.shape[1]:
-        alias = formula.shown(aliased_term(model.matrix, formula.fixed))
-        raise CannotFit(
-            f"design '{formula.fixed}' is not of full rank: in these samples '{alias}' follows from the terms before it"
-        )
+        raise CannotFit(collinearity(model))
     return matrix, means, sds

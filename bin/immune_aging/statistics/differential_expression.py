@@ -1,7 +1,8 @@
 """Which genes of one cell type change: from its samples to its tables, and what a reader must be careful about."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,17 +23,9 @@ from immune_aging.statistics.expression_tests import (
 )
 from immune_aging.statistics.formulas import is_donor, source_column
 from immune_aging.statistics.gene_fits import GeneFits, no_fits
+from immune_aging.statistics.independent_rows import IndependentRows, independent_rows
 from immune_aging.statistics.joined_zeros import joined_zeros
-from immune_aging.statistics.repeated_samples import (
-    ONE_EACH,
-    Repeats,
-    are_repeated,
-    choose_repeats,
-    over_donors,
-    rows_of_donors,
-    varying_factors,
-    with_donors,
-)
+from immune_aging.statistics.repeated_samples import ONE_EACH, Repeats, are_repeated
 from immune_aging.statistics.sample_outliers import OUTLIER_RATIO, without_outliers
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
@@ -210,7 +203,9 @@ def analyse_genes(table: CellTypeSamples, question: Question) -> Answer:
     empty: list[dict] = []
     outliers: list[dict] = []
     try:
-        table, repeats, designer = independent_rows(table, question)
+        rows = rows_to_test(table, question)
+        table, repeats = rows.table, rows.repeats
+        designer = partial(design_of_rows, rows=rows, question=question)
         if repeats.use != "none":
             facts["repeated_samples"] = asdict(repeats)
         # Joint tests hold their rate in voom (.04), not quite in PyDESeq2 (.067 with 60 samples): docs/decisions/0024.
@@ -220,12 +215,12 @@ def analyse_genes(table: CellTypeSamples, question: Question) -> Answer:
             table, empty = without_empty_samples(table, designer)
             table, outliers = without_outliers(table, designer(table.samples))
             facts["outlier_samples"] = outliers
-        facts["batches"] = asdict(batches_of(table.samples, question))
+        facts["batches"] = asdict(batches_of(rows.described(table.samples), question))
         # Once more: without the outliers, and by the design with its batch, other genes may be tested.
-        table, more = without_empty_samples(table, lambda samples: full_design(samples, question, designer)[0])
+        table, more = without_empty_samples(table, lambda samples: full_design(samples, question, rows)[0])
         empty += more
         facts["empty_samples"] = empty
-        design, batches = full_design(table.samples, question, designer)
+        design, batches = full_design(table.samples, question, rows)
         facts |= design_facts(design, batches)
         block = random_blocks(table.samples.loc[design.matrix.index], design, batches, repeats)
         result, numbers, fits = compare_genes(
@@ -238,7 +233,7 @@ def analyse_genes(table: CellTypeSamples, question: Question) -> Answer:
         )
     except CannotFit as reason:
         return Answer(None, None, facts, no_fits(), str(reason), further=no_further_tables(question))
-    further, said = further_questions(table, design, result, question, block=block)
+    further, said = further_questions(replace(rows, table=table), design, result, question, block=block)
     facts |= said
     warnings = [*cautions(design, batches, repeats=repeats, outliers=outliers, empty=empty), *joined_zeros(table)]
     facts |= {**numbers, "warnings": warnings}
@@ -248,44 +243,23 @@ def analyse_genes(table: CellTypeSamples, question: Question) -> Answer:
     return Answer(leading, contrasts, facts, fits, further=further)
 
 
-def independent_rows(
-    table: CellTypeSamples, question: Question
-) -> tuple[CellTypeSamples, Repeats, Callable[..., Design]]:
-    """The rows that the tests may take, how several samples of a donor enter, and what makes designs of such rows.
+def rows_to_test(table: CellTypeSamples, question: Question) -> IndependentRows:
+    """The rows that the question's tests take; raises as `build_design` and `choose_batches`."""
+    build = partial(design_of, question=question)
+    if question.pool_effect not in ("fixed", "random") or not are_repeated(table.samples):
+        return independent_rows(table, build)
+    asked = batches_of(table.samples, question)
+    return independent_rows(
+        table,
+        build,
+        batch=asked.column if asked.use == "fixed" else "",
+        further=[asked.column] if asked.use == "random" else [],
+    )
 
-    Returns
-    -------
-    The table, one row per donor where its samples are summed; how they enter; a function of (some of) the rows'
-    columns, and of `batch`, that raises as `build_design`.
-    """
-    samples = table.samples
 
-    def plain(rows: pd.DataFrame, batch: str = "") -> Design:
-        return design_of(rows, question, batch=batch)
-
-    if not are_repeated(samples):
-        return table, ONE_EACH, plain
-    asked = plain(samples)
-    repeats = choose_repeats(samples, asked)
-    if repeats.use == "sum":
-        summed = rows_of_donors(table)
-        if not varying_factors(samples, asked):
-            return summed, repeats, plain
-        library = pd.Series(table.counts.sum(axis=1), index=samples.index)
-
-        def by_donor(rows: pd.DataFrame, batch: str = "") -> Design:
-            own = samples[samples["donor_id"].isin(rows["donor_id"])]
-            return over_donors(plain(own, batch), samples["donor_id"], library)
-
-        return summed, repeats, by_donor
-    if repeats.use == "fixed":
-
-        def paired(rows: pd.DataFrame, batch: str = "") -> Design:
-            design = plain(rows, batch)  # what of a batch is whole donors goes into their terms
-            return with_donors(design, rows.loc[design.matrix.index, "donor_id"].to_numpy(dtype=str))
-
-        return table, repeats, paired
-    return table, repeats, plain
+def design_of_rows(samples: pd.DataFrame, *, rows: IndependentRows, question: Question, batch: str = "") -> Design:
+    """The design that was asked for, of (some of) the rows; raises as `design_of`."""
+    return rows.design(design_of(rows.described(samples), question=question, batch=batch))
 
 
 def no_further_tables(question: Question) -> dict[str, pd.DataFrame]:
@@ -297,14 +271,14 @@ def no_further_tables(question: Question) -> dict[str, pd.DataFrame]:
 
 
 def further_questions(
-    table: CellTypeSamples, design: Design, result: pd.DataFrame, question: Question, *, block: pd.Series | None
+    rows: IndependentRows, design: Design, result: pd.DataFrame, question: Question, *, block: pd.Series | None
 ) -> tuple[dict[str, pd.DataFrame], dict]:
     """What else was asked of the same genes and samples: the tables of `Answer.further`, and facts of each.
 
     Parameters
     ----------
-    table
-        The samples that are left.
+    rows
+        Those that are left.
     design
         Of the leading question, batch included.
     result
@@ -313,10 +287,11 @@ def further_questions(
         Group of each sample whose samples are correlated, for voom; None for none.
     """
     tables, facts = no_further_tables(question), {}
+    table = rows.table
     tested = table.gene_ids.isin(result["gene_id"])
     genes = pd.DataFrame({"gene_id": table.gene_ids[tested], "symbol": table.symbols.to_numpy()[tested]})
 
-    def inputs(of: Design) -> tuple[np.ndarray, np.ndarray | None]:
+    def inputs(of: Design, table: CellTypeSamples) -> tuple[np.ndarray, np.ndarray | None]:
         names = of.matrix.index
         counts = table.counts[np.ix_(table.samples.index.get_indexer(names), np.flatnonzero(tested))]
         refuse_empty_samples(counts, names, " in the tested genes")
@@ -324,18 +299,16 @@ def further_questions(
 
     if question.by_column:
         try:
-            own, levels = within_levels.design_by_level(
-                table.samples, design, by=question.by_column, contrast=question.contrast
-            )
-            counts, blocks = inputs(own)
-            tables["by_level"] = within_levels.effects_by_level(counts, genes, own, levels, block=blocks)
-            facts["by_column"] = within_levels.facts(tables["by_level"], own, levels, column=question.by_column)
+            own, of_levels, levels = design_within_levels(rows, design, question)
+            counts, blocks = inputs(of_levels, own)
+            tables["by_level"] = within_levels.effects_by_level(counts, genes, of_levels, levels, block=blocks)
+            facts["by_column"] = within_levels.facts(tables["by_level"], of_levels, levels, column=question.by_column)
         except CannotFit as reason:
             facts["by_column"] = {"column": question.by_column, "status": "skipped", "reason": str(reason)}
     if question.age_spline:
         try:
             curve = curves.with_curve(design, table.samples, df=question.age_spline)
-            counts, blocks = inputs(curve.design)
+            counts, blocks = inputs(curve.design, table)
             tables["curve"], tables["curve_points"] = curves.age_curves(counts, genes, curve, block=blocks)
             facts["age_spline"] = curves.facts(tables["curve"], df=question.age_spline)
         except CannotFit as reason:
@@ -343,7 +316,33 @@ def further_questions(
     return tables, facts
 
 
-def design_of(samples: pd.DataFrame, question: Question, *, batch: str = "") -> Design:
+def design_within_levels(
+    rows: IndependentRows, design: Design, question: Question
+) -> tuple[CellTypeSamples, Design, list[str]]:
+    """The design of the effects within levels, by the rule that the leading question has for samples of a donor.
+
+    Parameters
+    ----------
+    design
+        Of the leading question: its batch is in this one, too.
+
+    Returns
+    -------
+    The rows, the design, and the levels.
+    """
+    own = rows.with_levels(question.by_column)
+    samples = own.described(own.table.samples)
+    asked = design_of(samples, question=question, batch=design.batch)
+    by = question.by_column
+    by_level, levels = within_levels.design_by_level(samples, asked, by=by, contrast=question.contrast)
+    of_rows = own.design(by_level)
+    if own.of_samples:  # of which there may be enough where there are few donors
+        known = own.table.samples.loc[of_rows.matrix.index, source_column(by, samples)]
+        within_levels.refuse_small_levels(as_labels(known), by=by)
+    return own.table, of_rows, levels
+
+
+def design_of(samples: pd.DataFrame, *, question: Question, batch: str = "") -> Design:
     """The design that was asked for, of these samples, with this batch as a term; raises as `build_design`."""
     return build_design(
         samples,
@@ -369,10 +368,11 @@ def batches_of(samples: pd.DataFrame, question: Question) -> Batches:
     )
 
 
-def full_design(samples: pd.DataFrame, question: Question, designer: Callable[..., Design]) -> tuple[Design, Batches]:
-    """The design of these samples with the batch where it is a term, and how the batch enters."""
-    batches = batches_of(samples, question)
-    return designer(samples, batch=batches.column if batches.use == "fixed" else ""), batches
+def full_design(samples: pd.DataFrame, question: Question, rows: IndependentRows) -> tuple[Design, Batches]:
+    """The design of (some of) the rows with the batch where it is a term, and how the batch enters."""
+    batches = batches_of(rows.described(samples), question)
+    batch = batches.column if batches.use == "fixed" else ""
+    return design_of_rows(samples, rows=rows, question=question, batch=batch), batches
 
 
 def random_blocks(samples: pd.DataFrame, design: Design, batches: Batches, repeats: Repeats) -> pd.Series | None:
@@ -389,7 +389,13 @@ def random_blocks(samples: pd.DataFrame, design: Design, batches: Batches, repea
     column = "donor_id" if repeats.use == "random" else asked or (batches.column if batches.use == "random" else "")
     if not column:
         return None
-    labels = as_labels(samples[source_column(column, samples)])
+    source = source_column(column, samples)
+    if source not in samples:
+        raise CannotFit(
+            f"'{column}' differs between the samples of a donor, which are summed, so that it cannot be a random "
+            "effect; make it a term of --design"
+        )
+    labels = as_labels(samples[source])
     if labels.isna().any():
         raise CannotFit(f"'{column}' is unknown for {int(labels.isna().sum())} of {len(labels)} samples")
     if not 2 <= labels.nunique() < len(labels):
@@ -453,6 +459,7 @@ def cautions(
         )
     if repeats.use in REPEATS_SAID:
         notes.append(f"{repeats.reason}: {REPEATS_SAID[repeats.use]}{VOOM_ALONE if repeats.voom_alone else ''}")
+    notes += repeats.notes
     if len(design.matrix) < CALIBRATED_FROM_SAMPLES and not repeats.voom_alone:
         notes.append(
             f"{len(design.matrix)} samples: under {CALIBRATED_FROM_SAMPLES} PyDESeq2's false discovery rate "

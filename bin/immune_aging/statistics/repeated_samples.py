@@ -11,6 +11,7 @@ Smyth, Michaud, Scott (2005), Bioinformatics 21:2067 (duplicateCorrelation); Zim
 Nature Communications 12:738 (what ignoring donors does).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +20,7 @@ import pandas as pd
 from immune_aging.samples.cell_type_samples import CellTypeSamples, summed_by_donor
 from immune_aging.statistics.contrasts import Contrast
 from immune_aging.statistics.designs import MIN_RESIDUAL_DF, Design
-from immune_aging.statistics.formulas import formula_columns, is_donor, parse, source_column
+from immune_aging.statistics.formulas import formula_columns, is_donor, source_column
 from immune_aging.task.skipped import CannotFit
 
 # Share of a contrast's information that comes from between donors: above the first the samples of a donor are summed,
@@ -46,12 +47,15 @@ class Repeats:
         Share of the leading contrast's information that comes from between donors.
     voom_alone
         Whether PyDESeq2 is left out.
+    notes
+        What else a person must know, of sums.
     """
 
     use: str
     reason: str
     share_between: float = 1.0
     voom_alone: bool = False
+    notes: tuple[str, ...] = ()
 
 
 ONE_EACH = Repeats("none", "each donor has one sample")
@@ -120,21 +124,61 @@ def choose_repeats(samples: pd.DataFrame, design: Design) -> Repeats:
     return Repeats("fixed", f"{size}: {why}", share, voom_alone=n_donors > MAX_DESEQ_DONORS)
 
 
-def design_columns(samples: pd.DataFrame, design: Design) -> list[str]:
-    """Columns of the samples that the fixed terms of a design are made of."""
-    return [source_column(name, samples) for name in parse(design.formula).columns]
+def left_out_of_sums(samples: pd.DataFrame, design: Design) -> pd.Series:
+    """Which samples have no value for a design that another sample of their donor has values for.
+
+    The donor's sum is of the others, as it is where a sample's age is unknown. A donor without any such sample stays.
+
+    Parameters
+    ----------
+    samples
+        Those of the design among them.
+    """
+    used = pd.Series(samples.index.isin(design.matrix.index), index=samples.index)
+    donors = samples["donor_id"].astype(str)
+    return ~used & donors.isin(donors[used])
 
 
-def varying_factors(samples: pd.DataFrame, design: Design) -> list[str]:
-    """Columns of a design that hold text and differ between samples of a donor."""
-    columns = design_columns(samples, design)
-    own = samples.loc[design.matrix.index]
-    texts = [one for one in columns if not pd.api.types.is_numeric_dtype(own[one]) or own[one].dtype == bool]
-    donors = own["donor_id"].astype(str)
-    return [one for one in texts if own[one].astype(str).groupby(donors).nunique().max() > 1]
+def varying_columns(samples: pd.DataFrame, donors: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """The names in a design that samples, but not the sums of each donor's, have a column for.
+
+    Parameters
+    ----------
+    donors
+        What is known of the sums: the columns that a donor's samples agree in, and their mean age.
+    """
+    sources = {name: source_column(name, samples) for name in names}
+    return [name for name, source in sources.items() if source not in donors or source_column(name, donors) != source]
 
 
-def in_basis(design: Design, matrix: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, tuple[Contrast, ...]]:
+def notes_of_sums(samples: pd.DataFrame, left_out: pd.Series, averaged: Sequence[str], *, by: str) -> tuple[str, ...]:
+    """What a reader must know of sums of the samples of each donor: what is not in them, and what is a mean.
+
+    Parameters
+    ----------
+    left_out
+        Of `left_out_of_sums`.
+    averaged
+        Names in the design that differ between the samples of a donor.
+    by
+        By what samples count in such a mean: 'counts' or 'cells'.
+    """
+    notes = []
+    if left_out.any():
+        n_donors = samples.loc[left_out, "donor_id"].nunique()
+        notes.append(
+            f"{int(left_out.sum())} samples of {n_donors} donors have no value for a design column and are not in "
+            "their donors' sums"
+        )
+    if averaged:
+        shown = ", ".join(f"'{name}'" for name in averaged)
+        notes.append(f"{shown}: differs between the samples of a donor; the donor's is their mean, by their {by}")
+    return tuple(notes)
+
+
+def in_basis(
+    design: Design, matrix: np.ndarray, basis: np.ndarray, *, otherwise: str = ""
+) -> tuple[np.ndarray, tuple[Contrast, ...]]:
     """A design matrix in a basis of its rows, and the same contrasts of the new coefficients.
 
     Parameters
@@ -143,6 +187,8 @@ def in_basis(design: Design, matrix: np.ndarray, basis: np.ndarray) -> tuple[np.
         Rows x the coefficients of `design`.
     basis
         Coefficients x new coefficients, orthonormal.
+    otherwise
+        The reason where a contrast cannot be told; '' says that the donors hide it.
 
     Raises
     ------
@@ -150,17 +196,18 @@ def in_basis(design: Design, matrix: np.ndarray, basis: np.ndarray) -> tuple[np.
         A contrast cannot be told from these rows.
     """
 
-    def turned(weights: np.ndarray) -> np.ndarray:
+    def turned(weights: np.ndarray, contrast: Contrast) -> np.ndarray:
         new = weights @ basis
         if np.abs(new @ basis.T - weights).max() > 1e-6 * np.abs(weights).max():
-            raise CannotFit(f"'{design.test_term}' cannot be told apart from the donors")
+            which = f" ({contrast.name})" if len(design.contrasts) > 1 else ""
+            raise CannotFit(otherwise or f"'{design.test_term}'{which} cannot be told apart from the donors")
         return np.round(new, DIGITS) + 0.0
 
     contrasts = tuple(
         replace(
             one,
-            weights=turned(one.weights),
-            hypothesis=None if one.hypothesis is None else np.array([turned(row) for row in one.hypothesis]),
+            weights=turned(one.weights, one),
+            hypothesis=None if one.hypothesis is None else np.array([turned(row, one) for row in one.hypothesis]),
         )
         for one in design.contrasts
     )
@@ -255,14 +302,6 @@ def over_donors(design: Design, donors: pd.Series, library: pd.Series) -> Design
 
 
 def rows_of_donors(table: CellTypeSamples) -> CellTypeSamples:
-    """A table of samples with one row per donor, index donor_id: counts added up, numbers averaged.
-
-    Text that differs between the samples of some donor is left out.
-    """
+    """A table of samples with one row per donor: counts added up, and the columns that its samples agree in."""
     summed = summed_by_donor(table)
-    names = table.samples.columns.difference(summed.samples.columns, sort=False)
-    numbers = table.samples[names].select_dtypes(["number"])
-    means = numbers.groupby(table.samples["donor_id"].astype(str)).mean()
-    donors = summed.samples["donor_id"].astype(str)
-    samples = summed.samples.assign(**{name: means[name].reindex(donors).to_numpy() for name in means})
-    return replace(summed, samples=samples.set_axis(pd.Index(donors, name="sample_id")))
+    return replace(summed, samples=summed.samples.set_axis(pd.Index(summed.samples["donor_id"], name="sample_id")))

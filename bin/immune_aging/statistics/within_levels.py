@@ -7,22 +7,26 @@ import pandas as pd
 
 from immune_aging.statistics.contrasts import (
     Contrast,
+    Model,
     compared_levels,
     difference,
     on_scaled_columns,
 )
 from immune_aging.statistics.count_tests import fit_voom
 from immune_aging.statistics.designs import (
+    MIN_RESIDUAL_DF,
     Design,
+    collinearity,
     complete_values,
     evaluated,
     refuse_untold,
     refuse_varying_columns,
-    scaled_matrix,
+    scaled_columns,
     varies_somewhere,
 )
 from immune_aging.statistics.formulas import parse, quoted, source_column
 from immune_aging.statistics.multiple_testing import ALPHA
+from immune_aging.statistics.repeated_samples import in_basis, row_space
 from immune_aging.task.checkpoints import VARYING
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
@@ -51,12 +55,24 @@ def values_to_compare(samples: pd.DataFrame, design: Design, *, by: str) -> pd.D
         raise BadInput(f"--by_column '{by}': is no donor column; there are: {there}")
     refuse_varying_columns(samples, [by])
     of_design = parse(parse(design.formula).fixed).columns
-    values, _ = complete_values(samples.loc[design.matrix.index], [*of_design, by], batch="")
+    values, _ = complete_values(samples.loc[design.matrix.index], [*of_design, by], batch=design.batch)
     if values[by].dtype == float:
         raise BadInput(f"--by_column '{by}': holds numbers, which have no levels; name a column of groups")
     if test not in values:
         raise BadInput(f"--by_column '{by}': needs a tested term that is a column; '{design.test_term}' is none")
-    sizes = values[by].value_counts()
+    refuse_small_levels(values[by], by=by)
+    return values
+
+
+def refuse_small_levels(levels: pd.Series, *, by: str) -> None:
+    """Raise `CannotFit` where there are no two levels, or too few samples in one.
+
+    Parameters
+    ----------
+    levels
+        Of each sample.
+    """
+    sizes = levels.value_counts()
     if len(sizes) < 2:
         raise CannotFit(f"all samples have the '{by}' '{sizes.index[0]}': there are no levels to compare")
     if sizes.min() < MIN_PER_LEVEL:
@@ -64,7 +80,6 @@ def values_to_compare(samples: pd.DataFrame, design: Design, *, by: str) -> pd.D
         raise CannotFit(
             f"'{by}' has {sizes[few]} samples of '{few}'; at least {MIN_PER_LEVEL} are needed in each level"
         )
-    return values
 
 
 def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast: str = "") -> tuple[Design, list[str]]:
@@ -75,7 +90,7 @@ def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast:
     samples
         Those of `design`, with their columns.
     design
-        Of the run, batch included.
+        Of the run, batch included, as `build_design` makes it: what becomes of several samples of a donor comes after.
     by
         A column of levels.
     contrast
@@ -92,6 +107,11 @@ def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast:
         The column is a number, or is itself tested; the tested term is no column of its own.
     CannotFit
         These samples have too few levels or too few samples in one, or do not carry the interaction.
+
+    Notes
+    -----
+    Columns that follow from the others are left out as long as every contrast can be told: where donors are terms, that
+    is what is the same in all samples of a donor.
     """
     values = values_to_compare(samples, design, by=by)
     test, fixed = design.test_term.strip("`"), parse(design.formula).fixed
@@ -100,7 +120,7 @@ def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast:
     further = [] if by in parsed.columns and frozenset([parsed.plain_name(by)]) in present else [quoted(by)]
     further.append(f"{quoted(test)}:{quoted(by)}")  # the formula's own rules do not add one twice
     model = evaluated(values, " + ".join([fixed, *further]))
-    matrix, means, sds = scaled_matrix(model)
+    matrix, means, sds = scaled_columns(model)
     pairs = {}
     if design.contrasts[0].level:
         pairs = {test: compared_levels(model, test, contrast=contrast)[0]}
@@ -111,7 +131,28 @@ def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast:
     gap = within[-1] - within[0]
     joint = np.array([weights - within[0] for weights in within[1:]]) if len(groups) > 2 else None
     contrasts.append(Contrast(f"{name}, {groups[-1]} minus {groups[0]}", "", "", gap, joint))
-    return replace(design, matrix=matrix, contrasts=tuple(contrasts), formula=model.formula.text), groups
+    whole = replace(design, matrix=matrix, contrasts=tuple(contrasts), formula=model.formula.text)
+    return of_full_rank(whole, model), groups
+
+
+def of_full_rank(design: Design, model: Model) -> Design:
+    """A design, some columns of which may follow from the others, in columns that do not, with the same contrasts.
+
+    Raises
+    ------
+    CannotFit
+        A contrast cannot be told, or the samples are too few.
+    """
+    matrix = design.matrix.to_numpy(dtype=float)
+    basis = row_space(matrix)
+    n_coefficients = basis.shape[1]
+    if len(matrix) - n_coefficients < MIN_RESIDUAL_DF:
+        raise CannotFit(f"{len(matrix)} samples for {n_coefficients} coefficients of '{design.formula}': too few")
+    if n_coefficients == matrix.shape[1]:
+        return design
+    new, contrasts = in_basis(design, matrix, basis, otherwise=collinearity(model))
+    columns = [f"coefficient {place + 1}" for place in range(n_coefficients)]
+    return replace(design, matrix=pd.DataFrame(new, index=design.matrix.index, columns=columns), contrasts=contrasts)
 
 
 def table_by_level(results: list[pd.DataFrame], genes: pd.DataFrame, levels: list[str]) -> pd.DataFrame:
