@@ -148,7 +148,8 @@ SENTENCES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "composition/composition.tsv",
         "Changes of the composition were tested on log-ratios of each cell type's cells to those of the cell types "
-        "that keep still, with the design {design} and moderated t tests.",
+        "that keep still, with the design {design}, by moderated t tests, or by a mixed model (Kenward-Roger) of each "
+        "cell type where the design has a random term.",
         ("propeller", "linda"),
     ),
     (

@@ -2,7 +2,8 @@
 
 The units of the test are persons. Where donors have several samples, their cells are added up, at the mean age. A
 tested term that differs between the samples of a donor (condition, visit) is tested on the samples instead, each
-compared with the others of its donor: every donor has an effect of its own in the design.
+compared with the others of its donor: every donor has an effect of its own in the design. Where the design has a random
+term, `(1 | pool)` or `(1 | donor)`, each cell type gets a mixed model.
 """
 
 from collections.abc import Callable
@@ -16,10 +17,13 @@ import pandas as pd
 from immune_aging.cohort.donors import one_per_donor, sample_key
 from immune_aging.samples.sample_obs import read_obs
 from immune_aging.statistics.designs import Design, as_labels, build_design
-from immune_aging.statistics.formulas import drawn_column, formula_columns
+from immune_aging.statistics.formulas import drawn_column, formula_columns, is_donor, quoted
 from immune_aging.statistics.linear_models import contrast_as_coefficient
+from immune_aging.statistics.mixed_models import groups_of, mixed_fits
 from immune_aging.statistics.multiple_testing import ALPHA, adjusted_p_values
+from immune_aging.statistics.random_terms import group_labels, refuse_varying_groups, told_apart
 from immune_aging.statistics.repeated_samples import (
+    are_repeated,
     choose_repeats,
     left_out_of_sums,
     notes_of_sums,
@@ -113,7 +117,8 @@ def rows_and_design(
     """The rows of cells that may be taken for independent, what is known of them, and their design.
 
     Where a donor has several samples, these are added up for a term that is the same in all of them; for any other the
-    donor is a term of the design, so that its samples are compared with each other.
+    donor is a term of the design, so that its samples are compared with each other. With `(1 | donor)` in the design
+    the rows are samples.
 
     Parameters
     ----------
@@ -139,9 +144,10 @@ def rows_and_design(
     units = samples.drop_duplicates("sample_id").set_index("sample_id").sort_index()
     design = build(units)
     repeats = choose_repeats(units, design)
-    if repeats.use == "none":
+    if repeats.use == "none" or is_donor(design.random, units):
         return count_table(samples, unit="sample_id"), units, design
     if repeats.use == "sum":
+        refuse_varying_groups(design, units)
         left_out = left_out_of_sums(units, design)
         samples = samples[~samples["sample_id"].isin(left_out.index[left_out])]
         donors = donor_columns(samples)
@@ -158,6 +164,34 @@ def rows_and_design(
     own = with_donors(design, units.loc[design.matrix.index, "donor_id"].to_numpy(dtype=str))
     size = repeats.reason.partition(":")[0]
     return count_table(samples, unit="sample_id"), units, replace(own, notes=(*own.notes, f"{size}: {note}"))
+
+
+def random_groups(units: pd.DataFrame, design: Design) -> tuple[pd.Series | None, tuple[str, ...]]:
+    """The groups of the rows by the design's random term, None where none is needed; and what a reader must know.
+
+    Parameters
+    ----------
+    units
+        What is known of each row, those of the design among them.
+
+    Raises
+    ------
+    CannotFit
+        As `group_labels` and `told_apart`.
+    """
+    if not design.random:
+        return None, ()
+    own, term = units.loc[design.matrix.index], f"(1 | {quoted(design.random)})"
+    if is_donor(design.random, own) and not are_repeated(own):
+        return None, (
+            f"{term}: each donor has one sample, whose own effect is what the samples vary by: it adds nothing",
+        )
+    labels = group_labels(own, design.random)
+    groups = told_apart(design, labels, design.random)
+    if groups is None:
+        return None, (f"{term}: the terms of the design hold what differs between its levels: it adds nothing",)
+    size = f"{labels.nunique()} levels in {len(labels)} samples"
+    return groups, (f"{term}: {size}; each cell type has a mixed model of its own, with variances of its own",)
 
 
 def moderated_fit(values: np.ndarray, design: np.ndarray, column: int) -> dict[str, np.ndarray]:
@@ -225,7 +259,7 @@ def log_abundances(counts: np.ndarray, design: np.ndarray) -> np.ndarray:
     return logs / (POWER * np.log(2))
 
 
-def plausible_references(effect: np.ndarray, se: np.ndarray, n_donors: int) -> tuple[np.ndarray, np.ndarray]:
+def plausible_references(effect: np.ndarray, se: np.ndarray, n_donors: float) -> tuple[np.ndarray, np.ndarray]:
     """The sets of cell types that may be those that keep still, with how plausible each is.
 
     A set is a majority of the cell types, next to each other when sorted by effect. It is the more plausible the
@@ -266,7 +300,7 @@ def plausible_references(effect: np.ndarray, se: np.ndarray, n_donors: int) -> t
     return probability / probability.sum(), np.array(weights)
 
 
-def compare_types(counts: pd.DataFrame, design: Design) -> pd.DataFrame:
+def compare_types(counts: pd.DataFrame, design: Design, labels: pd.Series | None = None) -> pd.DataFrame:
     """Test for each cell type whether it changes against the reference, and whether its share does.
 
     Parameters
@@ -275,6 +309,9 @@ def compare_types(counts: pd.DataFrame, design: Design) -> pd.DataFrame:
         Donors x cell types, cells; the donors of `design`, at least two cell types.
     design
         Of these donors.
+    labels
+        Group of each, whose effect is random; None for none. With groups the variances are not moderated: cell types
+        differ in how much of theirs lies between groups.
 
     Returns
     -------
@@ -296,18 +333,25 @@ def compare_types(counts: pd.DataFrame, design: Design) -> pd.DataFrame:
     from scipy.stats import t
 
     matrix, column = contrast_as_coefficient(design.matrix.to_numpy(), design.contrasts[0].weights)
+    groups = None if labels is None else groups_of(matrix, labels.loc[counts.index].to_numpy(dtype=str))
+
+    def fits(values: np.ndarray) -> dict[str, np.ndarray]:
+        return moderated_fit(values, matrix, column) if groups is None else mixed_fits(values, groups, column)
+
     logs = log_abundances(counts.to_numpy(), matrix)
-    centred = moderated_fit(logs - logs.mean(axis=1, keepdims=True), matrix, column)
-    probability, weights = plausible_references(centred["effect"], centred["se"], len(logs))
+    centred = fits(logs - logs.mean(axis=1, keepdims=True))
+    # What groups share, they tell once: of a term that differs between groups alone there are as many values as groups.
+    n_told = len(logs) if groups is None else matrix.shape[1] + float(np.median(centred["df"]))
+    probability, weights = plausible_references(centred["effect"], centred["se"], n_told)
     # Divided so that each cell type is compared with the others of the reference, not also with itself.
     contrasts = (np.eye(weights.shape[1]) - weights[:, None, :]) / (1 - weights)[:, :, None]
-    fit = moderated_fit(logs @ np.tensordot(probability, contrasts, axes=1).T, matrix, column)
+    fit = fits(logs @ np.tensordot(probability, contrasts, axes=1).T)
     effect = fit["effect"]
     between = probability @ (contrasts @ centred["effect"] - effect) ** 2
     se = np.sqrt(fit["se"] ** 2 + 2 * between)
     p_value, reach = 2 * t.sf(np.abs(effect / se), fit["df"]), t.ppf(0.975, fit["df"]) * se
     cells = counts.to_numpy() + PSEUDOCOUNT
-    share = moderated_fit(np.log2(cells / (cells.sum(axis=1, keepdims=True) - cells)), matrix, column)
+    share = fits(np.log2(cells / (cells.sum(axis=1, keepdims=True) - cells)))
     return pd.DataFrame(
         {
             "log2_fold_change": effect,
@@ -404,11 +448,12 @@ def compare_donors(
     if not design.signed:
         raise CannotFit(f"'{test_term}' has several coefficients; abundances are compared along one")
     used = counts.loc[design.matrix.index]
+    groups, said = random_groups(units, design)
     tested = frequent_types(used)
     if len(tested) < 2:
         raise CannotFit(f"{len(tested)} of {counts.shape[1]} cell types are in half of the donors; two are needed")
     result = describe_types(used, ids, units["donor_id"].loc[used.index]).join(
-        compare_types(used[tested], design), how="inner"
+        compare_types(used[tested], design, groups), how="inner"
     )
     table = result.rename_axis("cell_type").reset_index()[list(COLUMNS)]
     table = table.sort_values(["p_value", "id"], kind="stable", ignore_index=True)
@@ -428,7 +473,7 @@ def compare_donors(
         "n_cell_types_tested": len(tested),
         "not_tested": {str(name): "in fewer than half of the donors" for name in counts.columns.difference(tested)},
         **count_calls(table),
-        "notes": list(design.notes),
+        "notes": [*design.notes, *said],
     }
     return proportions(counts, ids, units, term=test_term), table, numbers
 
