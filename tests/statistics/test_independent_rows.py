@@ -65,7 +65,7 @@ def further(table: CellTypeSamples, question: Question):
     """The tables and facts of the further questions of all genes, and the leading design, without the leading fits."""
     rows = rows_to_test(table, question)
     design, batches = full_design(rows.table.samples, question, rows)
-    block = random_blocks(rows.table.samples.loc[design.matrix.index], design, batches, rows.repeats)
+    block, batches = random_blocks(rows.table.samples.loc[design.matrix.index], design, batches, rows.repeats)
     genes = pd.DataFrame({"gene_id": table.gene_ids})
     tables, facts = further_questions(rows, design, genes, question, block=block)
     reasons = [one["reason"] for one in facts.values()]

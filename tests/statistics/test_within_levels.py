@@ -8,9 +8,12 @@ import statsmodels.api as sm
 import statsmodels.formula.api as smf
 
 from de_step import run_step
+from immune_aging.samples.cell_type_samples import CellTypeSamples
+from immune_aging.statistics.count_tests import DeseqOptions
 from immune_aging.statistics.designs import build_design
+from immune_aging.statistics.differential_expression import Question, analyse_cell_type
 from immune_aging.statistics.within_levels import COLUMNS, design_by_level
-from immune_aging.task.checkpoints import read_tsv
+from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, read_tsv
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
@@ -123,6 +126,34 @@ def test_what_cannot_be_asked_is_refused(by, error, message):
     table = donors().assign(one="x", rare=["r"] * 3 + ["q"] * 77)
     with pytest.raises(error, match=message):
         design_by_level(table, build_design(table), by=by)
+
+
+def test_a_column_that_was_lost_with_the_samples_that_were_added_up_is_named():
+    table = donors()
+    with pytest.raises(CannotFit, match="'bmi' of the design differs between the samples of a donor"):
+        design_by_level(table.drop(columns="bmi"), build_design(table, formula="~ age + bmi"), by="sex")
+
+
+def test_samples_of_a_donor_are_compared_with_each_other_within_the_levels_too():
+    """Donors differ fourfold, which hides a change of a quarter from whoever takes their samples for independent."""
+    rng = np.random.default_rng(3)
+    pairs = donors(24).loc[lambda own: np.repeat(own.index, 2)].assign(condition=np.tile(["ctrl", "stim"], 24))
+    pairs = pairs.assign(cell_type="T", n_cells=50, **{SAMPLE_OF_DONOR: pairs["condition"]})
+    pairs = pairs.set_axis([f"s{i:02d}" for i in range(48)])
+    change = np.zeros((48, 40))
+    change[1::2, :8] = np.resize([0.3, -0.3], 8)
+    counts = rng.poisson(2000 * 2 ** (change + np.repeat(rng.normal(0, 1, (24, 40)), 2, axis=0)))
+    table = CellTypeSamples(counts, pairs, pd.Series("", index=[f"g{i:02d}" for i in range(40)]))
+    asked = Question("~ condition", "condition", "", "none", "none", 6, True, "voom", DeseqOptions(), by_column="sex")
+    answer = analyse_cell_type(table, asked)
+    by_sex = answer.further["by_level"].set_index("gene_id")
+    ratios = pd.DataFrame(np.log2(counts[1::2] / counts[::2]))
+    for sex, own in by_sex.groupby("level"):
+        changed = own.loc[[f"g{i:02d}" for i in range(8)]]
+        assert (changed["padj"] < 0.01).all() and (own.drop(changed.index)["padj"] < 0.05).mean() < 0.1
+        expected = ratios[(pairs["sex"].iloc[::2] == sex).to_numpy()].mean().to_numpy()
+        found = own.sort_index()["log2_fold_change"].to_numpy()
+        np.testing.assert_allclose(found - found.mean(), expected - expected.mean(), atol=0.03)
 
 
 @pytest.fixture(scope="module")

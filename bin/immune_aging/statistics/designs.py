@@ -21,6 +21,7 @@ from immune_aging.statistics.formulas import (
     quoted,
     source_column,
     term_factors,
+    with_random_term,
 )
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING
 from immune_aging.task.command_line import BadInput
@@ -249,10 +250,9 @@ def build_design(
     tested = tested_term(model, test_term, contrast=contrast)
     contrasts = tuple(scaled_contrast(one, means, sds) for one in tested.contrasts)
     doubts = notes_on(model, matrix, contrasts, test_term=test_term, usual_df=MIN_RESIDUAL_DF, chosen=bool(contrast))
-    shown = f"{fixed} + (1 | {quoted(asked.random)})" if asked.random else fixed
     return Design(
         matrix,
-        shown,
+        with_random_term(fixed, asked.random),
         test_term,
         contrasts,
         tested.mean,

@@ -21,12 +21,13 @@ from immune_aging.statistics.expression_tests import (
     refuse_empty_samples,
     result_columns,
 )
-from immune_aging.statistics.formulas import is_donor, source_column
+from immune_aging.statistics.formulas import source_column
 from immune_aging.statistics.gene_fits import GeneFits, no_fits
 from immune_aging.statistics.independent_rows import IndependentRows, independent_rows
 from immune_aging.statistics.joined_zeros import joined_zeros
-from immune_aging.statistics.repeated_samples import ONE_EACH, Repeats, are_repeated
-from immune_aging.statistics.sample_outliers import OUTLIER_RATIO, without_outliers
+from immune_aging.statistics.random_terms import are_in_the_design, asked_besides_donors, group_labels, told_apart
+from immune_aging.statistics.repeated_samples import ONE_EACH, Repeats, are_repeated, share_between
+from immune_aging.statistics.sample_outliers import OUTLIER_RATIO, count_unjudged, without_outliers
 from immune_aging.task.command_line import BadInput
 from immune_aging.task.skipped import CannotFit
 
@@ -40,6 +41,9 @@ VOOM_ALONE = "; voom tests alone, so that no gene is robust"
 # Under this number PyDESeq2's false discovery rate was measured at .02 to .10, depending on the genes'
 # variances.
 CALIBRATED_FROM_SAMPLES = 60
+# Share of the tested term's information from between correlated groups above which a note says what one correlation for
+# all genes does: with half of the genes alike in all groups .08 of null genes had p < .05 in 20 groups, .18 in 4.
+MOSTLY_BETWEEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -202,6 +206,7 @@ def analyse_genes(table: CellTypeSamples, question: Question) -> Answer:
     question = replace(question, cohort_levels=table.cohort_levels)
     empty: list[dict] = []
     outliers: list[dict] = []
+    n_unjudged = 0
     try:
         rows = rows_to_test(table, question)
         table, repeats = rows.table, rows.repeats
@@ -209,11 +214,16 @@ def analyse_genes(table: CellTypeSamples, question: Question) -> Answer:
         if repeats.use != "none":
             facts["repeated_samples"] = asdict(repeats)
         # Joint tests hold their rate in voom (.04), not quite in PyDESeq2 (.067 with 60 samples): docs/decisions/0024.
-        if repeats.voom_alone or not designer(table.samples).signed:
+        # PyDESeq2 has no random effects: what differs between ten pools had p < .05 in .21 of null genes (voom .04).
+        first = designer(table.samples)
+        random_term = asked_besides_donors(first, table.samples)
+        if repeats.voom_alone or random_term or not first.signed:
             question = replace(question, method="voom")
         if not question.keep_outliers:
             table, empty = without_empty_samples(table, designer)
-            table, outliers = without_outliers(table, designer(table.samples))
+            judged_by = designer(table.samples)
+            table, outliers = without_outliers(table, judged_by)
+            n_unjudged = count_unjudged(judged_by)
             facts["outlier_samples"] = outliers
         facts["batches"] = asdict(batches_of(rows.described(table.samples), question))
         # Once more: without the outliers, and by the design with its batch, other genes may be tested.
@@ -222,7 +232,9 @@ def analyse_genes(table: CellTypeSamples, question: Question) -> Answer:
         facts["empty_samples"] = empty
         design, batches = full_design(table.samples, question, rows)
         facts |= design_facts(design, batches)
-        block = random_blocks(table.samples.loc[design.matrix.index], design, batches, repeats)
+        own, must = table.samples.loc[design.matrix.index], question.pool_effect == "random"
+        block, batches = random_blocks(own, design, batches, repeats, must=must)
+        facts["batches"] = asdict(batches)
         result, numbers, fits = compare_genes(
             table,
             design,
@@ -235,7 +247,13 @@ def analyse_genes(table: CellTypeSamples, question: Question) -> Answer:
         return Answer(None, None, facts, no_fits(), str(reason), further=no_further_tables(question))
     further, said = further_questions(replace(rows, table=table), design, result, question, block=block)
     facts |= said
-    warnings = [*cautions(design, batches, repeats=repeats, outliers=outliers, empty=empty), *joined_zeros(table)]
+    warnings = [
+        *design.notes,
+        *notes_of_samples(empty=empty, outliers=outliers, n_unjudged=n_unjudged),
+        *note_of_one_correlation(design, block),
+        *cautions(design, batches, repeats=repeats, random_term=random_term),
+        *joined_zeros(table),
+    ]
     facts |= {**numbers, "warnings": warnings}
     columns = result_columns(question.options, joint=not design.signed)
     leading = result.loc[result["contrast"] == design.contrasts[0].name, columns]
@@ -375,32 +393,60 @@ def full_design(samples: pd.DataFrame, question: Question, rows: IndependentRows
     return design_of_rows(samples, rows=rows, question=question, batch=batch), batches
 
 
-def random_blocks(samples: pd.DataFrame, design: Design, batches: Batches, repeats: Repeats) -> pd.Series | None:
+def random_blocks(
+    samples: pd.DataFrame, design: Design, batches: Batches, repeats: Repeats, *, must: bool = False
+) -> tuple[pd.Series | None, Batches]:
     """The group of each sample whose samples are correlated: its donor, the formula's random term, or its batch.
+
+    Voom takes one such column. A batch that was to be another, or whose levels follow from the design, is left out.
+
+    Parameters
+    ----------
+    must
+        The batch was asked for as a random effect, so that it may not be left out.
+
+    Returns
+    -------
+    The groups, None where there are none; how the batch enters now.
 
     Raises
     ------
     CannotFit
-        A sample has none, there is nothing to estimate a correlation from, or two groups are asked for.
+        A sample has no group, there is nothing to estimate a correlation from, two groups are asked for, or the tested
+        term cannot be told from the groups.
     """
-    asked = "" if is_donor(design.random, samples) else design.random
+    asked = asked_besides_donors(design, samples)
     if repeats.use == "random" and asked:
         raise CannotFit(f"donors have several samples, so that they are a random effect; '{asked}' cannot be another")
-    column = "donor_id" if repeats.use == "random" else asked or (batches.column if batches.use == "random" else "")
-    if not column:
-        return None
-    source = source_column(column, samples)
-    if source not in samples:
-        raise CannotFit(
-            f"'{column}' differs between the samples of a donor, which are summed, so that it cannot be a random "
-            "effect; make it a term of --design"
+    column = "donor_id" if repeats.use == "random" else asked
+    if batches.use == "random" and column:
+        taken = "the donor" if repeats.use == "random" else f"'{asked}'"
+        if must:
+            raise CannotFit(f"{taken} is a random effect; '{batches.column}' (pool_effect random) cannot be another")
+        batches = replace(batches, use="none", reason=f"{taken} is a random effect, and there can be one only")
+    if not column and batches.use != "random":
+        return None, batches
+    labels = group_labels(samples, column or batches.column)
+    if not column and not must and are_in_the_design(design, labels):
+        reason = (
+            f"confounded: what differs between the levels of '{batches.column}' follows from the terms of the design"
         )
-    labels = as_labels(samples[source])
-    if labels.isna().any():
-        raise CannotFit(f"'{column}' is unknown for {int(labels.isna().sum())} of {len(labels)} samples")
-    if not 2 <= labels.nunique() < len(labels):
-        raise CannotFit(f"'{column}' has {labels.nunique()} levels in {len(labels)} samples: no random effect")
-    return labels
+        return None, replace(batches, use="none", reason=reason)
+    return told_apart(design, labels, column or batches.column), batches
+
+
+def note_of_one_correlation(design: Design, block: pd.Series | None) -> list[str]:
+    """A warning where groups are compared with each other, by a correlation within them that is that of all genes."""
+    if block is None:
+        return []
+    labels = block.loc[design.matrix.index].to_numpy(dtype=str)
+    if share_between(design, labels) < MOSTLY_BETWEEN:
+        return []
+    return [
+        f"'{design.test_term}' differs mostly between the {len(set(labels))} groups whose samples are correlated, and "
+        "voom takes one correlation for all genes: a gene whose groups differ more than most genes' do is called too "
+        "easily"
+    ]
 
 
 def design_facts(design: Design, batches: Batches) -> dict:
@@ -430,22 +476,17 @@ def batch_note(batches: Batches) -> str:
     return f"{use[batches.use]}: {batches.reason}"
 
 
-def cautions(
-    design: Design,
-    batches: Batches,
-    *,
-    repeats: Repeats = ONE_EACH,
-    outliers: Sequence[Mapping[str, Any]] = (),
-    empty: Sequence[Mapping[str, Any]] = (),
+def notes_of_samples(
+    *, empty: Sequence[Mapping[str, Any]], outliers: Sequence[Mapping[str, Any]], n_unjudged: int
 ) -> list[str]:
-    """What a reader must know of these samples before trusting the calls.
+    """Which samples were left out, and how many nobody could judge.
 
     Parameters
     ----------
-    outliers, empty
-        The samples that `without_outliers` and `without_empty_samples` left out.
+    empty, outliers, n_unjudged
+        Of `without_empty_samples` and `without_outliers`.
     """
-    notes = list(design.notes)
+    notes = []
     if empty:
         notes.append(
             f"{len(empty)} samples left out: no counts in the tested genes (donor '{empty[0]['donor_id']}'"
@@ -456,6 +497,28 @@ def cautions(
         notes.append(
             f"{len(outliers)} samples left out as outliers: their residuals are at least {OUTLIER_RATIO} times those "
             f"of the median sample (donor '{worst['donor_id']}': {worst['residuals']:.1f} times)"
+        )
+    if n_unjudged:
+        notes.append(
+            f"{n_unjudged} samples could not be judged as outliers: a term of the design has each for itself (the only "
+            "sample of its donor or of a level), so that they have no residuals"
+        )
+    return notes
+
+
+def cautions(design: Design, batches: Batches, *, repeats: Repeats = ONE_EACH, random_term: str = "") -> list[str]:
+    """What a reader must know of how samples were tested before trusting the calls.
+
+    Parameters
+    ----------
+    random_term
+        The column of the formula's random term, where that is not the donor; '' for none.
+    """
+    notes = []
+    if random_term:
+        notes.append(
+            f"'{random_term}' is a random effect, so that voom leads; PyDESeq2 has none, and takes the samples of one "
+            f"'{random_term}' for independent of each other"
         )
     if repeats.use in REPEATS_SAID:
         notes.append(f"{repeats.reason}: {REPEATS_SAID[repeats.use]}{VOOM_ALONE if repeats.voom_alone else ''}")

@@ -109,6 +109,11 @@ def split_random_term(formula: str) -> tuple[str, str]:
     return fixed.strip(), found[0].strip("`") if found else ""
 
 
+def with_random_term(fixed: str, column: str) -> str:
+    """A formula of fixed terms with a random term of a column; as it is where that is ''."""
+    return f"{fixed} + (1 | {quoted(column)})" if column else fixed
+
+
 def parse(formula: str) -> Formula:
     """Take a formula apart.
 

@@ -8,6 +8,7 @@ import pandas as pd
 from immune_aging.samples.cell_type_samples import CellTypeSamples
 from immune_aging.statistics.designs import Design, as_labels
 from immune_aging.statistics.formulas import formula_columns, source_column
+from immune_aging.statistics.random_terms import refuse_varying_groups
 from immune_aging.statistics.repeated_samples import (
     ONE_EACH,
     Repeats,
@@ -126,6 +127,7 @@ def independent_rows(
     repeats = choose_repeats(samples, asked)
     if repeats.use != "sum":
         return IndependentRows(table, table, repeats)
+    refuse_varying_groups(asked, samples)
     left_out = left_out_of_sums(samples, build(samples, batch=batch) if batch else asked)
     summed = table.of(~left_out.to_numpy())
     rows = rows_of_donors(summed)

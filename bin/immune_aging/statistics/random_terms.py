@@ -42,9 +42,15 @@ def group_labels(samples: pd.DataFrame, column: str) -> pd.Series:
     Raises
     ------
     CannotFit
-        A sample has none, or there is nothing to estimate a correlation from.
+        A sample has none, there is nothing to estimate a correlation from, or sums of samples have no such column.
     """
-    labels = as_labels(samples[source_column(column, samples)])
+    source = source_column(column, samples)
+    if source not in samples:
+        raise CannotFit(
+            f"'{column}' differs between the samples of a donor, which are summed, so that it cannot be a random "
+            "effect; make it a term of --design"
+        )
+    labels = as_labels(samples[source])
     if labels.isna().any():
         raise CannotFit(f"'{column}' is unknown for {int(labels.isna().sum())} of {len(labels)} samples")
     if not 2 <= labels.nunique() < len(labels):

@@ -24,7 +24,7 @@ from immune_aging.statistics.designs import (
     scaled_columns,
     varies_somewhere,
 )
-from immune_aging.statistics.formulas import parse, quoted, source_column
+from immune_aging.statistics.formulas import parse, quoted, source_column, with_random_term
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.statistics.repeated_samples import in_basis, row_space
 from immune_aging.task.checkpoints import VARYING
@@ -55,6 +55,9 @@ def values_to_compare(samples: pd.DataFrame, design: Design, *, by: str) -> pd.D
         raise BadInput(f"--by_column '{by}': is no donor column; there are: {there}")
     refuse_varying_columns(samples, [by])
     of_design = parse(parse(design.formula).fixed).columns
+    for name in of_design:
+        if source_column(name, samples) not in samples:
+            raise CannotFit(f"'{name}' of the design differs between the samples of a donor, which were added up")
     values, _ = complete_values(samples.loc[design.matrix.index], [*of_design, by], batch=design.batch)
     if values[by].dtype == float:
         raise BadInput(f"--by_column '{by}': holds numbers, which have no levels; name a column of groups")
@@ -131,7 +134,8 @@ def design_by_level(samples: pd.DataFrame, design: Design, *, by: str, contrast:
     gap = within[-1] - within[0]
     joint = np.array([weights - within[0] for weights in within[1:]]) if len(groups) > 2 else None
     contrasts.append(Contrast(f"{name}, {groups[-1]} minus {groups[0]}", "", "", gap, joint))
-    whole = replace(design, matrix=matrix, contrasts=tuple(contrasts), formula=model.formula.text)
+    formula = with_random_term(model.formula.text, design.random)
+    whole = replace(design, matrix=matrix, contrasts=tuple(contrasts), formula=formula)
     return of_full_rank(whole, model), groups
 
 
