@@ -67,7 +67,7 @@ def _is_number(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
-def _as_text(column: pd.Series) -> pd.Series:
+def levels_as_text(column: pd.Series) -> pd.Series:
     """A column as categories of text; whole numbers without a decimal point."""
     values = column.astype("category")
     levels = [
@@ -76,7 +76,7 @@ def _as_text(column: pd.Series) -> pd.Series:
     ]
     place = {level: number for number, level in enumerate(sorted(set(levels)))}
     codes = np.array([place[level] for level in levels] + [-1], dtype=np.int64)[values.cat.codes.to_numpy()]
-    return pd.Series(pd.Categorical.from_codes(codes, list(place)))
+    return pd.Series(pd.Categorical.from_codes(codes, list(place)), index=column.index, name=column.name)
 
 
 def one_column(parts: Sequence[pd.Series | None], sizes: Sequence[int]) -> tuple[pd.Series, bool]:
@@ -97,7 +97,7 @@ def one_column(parts: Sequence[pd.Series | None], sizes: Sequence[int]) -> tuple
         return pd.Series(np.concatenate(blocks)), False
     if all(part is not None and pd.api.types.is_bool_dtype(part) and not part.isna().any() for part in parts):
         return pd.Series(np.concatenate([part.to_numpy(dtype=bool) for part in there])), False
-    texts = [None if part is None else _as_text(part.reset_index(drop=True)) for part in parts]
+    texts = [None if part is None else levels_as_text(part.reset_index(drop=True)) for part in parts]
     levels = sorted({level for part in texts if part is not None for level in part.cat.categories})
     codes = [
         np.full(size, -1, dtype=np.int64) if part is None else part.cat.set_categories(levels).cat.codes.to_numpy()

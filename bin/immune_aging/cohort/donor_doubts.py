@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.donors import factorized
+from immune_aging.cohort.donors_of_files import SAME_AGE, numbered
 from immune_aging.cohort.hostile_names import visible
 from immune_aging.cohort.missing_text import means_missing
 from immune_aging.cohort.persons import notes_on_persons
@@ -112,10 +113,11 @@ def several_samples(obs: pd.DataFrame, columns: Mapping[str, str]) -> list[str]:
     if not parting:
         return []
     listed = ", ".join(f"'{visible(name)}' in {n}" for name, n in parting.items())
+    hint = ", as the names that demultiplexers give each pool do" if numbered(map(str, names)) else ""
     return [
         f"columns vary within donors ({listed} of {len(names)} donors; {example}): a donor's cells of a type are "
-        "summed over all of these; --sample_column keeps them apart, and where names of donors begin anew in each, "
-        "make names of both"
+        "summed over all of these; --sample_column keeps them apart, and where names of donors begin anew in each"
+        f"{hint}, make names of both"
     ]
 
 
@@ -159,6 +161,26 @@ def one_under_several_names(donors: pd.DataFrame) -> list[str]:
     return notes + by_stem
 
 
+def ages_apart(donors: pd.DataFrame) -> list[str]:
+    """A note on donors whose samples are of ages that no one person's are.
+
+    Parameters
+    ----------
+    donors
+        One row per donor, or per sample of a donor: donor_id, age_years.
+    """
+    ages = donors.groupby("donor_id", sort=True)["age_years"].agg(["min", "max"])
+    far = ages[ages["max"] - ages["min"] > SAME_AGE]
+    if not len(far):
+        return []
+    name, low, high = next(far.itertuples(name=None))
+    return [
+        f"samples of {len(far)} of {len(ages)} donors are more than {SAME_AGE} years apart ('{visible(str(name))}': "
+        f"{low:g} to {high:g} years): they may be several people whose names begin anew in each pool; make names of "
+        "the pool and the donor if they are"
+    ]
+
+
 def person_column(obs: pd.DataFrame, columns: Mapping[str, str]) -> list[str]:
     """A note on a column that groups the donors into fewer people."""
     donors = pd.factorize(obs[columns["donor"]])[0]
@@ -194,7 +216,7 @@ def donor_doubts(obs: pd.DataFrame, donors: pd.DataFrame, columns: Mapping[str, 
         Name of the column of each role.
     """
     parted = [] if "sample" in columns else [*person_column(obs, columns), *several_samples(obs, columns)]
-    return [*one_under_several_names(donors), *parted]
+    return [*one_under_several_names(donors), *ages_apart(donors), *parted]
 
 
 def several_facts_remedy(obs: pd.DataFrame, columns: Mapping[str, str]) -> str:

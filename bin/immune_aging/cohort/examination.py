@@ -31,6 +31,7 @@ from immune_aging.cohort.donor_doubts import (
 )
 from immune_aging.cohort.donor_facts import with_donor_table
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, not_told, repeated
+from immune_aging.cohort.donors_of_files import SEVERAL_FILES
 from immune_aging.cohort.doublet_labels import read_calls
 from immune_aging.cohort.gathering import called, gathered_counts, notes_of_gathering
 from immune_aging.cohort.gene_symbols import GeneNames
@@ -319,7 +320,7 @@ def with_counts(file: h5py.File, matrix: Matrix, found: Found) -> Matrix:
 
 
 def examined_donors(
-    obs: pd.DataFrame, columns: Mapping[str, str], *, age_ranges: str
+    obs: pd.DataFrame, columns: Mapping[str, str], *, age_ranges: str, gathered: Sequence[str] = ()
 ) -> tuple[pd.DataFrame | None, list[str], list[str]]:
     """The table of donors, None where a column for it is missing; what is wrong with it, and what is to be noted.
 
@@ -327,6 +328,8 @@ def examined_donors(
     ----------
     obs
         Cells, as `tidied` gives them.
+    gathered
+        What was noted while several files were put together: it may say why donors have several ages.
     """
     if not len(obs) or not {columns["donor"], columns.get("sample", columns["donor"])} <= set(obs.columns):
         return None, [], []
@@ -337,7 +340,8 @@ def examined_donors(
     )  # fmt: skip
     named = problems + key_problems(donors)
     if problems:
-        return donors, [*named, *filter(None, [several_facts_remedy(obs, columns)])], []
+        of_files = [note for note in gathered if SEVERAL_FILES in note]
+        return donors, [*named, *filter(None, [several_facts_remedy(obs, columns), *of_files])], []
     if not len(donors):
         return donors, named, []
     wrong, doubtful = label_doubts(obs, donors, columns, age_ranges=age_ranges)
@@ -396,7 +400,9 @@ def examine(
             except BadInput as error:
                 problems.append(str(error).removeprefix(f"{source}: "))
     labels = label_problems(obs, columns)
-    donors, wrong, doubtful = (None, [], []) if labels else examined_donors(obs, columns, age_ranges=age_ranges)
+    donors, wrong, doubtful = (
+        (None, [], []) if labels else examined_donors(obs, columns, age_ranges=age_ranges, gathered=gathered or [])
+    )
     cohort = Cohort(
         obs, matrix.var, matrix.layer, matrix.counts, donors, matrix.beside, (*notes, *doubtful), source_says, name
     )

@@ -26,6 +26,7 @@ from immune_aging.cohort.cohort_file import (
 )
 from immune_aging.cohort.count_evidence import find_counts, judge_counts
 from immune_aging.cohort.donors import repeated
+from immune_aging.cohort.donors_of_files import PREFIX, names_in_several_files, with_prefix
 from immune_aging.cohort.file_genes import FileGenes, GeneSpace, file_genes, gene_space
 from immune_aging.cohort.gene_groups import IN_ALL_FILES, gene_groups, write_groups
 from immune_aging.cohort.gene_symbols import SymbolTable
@@ -215,13 +216,16 @@ def with_sheet(parts: Sequence[Part], columns: Mapping[str, str], *, where: str)
     """
     facts = Facts(
         where,
-        pd.DataFrame([part.listed.facts for part in parts], dtype=object),
+        pd.DataFrame([part.listed.facts for part in parts], dtype=object).drop(columns=PREFIX, errors="ignore"),
         np.array([f"file '{part.listed.name}'" for part in parts], dtype=object),
         np.array([f"line {part.listed.line}" for part in parts], dtype=object),
     )
     found, problems, notes = [], [], []
     for number, part in enumerate(parts):
         obs, wrong, changes = joined(part.obs, facts, np.full(len(part.obs), number), columns)
+        prefix, donor = part.listed.facts.get(PREFIX), columns["donor"]
+        if prefix and donor in obs:
+            obs = obs.assign(**{donor: with_prefix(obs[donor], prefix)})
         found.append(Part(**{**vars(part), "obs": obs}))
         problems += wrong
         notes += changes
@@ -317,6 +321,7 @@ def put_together(
     parts, notes = with_sheet(parts, columns, where=where)
     space = gene_space([part.genes for part in parts], table, union=union)
     donors = [part.obs.get(columns["donor"]) for part in parts]
+    people = names_in_several_files([part.obs for part in parts], columns, labels)
     names, changes = unique_names([part.obs.index for part in parts], donors, labels)
     if repeated(np.concatenate([name.to_numpy(dtype=object) for name in names])):
         raise BadInput(
@@ -324,7 +329,7 @@ def put_together(
         )
     obs, differences = one_table([part.obs for part in parts], names, labels)
     said = grouped([(part.listed.name, note) for part in parts for note in part.notes])
-    return Gathered(parts, space, obs, (*notes, *changes, *differences, *space.notes, *said))
+    return Gathered(parts, space, obs, (*notes, *people, *changes, *differences, *space.notes, *said))
 
 
 def _write_counts(matrix: h5py.Group, cohort: Gathered, folder: Path) -> list[str]:

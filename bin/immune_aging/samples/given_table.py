@@ -23,7 +23,12 @@ from immune_aging.cohort.cohort_file import (
     symbols_of,
 )
 from immune_aging.cohort.count_evidence import find_counts
-from immune_aging.cohort.donor_doubts import missing_kept, one_under_several_names, spelt_alike_elsewhere
+from immune_aging.cohort.donor_doubts import (
+    ages_apart,
+    missing_kept,
+    one_under_several_names,
+    spelt_alike_elsewhere,
+)
 from immune_aging.cohort.donor_facts import with_donor_table
 from immune_aging.cohort.donors import OWN_COLUMNS, donor_table, match, one_per_donor, plain, repeated, sample_key
 from immune_aging.cohort.examination import age_doubts, column_problems, key_problems, notes_on_unused
@@ -238,7 +243,7 @@ def donors_of(given: GivenTable) -> tuple[pd.DataFrame, list[str]]:
     if not problems and len(donors) and ("age" not in columns or donors["age_years"].notna().any()):
         if "age" in columns:
             problems, notes = age_doubts(donors, columns["age"], age_ranges=given.age_ranges, numbers=False)
-        notes = [*notes, *one_under_several_names(donors), *missing_kept(donors, OWN_COLUMNS)]
+        notes = [*notes, *one_under_several_names(donors), *ages_apart(donors), *missing_kept(donors, OWN_COLUMNS)]
         notes += spelt_alike_elsewhere(donors, OWN_COLUMNS)
     if name := repeated(given.var.index.astype(str).to_numpy(dtype=object)):
         problems.append(f"var names: '{name}' occurs twice; make them unique with adata.var_names_make_unique()")
