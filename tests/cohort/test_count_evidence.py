@@ -230,3 +230,55 @@ def test_sums_that_were_logged_or_scaled_and_rounded_are_noted(made, note, tmp_p
     with h5py.File(tmp_path / "sums.h5ad") as file:
         notes = find_counts(file, "sums", counts_layer="auto", of_cells=False).notes
     assert note in " ".join(notes) and bool(note) == bool(notes)
+
+
+FEW = slice(0, 60)  # selected genes
+
+
+def selected(tmp_path, x, *, raw=None, layer="auto", **layers):
+    """What is found in a file whose raw may have other genes than X: each matrix has as many as it has columns."""
+    cohort = small_cohort(donors=3, cells_per_type=20, genes=300)
+    if raw is not None:
+        whole = cohort[:, : raw.shape[1]].copy()
+        whole.X = raw
+        cohort.raw = whole
+    cohort = cohort[:, : x.shape[1]].copy()
+    cohort.X = x
+    for name, matrix in layers.items():
+        cohort.layers[name] = matrix
+    path = write_cohort(cohort, tmp_path / "c.h5ad")
+    with h5py.File(path) as file:
+        return find_counts(file, "c", counts_layer=layer)
+
+
+SELECTED = {
+    "raw of all genes beside X of some": ({"x": COUNTS[:, FEW], "raw": COUNTS}, "raw.X", ""),
+    "X of all genes beside raw of some": ({"x": COUNTS, "raw": COUNTS[:, FEW]}, "X", ""),
+    "a layer of all genes beside raw of some": ({"x": NORMALISED, "raw": COUNTS[:, FEW], "umi": COUNTS}, "umi", ""),
+    "a layer of no name for counts": ({"x": NORMALISED, "raw": COUNTS[:, FEW], "mine": COUNTS}, "mine", ""),
+    "counts of some genes beside logarithms of all": (
+        {"x": NORMALISED[:, FEW], "raw": NORMALISED, "counts": COUNTS[:, FEW]},
+        "counts",
+        "counts in counts are of 60 genes, and raw.X has 300 (no raw counts: it holds fractions",
+    ),
+    "a layer of some genes by name": (
+        {"x": NORMALISED[:, FEW], "raw": COUNTS, "counts": COUNTS[:, FEW], "layer": "counts"},
+        "counts",
+        "counts in counts are of 60 genes, and raw.X has 300: totals",
+    ),
+    "raw of a few more genes": ({"x": COUNTS[:, :290], "raw": NORMALISED}, "X", ""),
+}
+
+
+@pytest.mark.parametrize("name", SELECTED)
+def test_counts_are_those_of_most_genes_and_of_a_selection_a_note_says_so(name, tmp_path):
+    matrices, layer, said = SELECTED[name]
+    matrix = selected(tmp_path, **matrices)
+    assert matrix.layer == layer
+    notes = [note for note in matrix.notes if "selection" in note]
+    assert len(notes) == bool(said) and said in "".join(notes)
+
+
+def test_the_run_asks_where_selected_genes_have_other_counts_than_raw(tmp_path):
+    with pytest.raises(BadInput, match=r"raw\.X, X hold whole numbers, and other ones"):
+        selected(tmp_path, PART[:, FEW], raw=COUNTS)

@@ -20,10 +20,12 @@ from immune_aging.cohort.cohort_file import (
     not_counts,
     read_cells,
     read_table,
+    sampled_rows,
     symbols_of,
     values_of,
 )
 from immune_aging.cohort.features import feature_kinds
+from immune_aging.cohort.stated_totals import complete, doubts_of_totals
 from immune_aging.task.command_line import BadInput
 
 CELLS, PLACES = 200, 10  # cells of the sample, and places in the file that they are taken from
@@ -40,6 +42,7 @@ PARTS = frozenset(
 ROUNDING = 1e-4  # of a value: what 32-bit numbers lose where counts are normalised and turned back
 MIN_VALUES = 30  # of a cell, for judging it by itself
 MIN_CELLS = 20
+MOST_GENES = 0.9  # of the genes of another matrix: a matrix of fewer holds a selection
 EQUAL_TOTALS = 0.1  # the middle four fifths of cells, over the median; raw depths spread by a half and more
 ENSURE = "give raw counts with --counts_layer"
 ROUND = "round these with --round_counts, or give the uncorrected counts with --counts_layer"
@@ -332,6 +335,7 @@ class Candidates:
             path: feature_kinds(var, symbols_of(var), *beside[path][:1]) == "" for path, var in self.var.items()
         }
         self.block: dict[str, sparse.csr_matrix] = {}
+        self.totals: dict[str, list[np.ndarray]] = {}
         self.reason: dict[str, str] = {}
         self.firm: dict[str, bool] = {}
         self.dtype: dict[str, np.dtype] = {}
@@ -341,12 +345,25 @@ class Candidates:
             if self.reason[name]:
                 continue
             block = read_cells(file, counts, cells=CELLS, places=PLACES)
-            genes = self.genes[counts.var_path]
+            genes, whole = self.genes[counts.var_path], block
             if len(genes) == block.shape[1] and not genes.all():
                 block = block[:, np.flatnonzero(genes)]
+            if complete(file, counts):
+                self.totals[name] = [np.asarray(one.sum(axis=1, dtype=float)).ravel() for one in (whole, block)]
             found = judged(block, of_cells=of_cells, round_counts=round_counts)
             self.reason[name], rounded, self.firm[name] = found
             self.places[name], self.block[name] = replace(counts, rounded=rounded), block
+
+    def n_genes(self, name: str) -> int:
+        """Number of genes of a matrix, without features that are none."""
+        return int(self.genes[self.places[name].var_path].sum())
+
+    def largest(self, name: str) -> str:
+        """Of the matrices that hold the same counts as this one, that of most genes; itself where none has more."""
+        same = [
+            other for other, reason in self.reason.items() if not reason and self.n_genes(other) > self.n_genes(name)
+        ]
+        return max([name, *(other for other in same if not self.differ(name, other))], key=self.n_genes)
 
     def differ(self, one: str, two: str) -> bool:
         """Whether two matrices hold other values for the genes that both have."""
@@ -451,7 +468,7 @@ def find_counts(
                 f"{path}: no raw counts found ({counts_layer} {reason}); give raw counts in X, raw.X or a layer"
             )
         noted = [f"{counts_layer} {reason}; it is taken for raw counts, as --counts_layer says"] if reason else []
-        return _found(found, counts_layer, noted)
+        return _found(file, found, counts_layer, noted)
     if any(not reason and not found.places[name].rounded for name, reason in found.reason.items()):
         found.reason |= {name: "is to be rounded" for name, place in found.places.items() if place.rounded}
     elif all(found.reason.values()):
@@ -460,10 +477,25 @@ def find_counts(
         raise BadInput(
             f"{path}: no raw counts found ({why or 'no matrix at all'}); give raw counts in X, raw.X or a layer"
         )
-    return _found(found, *_choose(found, path))
+    name, notes = _choose(found, path)
+    return _found(file, found, found.largest(name), notes)
 
 
-def _found(found: Candidates, name: str, notes: list[str]) -> Found:
+def selection(found: Candidates, name: str) -> list[str]:
+    """A note where another matrix of the file has more genes than the one with the counts."""
+    other = max(found.places, key=found.n_genes)
+    if found.n_genes(name) >= MOST_GENES * found.n_genes(other):
+        return []
+    why = found.reason[other]
+    return [
+        f"the counts in {name} are of {found.n_genes(name):,} genes, and {other} has {found.n_genes(other):,}"
+        + (f" (no raw counts: it {why})" if why else "")
+        + ": totals, mitochondrial shares, size factors and gene sets are those of a selection; give raw counts of all "
+        "genes"
+    ]
+
+
+def _found(file: h5py.File, found: Candidates, name: str, notes: list[str]) -> Found:
     counts = found.places[name]
     if counts.rounded:
         notes = [*notes, f"the counts in {name} are fractions and are rounded to whole numbers (--round_counts)"]
@@ -471,7 +503,11 @@ def _found(found: Candidates, name: str, notes: list[str]) -> Found:
     notes = [*notes, f"{name}: {cut}: larger counts may be wrong"] if cut else notes
     look = doubts_of_values if found.of_cells else doubts_of_sums
     doubts = [] if found.reason[name] else look(found.block[name])
-    return Found(name, counts, (*notes, *(f"{name}: {doubt}" for doubt in doubts)))
+    notes = [*notes, *selection(found, name), *(f"{name}: {doubt}" for doubt in doubts)]
+    if found.of_cells and name in found.totals:
+        rows = sampled_rows(counts.n_cells, cells=CELLS, places=PLACES)
+        notes += doubts_of_totals(file, rows, found.totals[name], layer=name)
+    return Found(name, counts, tuple(notes))
 
 
 def judge_counts(file: h5py.File, counts: Counts, var: pd.DataFrame, path: str | Path, *, round_counts: bool) -> Found:
