@@ -312,3 +312,16 @@ def test_a_table_whose_donors_were_chosen_before_is_told_how_to_keep_them(tmp_pa
     assert any(
         "leaves out 1 cell types and 0 donors of the table" in note and "--donors each" in note for note in notes
     )
+
+
+def test_numbers_that_stand_for_a_missing_value_are_missing_or_noted(tmp_path):
+    table = table_of()
+    number = table.obs["donor_id"].str[1:].astype(int)
+    table.obs["bmi"] = np.where(number == 3, -(2**31), 20 + number)
+    table.obs["titre"] = np.where(number == 4, 9999, 100 + number)
+    folder = run(table, tmp_path)
+    notes = read_json(folder / "p/cohort/check.json")["notes"]
+    assert any("'bmi': -2147483648 is no number" in note and "1 of 12 donors" in note for note in notes)
+    assert any("'titre': 9999 (1) is far from all other values (100 to 111)" in note for note in notes)
+    whole = read_h5ad(folder / "p/pseudobulk/pseudobulk.h5ad").obs
+    assert whole["bmi"].isna().tolist() == (whole["donor_id"] == "D03").tolist() and whole["titre"].max() == 9999

@@ -36,6 +36,7 @@ from immune_aging.cohort.doublet_labels import read_calls
 from immune_aging.cohort.gathering import called, gathered_counts, notes_of_gathering
 from immune_aging.cohort.gene_symbols import GeneNames
 from immune_aging.cohort.hostile_names import LABELLED
+from immune_aging.cohort.number_codes import note_far_codes, without_missing_numbers
 from immune_aging.cohort.same_cells import repeated_cells
 from immune_aging.cohort.sex_by_genes import counts_by_donor, sex_doubts
 from immune_aging.cohort.table_encodings import UNREADABLE
@@ -249,7 +250,7 @@ def label_doubts(
         )
     origins = [*second_copies(obs), *mixed_kinds(obs, columns)]
     own = [*OWN_COLUMNS, columns.get("age", "")]  # an age that is not known is noted with the ages
-    levels = [*missing_kept(donors, own), *spelt_alike_elsewhere(donors, own)]
+    levels = [*missing_kept(donors, own), *note_far_codes(donors, own), *spelt_alike_elsewhere(donors, own)]
     notes += [*donor_doubts(obs, donors, columns), *origins, *levels]
     return problems + other_species_of_cells(obs), notes
 
@@ -344,8 +345,9 @@ def examined_donors(
         return donors, [*named, *filter(None, [several_facts_remedy(obs, columns), *of_files])], []
     if not len(donors):
         return donors, named, []
+    donors, changes = without_missing_numbers(donors, [*OWN_COLUMNS, columns.get("age", "")])
     wrong, doubtful = label_doubts(obs, donors, columns, age_ranges=age_ranges)
-    return donors, named + wrong, doubtful
+    return donors, named + wrong, [*changes, *doubtful]
 
 
 def examine(

@@ -35,6 +35,7 @@ from immune_aging.cohort.examination import age_doubts, column_problems, key_pro
 from immune_aging.cohort.features import feature_kinds, feature_notes
 from immune_aging.cohort.filtering import choose_cell_types, lacking, of_unknown_age
 from immune_aging.cohort.gene_symbols import GeneNames, SymbolTable, gene_names
+from immune_aging.cohort.number_codes import note_far_codes, without_missing_numbers
 from immune_aging.cohort.spool import of_genes
 from immune_aging.cohort.tidy_labels import tidied
 from immune_aging.samples.pseudobulk_table import sample_table, totals
@@ -243,7 +244,10 @@ def donors_of(given: GivenTable) -> tuple[pd.DataFrame, list[str]]:
     if not problems and len(donors) and ("age" not in columns or donors["age_years"].notna().any()):
         if "age" in columns:
             problems, notes = age_doubts(donors, columns["age"], age_ranges=given.age_ranges, numbers=False)
-        notes = [*notes, *one_under_several_names(donors), *ages_apart(donors), *missing_kept(donors, OWN_COLUMNS)]
+        own = [*OWN_COLUMNS, columns.get("age", "")]
+        donors, changes = without_missing_numbers(donors, own)
+        notes = [*notes, *changes, *note_far_codes(donors, own)]
+        notes += [*one_under_several_names(donors), *ages_apart(donors), *missing_kept(donors, OWN_COLUMNS)]
         notes += spelt_alike_elsewhere(donors, OWN_COLUMNS)
     if name := repeated(given.var.index.astype(str).to_numpy(dtype=object)):
         problems.append(f"var names: '{name}' occurs twice; make them unique with adata.var_names_make_unique()")
