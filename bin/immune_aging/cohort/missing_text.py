@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from immune_aging.cohort.no_cell_types import is_no_type
+
 # In lower case, blanks at the ends removed. What pandas, R, Excel, SQL and CELLxGENE write for a missing value, and
 # what people write. `str(None)` and `str(nan)` come from `astype(str)` (scverse/scirpy#8, interactivereport/
 # cellxgene_VIP#63); 'unknown' and 'na' are CELLxGENE's (chanzuckerberg/single-cell-curation#285).
@@ -35,16 +37,9 @@ NO_DONOR = frozenset(
 _NO_DONOR_WORD = re.compile(r"(?:.+[\W_])?(?:doublets?|multiplets?|unassigned)(?:[\W_].+)?", re.IGNORECASE | re.DOTALL)
 # demuxlet and freemuxlet join their call and two donors: DBL-S1-S2-0.500, AMB-S1-S2-S1/S2 (statgen/demuxlet#70).
 _DEMUXLET_NO_DONOR = re.compile(r"DBL-.+-.+-[01]?\.\d+|AMB-.+-.+-.+/.+|(?P<one>.+),(?!(?P=one),).+,[01]?\.\d+")
-# What annotators (CellTypist, SingleR, Azimuth, scType, by hand) write instead of a cell type.
-NO_CELL_TYPE = frozenset(
-    (
-        "unassigned", "unclassified", "unannotated", "unlabeled", "unlabelled", "unidentified", "unresolved",
-        "unassigned cells", "unknown cells", "unknown cell", "unknown cell type", "not assigned", "no label",
-        "doublet", "doublets", "doublet cells", "multiplet", "multiplets", "ambiguous", "pruned", "low quality",
-        "low-quality", "low_quality", "lowquality", "low quality cells", "low-quality cells", "debris", "junk",
-        "empty droplet", "empty droplets", "artifact", "artefact",
-    )
-)  # fmt: skip
+# What annotators (CellTypist, SingleR, Azimuth, scType, by hand) write instead of a cell type, besides what
+# `no_cell_types` tells by its words.
+NO_CELL_TYPE = frozenset(("not assigned", "no label", "pruned"))
 # Of a sample 'none', 'blank' and '-' may be the untreated one.
 NO_SAMPLE = frozenset(("", "nan", "na", "n/a", "#n/a", "<na>", "na_character_", "null", "missing"))
 FURTHER_TEXT = {"donor": NO_DONOR, "cell type": NO_CELL_TYPE}
@@ -65,6 +60,8 @@ def means_missing(text: str, *, what: str = "") -> bool:
     further = FURTHER_TEXT.get(what, frozenset())
     if plain in MISSING_TEXT or plain in further or re.sub(r"[\s_-]+", " ", plain) in further:
         return True
+    if what == "cell type":
+        return is_no_type(text)
     return what == "donor" and bool(_NO_DONOR_WORD.fullmatch(text.strip()) or _DEMUXLET_NO_DONOR.fullmatch(text))
 
 

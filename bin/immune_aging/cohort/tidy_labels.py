@@ -14,6 +14,7 @@ from immune_aging.cohort.age_units import with_units
 from immune_aging.cohort.donors import factorized
 from immune_aging.cohort.hostile_names import LABELLED, clean_roles
 from immune_aging.cohort.missing_text import without_missing_text
+from immune_aging.cohort.no_cell_types import note_doubtful_types
 from immune_aging.cohort.spellings import note_spelt_alike, with_one_spelling_per_sex
 
 
@@ -85,6 +86,8 @@ def tidied(obs: pd.DataFrame, columns: Mapping[str, str], *, unit: str = "cells"
         if columns.get(role) in obs:
             new[columns[role]] = labels = named[columns[role]]
             notes += note_spelt_alike(list(labels.cat.categories), what=f"{what}s")
+            if role == "cell_type":
+                notes += note_doubtful_types(labels.value_counts(sort=False).to_dict(), unit=unit)
     donors = new.get(columns["donor"])
     whose = {"sex": donors, "age": donors}
     if donors is not None and columns.get("sample") in new:  # a donor may have another age in each sample
