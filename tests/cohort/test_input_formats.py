@@ -112,6 +112,15 @@ def write_zarr(cohort, path, *, version=2):
     return path
 
 
+def left_by_a_mac(folder):
+    """The folder with what macOS lays beside each file, and an empty store in the folder that its archives have."""
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX/.zgroup").write_text('{"zarr_format": 2}')
+    return folder
+
+
 def shuffled(folder):
     lines = (folder / "matrix.mtx").read_text().splitlines()
     order = np.random.default_rng(0).permutation(len(lines) - 3) + 3
@@ -192,6 +201,8 @@ FORMATS = {
     "folder in tar": lambda c, f: tarred(write_folder(c, f / "m"), f / "m.tar.gz"),
     "zarr 2": lambda c, f: write_zarr(c, f / "c.zarr"),
     "zarr 3": lambda c, f: write_zarr(c, f / "c.zarr", version=3),
+    "zarr 2 of a Mac": lambda c, f: left_by_a_mac(write_zarr(c, f / "box/c.zarr").parent),
+    "zarr 3 of a Mac": lambda c, f: left_by_a_mac(write_zarr(c, f / "box/c.zarr", version=3).parent),
     "zarr in zip": lambda c, f: zipped(write_zarr(c, f / "c.zarr"), f / "c.zip"),
     "zarr in tar": lambda c, f: tarred(write_zarr(c, f / "c.zarr", version=3), f / "c.zarr.tar.gz"),
     "h5ad in zip": lambda c, f: (c.write_h5ad(f / "c.h5ad"), zipfile.ZipFile(f / "c.zip", "w").write(f / "c.h5ad", "c.h5ad"), f / "c.zip")[2],

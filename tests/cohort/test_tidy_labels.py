@@ -7,6 +7,7 @@ import pytest
 from immune_aging.cohort.donor_doubts import (
     donor_doubts,
     missing_kept,
+    name_key,
     one_under_several_names,
     several_facts_remedy,
 )
@@ -211,3 +212,15 @@ def test_an_untreated_sample_may_be_called_none():
 def test_names_that_look_alike_are_noted(pair):
     (note,) = note_spelt_alike(list(pair), what="cell types")
     assert "kept apart" in note
+    by_case = pair[0] == "A\u00a0B"  # a blank of another kind
+    assert ("differ only by case or blanks are" in note) is by_case
+    assert ("letters and hyphens that look alike are" in note) is not by_case
+    assert name_key(pair[0]) == name_key(pair[1])
+    assert "kept apart" in one_under_several_names(donors(list(pair)))[0]
+
+
+@pytest.mark.parametrize(
+    "pair", [("D\uff11", "D1"), ("Stra\u00dfe 1", "STRASSE-1"), ("d\u2013001", "D1"), ("\ufb01t 2", "Fit2")]
+)
+def test_names_of_donors_are_compared_as_all_other_names(pair):
+    assert name_key(pair[0]) == name_key(pair[1])

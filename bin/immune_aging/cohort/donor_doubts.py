@@ -11,7 +11,7 @@ from immune_aging.cohort.donors_of_files import SAME_AGE, numbered
 from immune_aging.cohort.hostile_names import visible
 from immune_aging.cohort.missing_text import means_missing
 from immune_aging.cohort.persons import notes_on_persons
-from immune_aging.cohort.spellings import note_spelt_alike
+from immune_aging.cohort.spellings import note_spelt_alike, plain
 
 # Words in names of columns that part a donor's cells into samples: a name is split at everything that is no letter.
 SAMPLE_WORDS = frozenset(
@@ -122,8 +122,8 @@ def several_samples(obs: pd.DataFrame, columns: Mapping[str, str]) -> list[str]:
 
 
 def name_key(name: str) -> str:
-    """A name without what spellings of it differ by: case, blanks, separators, leading zeros."""
-    text = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"^(\d+)\.0+$", r"\1", name.casefold()))
+    """A name without what spellings of it differ by: case, blanks, separators, leading zeros, what looks alike."""
+    text = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"^(\d+)\.0+$", r"\1", plain(name)))
     return re.sub(r"(?<=\d)[\s_.-]+(?=\d)", "-", re.sub(r"(?<!\d)[\s_.-]+|[\s_.-]+(?!\d)", "", text))
 
 
@@ -261,7 +261,7 @@ def missing_kept(donors: pd.DataFrame, own: Sequence[str]) -> list[str]:
 
 
 def spelt_alike_elsewhere(donors: pd.DataFrame, own: Sequence[str]) -> list[str]:
-    """A note per column of `text_levels`, which has the parameters, where levels differ only by case or blanks."""
+    """A note per column of `text_levels`, which has the parameters, where levels are spelt alike."""
     notes = []
     for name, levels in text_levels(donors, own):
         if len(levels) < max(3, len(donors)):  # else they are names of donors

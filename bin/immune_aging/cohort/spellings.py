@@ -1,4 +1,4 @@
-"""Several spellings of one value: the sexes, and levels that differ only by case or blanks."""
+"""Several spellings of one value: the sexes, and levels that differ by case, blanks or what looks alike alone."""
 
 import re
 import unicodedata
@@ -27,14 +27,17 @@ _NO_MAN = {"h"}
 MAX_LISTED = 5
 
 
-def plain(text: str) -> str:
-    """A text without what spellings of one value differ by: case, blanks, and letters and hyphens that look alike."""
-    text = re.sub(r"[\u2010-\u2015\u2212\u00ad]", "-", unicodedata.normalize("NFKC", text))
+def _without_case(text: str) -> str:
     return re.sub(r"\s+", " ", text.strip()).casefold()
 
 
+def plain(text: str) -> str:
+    """A text without what spellings of one value differ by: case, blanks, and letters and hyphens that look alike."""
+    return _without_case(re.sub(r"[\u2010-\u2015\u2212\u00ad]", "-", unicodedata.normalize("NFKC", text)))
+
+
 def spelt_alike(levels: Sequence[str]) -> list[list[str]]:
-    """Groups of levels that differ only by case or blanks, each sorted; levels that are alone are left out."""
+    """Groups of levels that `plain` makes one, each sorted; levels that are alone are left out."""
     groups: dict[str, list[str]] = {}
     for level in sorted(levels):
         groups.setdefault(plain(level), []).append(level)
@@ -42,16 +45,15 @@ def spelt_alike(levels: Sequence[str]) -> list[list[str]]:
 
 
 def note_spelt_alike(levels: Sequence[str], *, what: str) -> list[str]:
-    """A note on levels that are kept apart although only case or blanks tell them apart."""
+    """A note on levels that are kept apart although only case, blanks or letters that look alike tell them apart."""
     groups = spelt_alike(levels)
     if not groups:
         return []
     listed = "; ".join(", ".join(map(repr, group)) for group in groups[:MAX_LISTED])
     more = f"; and {len(groups) - MAX_LISTED} more groups" if len(groups) > MAX_LISTED else ""
-    return [
-        f"{what} that differ only by case or blanks are kept apart ({listed}{more}); give them one spelling if they "
-        "are one"
-    ]
+    by_case = all(len(set(map(_without_case, group))) == 1 for group in groups)
+    by = "case or blanks" if by_case else "case, blanks, or letters and hyphens that look alike"
+    return [f"{what} that differ only by {by} are kept apart ({listed}{more}); give them one spelling if they are one"]
 
 
 def sexes_read(levels: Mapping[str, int]) -> dict[str, str]:
@@ -60,7 +62,7 @@ def sexes_read(levels: Mapping[str, int]) -> dict[str, str]:
     Parameters
     ----------
     levels
-        Number of cells of each level. Of other values that differ only by case or blanks the most frequent spelling
+        Number of cells of each level. Of other values that are alike but for case and blanks the most frequent spelling
         stands for all.
     """
     by_plain: dict[str, Counter] = {}

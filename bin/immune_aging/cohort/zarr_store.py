@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from immune_aging.cohort.archives import left_by_macos
 from immune_aging.cohort.cohort_file import ANEW
 from immune_aging.task.checkpoints import atomic_path, fast_filters
 from immune_aging.task.command_line import BadInput
@@ -33,7 +34,8 @@ def store_in(folder: Path) -> Path | None:
     """The zarr store that a folder is, or the first one in it; None where there is none."""
     if any((folder / name).is_file() for name in METADATA):
         return folder
-    inside = sorted((path.parent for name in METADATA for path in folder.rglob(name)), key=lambda path: len(path.parts))
+    found = [path for name in METADATA for path in folder.rglob(name) if not left_by_macos(path.relative_to(folder))]
+    inside = sorted((path.parent for path in found), key=lambda path: len(path.parts))
     return inside[0] if inside else None
 
 
