@@ -30,6 +30,25 @@ def test_a_table_is_read_however_it_was_saved(text, tmp_path):
     assert table.rows.to_dict("list") == {"donor": ["D1", "D2"], "age": ["30", "45"]}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "donor|age|cmv\nD 1|45|pos\nD2|50|\n",
+        '"donor" "age" "cmv"\n"D 1" 45 "pos"\n"D2" 50 NA\n',  # R's write.table(row.names = FALSE)
+        "donor age  cmv\n'D' 45 pos\nD2 50 NA\n".replace("'D'", '"D 1"'),
+        '"donor"|"age"|"cmv"\n"D 1"|45|"pos"\n"D2"|50|""\n',
+    ],
+)
+def test_bars_and_blanks_part_a_table_too(text, tmp_path):
+    rows = read(tmp_path, text).rows
+    assert rows.to_dict("list") == {"donor": ["D 1", "D2"], "age": ["45", "50"], "cmv": ["pos", None]}
+
+
+@pytest.mark.parametrize("text", ["file name\na.h5ad\nb c.h5ad\n", "my file\na.h5ad\n"])
+def test_one_column_with_a_blank_in_its_name_is_one(text, tmp_path):
+    assert read(tmp_path, text).rows.shape[1] == 1
+
+
 def test_separators_within_quotes_and_beside_decimal_commas_are_text(tmp_path):
     assert read(tmp_path, 'donor;age\n"D;1";45,5\n').rows.to_dict("list") == {"donor": ["D;1"], "age": ["45,5"]}
     assert read(tmp_path, 'donor,"what, why"\nD1,"a ""b"", c"\n').rows.iloc[0].tolist() == ["D1", 'a "b", c']
@@ -57,6 +76,8 @@ def test_a_column_without_a_name_is_noted(tmp_path):
         ("donor,age,age\nD1,1,2\n", "the header names 'age' twice"), ("donor,age\nD1\n", "line 2: 1 fields, but the header names 2"),
         ("donor,age\n1,D1,30\n", "line 2: 3 fields, but the header names 2; from R, write it with row.names = FALSE"),
         ('donor,age\n"D1,30\n', "check its quotation marks"), (b"donor\nM\xfcller\n", "is no text in UTF-8 (byte 7)"),
+        ('"donor" "age"\n"1" "D1" 30\n"2" "D2" 40\n', "line 2: 3 fields, but the header names 2; from R, write it with row.names = FALSE"),
+        ('"donor"\t"age"\n"1"\t"D1"\t30\n', "line 2: 3 fields, but the header names 2; from R, write it with row.names"),
         (b"PK\x03\x04", "is a spreadsheet or a zip archive"), (b"\x1f\x8b\x08", "is compressed with gzip"),
         (b"\x89HDF\r\n", "is an HDF5 file"), (b"donor\0age\n", "is no text"), (b"\xd0\xcf\x11\xe0abc", "is an old spreadsheet"),
     ],
@@ -78,6 +99,8 @@ def test_what_cannot_be_read_is_said_in_one_line(text, said, tmp_path):
         (["24.5", "unknown", ".", None, "-"], "float64", [24.5, np.nan, np.nan, np.nan, np.nan]), (["1", "NA "], "Int64", [1, pd.NA]),
         (["1", "none", "x"], "category", ["1", "none", "x"]), (["01", "."], "category", ["01", "."]), (["."], "category", ["."]),
         (["1.1", "1.10"], "category", ["1.1", "1.10"]), (["1E5", "10E4"], "category", ["1E5", "10E4"]), (["1.5", "2", "2.0"], "float64", [1.5, 2, 2]),
+        (["123456789012345678", "123456789012345679"], "category", ["123456789012345678", "123456789012345679"]),
+        (["1234567890123456", "2.5"], "category", ["1234567890123456", "2.5"]), (["123456789012345", "7"], "Int64", [123456789012345, 7]),
         (["TRUE", "FALSE"], "category", ["TRUE", "FALSE"]), (["1", "2"] * 20, "Int64", [1, 2] * 20),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ import pandas as pd
 from immune_aging.cohort.missing_text import means_missing
 from immune_aging.task.command_line import BadInput
 
-DELIMITERS = (",", ";", "\t")
+DELIMITERS = (",", ";", "\t", "|")
 # What a spreadsheet writes where a formula failed.
 ERRORS = ("#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!")
 # What R, pandas and Excel write into an empty cell. Other words ("None", "unknown") may be a level.
@@ -30,7 +30,8 @@ OTHER_KINDS = {
 }
 _BYTE_ORDER = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # Excel's "Unicode text"
 MAX_LISTED = 5
-_WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d{0,15})")
+_WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d{0,14})")
+_LONG = re.compile(r"[+-]?\d{16,}(?:\.0*)?")  # more digits than a 64-bit float keeps: a name
 _LIKE_A_WELL = re.compile(r"\d+E\d+")  # programs write numbers as 1e+05
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d*)?(?:\.\d+|\.)?(?:[eE][+-]?\d+)?")
 
@@ -91,6 +92,27 @@ def _records(text: str, delimiter: str, where: str) -> list[tuple[int, list[str]
     return found
 
 
+def _split_by_blanks(text: str, header: str, where: str) -> list[tuple[int, list[str]]]:
+    """The rows of a table that blanks part, as R's write.table makes it; none where it is no such table.
+
+    Each row must have the number of names in the header, or one more: then R has written the names of its rows.
+
+    Parameters
+    ----------
+    header
+        Without what is in quotation marks.
+    """
+    if " " not in header or any(delimiter in header for delimiter in DELIMITERS):
+        return []
+    try:
+        rows = _records(text, " ", where)
+    except BadInput:
+        return []
+    n_fields = {len(fields) for _, fields in rows[1:]}
+    n_names = len(rows[0][1])
+    return rows if n_names > 1 and all(rows[0][1]) and n_fields in ({n_names}, {n_names + 1}) else []
+
+
 def _split(text: str, where: str) -> list[tuple[int, list[str]]]:
     """The rows by the delimiter that the header is written with: the one that parts it into most names.
 
@@ -101,6 +123,8 @@ def _split(text: str, where: str) -> list[tuple[int, list[str]]]:
         return [(line + 1, fields) for line, fields in _records(rest, match[1], where)]
     header = next((line for line in text.splitlines() if line.strip()), "")
     unquoted = re.sub(r'"[^"]*"', "", header)
+    if by_blanks := _split_by_blanks(text, unquoted, where):
+        return by_blanks
     parts = {delimiter: unquoted.count(delimiter) for delimiter in DELIMITERS}
     most = [delimiter for delimiter in DELIMITERS if parts[delimiter] == max(parts.values())]
     read = [_records(text, delimiter, where) for delimiter in most]
@@ -108,7 +132,7 @@ def _split(text: str, where: str) -> list[tuple[int, list[str]]]:
 
 
 def read_plain_table(path: Path, *, where: str) -> PlainTable:
-    """Read a table that is separated by commas, semicolons or tabs.
+    """Read a table that is separated by commas, semicolons, tabs, bars or blanks.
 
     Parameters
     ----------
@@ -166,8 +190,11 @@ def _numbers_alone(texts: pd.Series) -> pd.Series:
 
 
 def _are_names(texts: pd.Series) -> bool:
-    """Whether texts that could be numbers are names: plates 1.1 and 1.10, wells 1E5 and 10E4 are no numbers."""
-    if texts.map(lambda text: bool(_LIKE_A_WELL.fullmatch(text))).all():
+    """Whether texts that could be numbers are names: plates 1.1 and 1.10, wells 1E5 and 10E4, ids of 18 digits."""
+    if (
+        texts.map(lambda text: bool(_LONG.fullmatch(text))).any()
+        or texts.map(lambda text: bool(_LIKE_A_WELL.fullmatch(text))).all()
+    ):
         return True
     points = texts[texts.str.contains(".", regex=False)].unique()
     return len({float(text) for text in points}) < len(points)
