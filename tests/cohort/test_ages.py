@@ -153,3 +153,10 @@ def test_ages_far_from_all_others_that_stand_for_unknown_ones_are_noted(years, f
     assert ages.stand_ins(years) == found
     notes = ages.note_stand_ins(years, column="age")
     assert len(notes) == bool(found) and all(f"{year} (" in notes[0] for year in found)
+
+
+def test_a_comma_in_an_age_is_read_as_a_decimal_one_and_said():
+    (note,) = ages.age_notes(["45,46", "50,51", "60"], column="age", age_ranges="midpoint")
+    assert "2 donors have a comma in their age" in note and "('45,46' as 45.46)" in note and "two visits" in note
+    assert ages.age_notes(["45.46", "50"], column="age", age_ranges="midpoint") == []
+    assert not any("comma" in note for note in ages.age_notes(["16,425"], column="age_days", age_ranges="midpoint"))

@@ -219,3 +219,19 @@ def test_an_age_under_another_name_is_compared_as_an_age(name, tmp_path):
 )  # fmt: skip
 def test_facts_are_compared_as_they_are_read(one, two, role, same):
     assert same_fact(one, two, role=role) is same
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "same"),
+    [
+        (np.float32(46.3), "46.3", True),
+        (float(np.float32(46.3)), "46.3", True),
+        (46.3, "46.31", False),
+        ("123456789012345678", "123456789012345679", False),
+        (123456789012345678, "123456789012345678", True),
+        (20210101.5, "20210102.5", False),
+    ],
+)
+@pytest.mark.parametrize("role", ["", "age"])
+def test_numbers_are_compared_at_32_bits_and_long_ids_digit_by_digit(one, two, same, role):
+    assert same_fact(one, two, role=role) is same

@@ -14,7 +14,10 @@ from scipy import sparse
 
 import gather_cohort
 import list_files
+from immune_aging.cohort.cell_tables import one_column
 from immune_aging.cohort.cohort_file import open_cohort
+from immune_aging.cohort.donors import donor_table
+from immune_aging.cohort.examination import examine
 from immune_aging.cohort.file_genes import FileGenes, ensembl_ids, gene_space
 from immune_aging.cohort.gathering import notes_of_gathering
 from immune_aging.cohort.gene_symbols import SymbolTable
@@ -305,6 +308,13 @@ def test_ids_are_found_in_names_of_genes():
     assert ensembl_ids(names).tolist() == ["ENSG00000010610"] * 4 + ["", ""]
 
 
+@pytest.mark.parametrize(
+    "name", ["CD4_{}", "CD4-{}", "CD4.{}", "{}__CD4", "{}.10|CD4|protein_coding", "CD4|{}.10", "{}.CD4"]
+)
+def test_ids_are_found_in_joined_names(name):
+    assert ensembl_ids([name.format("ENSG00000010610")]).tolist() == ["ENSG00000010610"]
+
+
 def some_genes(name, ids, symbols):
     symbols = np.array(symbols, dtype=object)
     return FileGenes(name, np.array(ids, dtype=object), np.array([""] * len(ids), dtype=object), symbols,
@@ -332,3 +342,47 @@ def test_genes_that_were_made_unique_by_their_order_are_left_out_where_orders_di
     space = gene_space([one, other], SymbolTable("none", {}))
     assert space.ids.tolist() == ["B2M"] and "2 names stand for several genes" in space.notes[0]
     assert gene_space([one, one], SymbolTable("none", {})).ids.tolist() == ["X", "X-1", "B2M"]
+
+
+LONG = [123456789012345678 + number for number in range(4)]
+COLUMNS_OF_IDS = {
+    "a file lacks the column": (LONG, None),
+    "a file has gaps": (LONG, pd.array([LONG[0], None, None, LONG[3]], dtype="Int64")),
+    "a file has fractions": (LONG, [1.5, 2.5, 3.5, 4.5]),
+    "a file has text": (LONG, ["a", "b", "c", "d"]),
+    "all files": (LONG, LONG),
+    "as unsigned": (np.array(LONG, dtype=np.uint64), None),
+}
+
+
+@pytest.mark.parametrize("kind", COLUMNS_OF_IDS)
+def test_ids_of_many_digits_keep_them_all(kind):
+    # A type of pandas with gaps keeps what it once computed of itself; it does so here, before arguments are compared.
+    parts = [None if part is None else pd.Series(part).reset_index(drop=True) for part in COLUMNS_OF_IDS[kind]]
+    column, mixed = one_column(parts, [4, 4])
+    assert [int(value) for value in column[:4]] == LONG and mixed == (kind == "a file has text")
+    assert pd.api.types.is_integer_dtype(column) == (kind == "all files")
+    short, _ = one_column([pd.Series([1, 2, 3, 4]), None], [4, 4])
+    assert short.dtype == float, "numbers that a float keeps stay numbers"
+
+
+def test_ages_of_32_and_of_64_bits_are_the_same(tmp_path):
+    cohort = small_cohort(donors=4)
+    number = cohort.obs["donor_id"].astype(str).str[1:].astype(int).to_numpy()
+    cohort.obs["age"], cohort.obs["bmi"] = 25.3 + number, 20.1 + number
+    sheet = in_files(cohort, tmp_path, np.arange(160) % 2)
+    part = anndata.read_h5ad(tmp_path / "part 0.h5ad")
+    part.obs = part.obs.astype({"age": np.float32, "bmi": np.float32})
+    part.write_h5ad(tmp_path / "part 0.h5ad")
+    columns = {"donor": "donor_id", "cell_type": "cell_type", "age": "age", "sex": "sex"}
+    found, problems = examine(gather(sheet), columns=columns, counts_layer="auto")
+    assert problems == [] and found.donors["age_years"].round(3).tolist() == [25.3, 26.3, 27.3, 28.3]
+    assert found.donors["bmi"].round(3).tolist() == [20.1, 21.1, 22.1, 23.1]
+
+
+def test_ages_that_differ_by_more_than_32_bits_are_still_two():
+    obs = pd.DataFrame({"donor": ["a", "a", "b"], "age": [46.3, 46.299, 50.0]})
+    assert "'a' has 2 values" in donor_table(obs, donor="donor", age="age")[1][0]
+    assert donor_table(obs.assign(age=[46.3, np.float64(np.float32(46.3)), 50]), donor="donor", age="age")[1] == []
+    dates = pd.DataFrame({"donor": ["a", "a"], "day": [20210101.5, 20210102.5]})
+    assert "day" not in donor_table(dates, donor="donor")[0], "large numbers are compared digit by digit"

@@ -48,12 +48,40 @@ def test_symbols_come_from_the_table_of_the_other_matrix(beside):
 
 
 @pytest.mark.parametrize(
-    "join", ["{id}_{symbol}", "{id}.3_{symbol}", "{symbol}_{id}", "{id}|{symbol}", "{symbol}|{id}"]
-)
+    "join",
+    [
+        "{id}_{symbol}", "{id}.3_{symbol}", "{symbol}_{id}", "{id}|{symbol}", "{symbol}|{id}",
+        "{symbol}-{id}", "{symbol}.{id}", "{id}-{symbol}", "{id}.{symbol}", "{id}__{symbol}", "{symbol}__{id}.12",
+        "{id}.1|{symbol}|protein_coding", "{symbol}|{id}|lncRNA", "{id}; {symbol}", "{symbol}__chr1", "{symbol}__chrM",
+        "{symbol}__chrKI270728.1",
+    ],
+)  # fmt: skip
 def test_symbols_joined_to_ids_are_read(join):
     names = [join.format(id=gene, symbol=symbol) for gene, symbol in zip(IDS, SYMBOLS, strict=True)]
     found, notes = symbols_found(var(names), KNOWN)
     assert found.tolist() == SYMBOLS and "join ids and symbols" in notes[0]
+
+
+def test_a_name_that_joins_nothing_keeps_its_symbol_beside_those_that_do():
+    names = [f"{gene}_{symbol}" for gene, symbol in zip(IDS, SYMBOLS, strict=True)]
+    found, _ = symbols_found(var([*names[:-2], "CD3D", IDS[-1]]), KNOWN)
+    assert found.tolist() == [*SYMBOLS[:-2], "CD3D", ""]
+
+
+def test_an_id_behind_a_genome_is_no_joined_name():
+    assert joined_symbols(["GRCh38_ENSG00000198888", "mm10___ENSMUSG00000064341.1"]).tolist() == ["", ""]
+
+
+def test_the_id_that_tells_two_genes_of_a_symbol_apart_stays():
+    column = [*SYMBOLS[:-3], f"CD4_{IDS[-3]}", "TBCE", f"TBCE_{IDS[-1]}"]
+    found, notes = symbols_found(var(feature_name=column), KNOWN)
+    assert found.tolist() == [*SYMBOLS[:-3], "CD4", "TBCE", f"TBCE_{IDS[-1]}"] and notes == []
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "NA", "<NA>", "None", "#N/A", "-", ".", " nan ", ""])
+def test_text_for_a_missing_value_is_no_symbol(text):
+    found, _ = symbols_found(var(feature_name=[text, *SYMBOLS[1:-1], "NANOG"]), KNOWN)
+    assert found.tolist() == ["", *SYMBOLS[1:-1], "NANOG"]
 
 
 def test_a_versioned_id_and_a_copy_on_y_are_no_joined_names():

@@ -1,5 +1,6 @@
 """Facts that lie beside a cohort's file: compared with what the file says, and joined to its cells."""
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from immune_aging.cohort.ages import read_age, unit_of_column
-from immune_aging.cohort.donors import OWN_COLUMNS, factorized
+from immune_aging.cohort.donors import OWN_COLUMNS, at_32_bits, factorized
 from immune_aging.cohort.hostile_names import LABELLED, visible
 from immune_aging.cohort.missing_text import means_missing
 from immune_aging.cohort.plain_table import typed
 from immune_aging.cohort.spellings import plain, sexes_read
 
 MAX_PLACES = 3
+_LONG = re.compile(r"[+-]?\d{16,}")  # ids of more digits than a float keeps
 # How a message calls columns whose missing values may be text.
 _WHAT = {"donor": "donor", "cell_type": "cell type", "age": "age", "sex": "sex"}
 
@@ -51,7 +53,8 @@ def is_missing(value: object, role: str) -> bool:
 def same_fact(one: object, two: object, *, role: str = "", column: str = "") -> bool:
     """Whether two values say the same, once they are read as the pipeline reads them.
 
-    Numbers are compared as numbers, ages as ages, sexes as sexes, and other text without case and blanks at its ends.
+    Numbers are compared as numbers of 32 bits, ages as ages, sexes as sexes, and other text without case and blanks at
+    its ends.
 
     Parameters
     ----------
@@ -67,15 +70,17 @@ def same_fact(one: object, two: object, *, role: str = "", column: str = "") -> 
         per_year, _ = unit_of_column(column)
         ages = [read_age(_plain_value(value), per_year=per_year) for value in (one, two)]
         if ages[0] is not None and ages[1] is not None:
-            return (ages[0].years, ages[0].low, ages[0].high) == (ages[1].years, ages[1].low, ages[1].high)
+            bounds = [at_32_bits(np.array([age.years, age.low, age.high])) for age in ages if age is not None]
+            return bool((bounds[0] == bounds[1]).all())
     if role == "sex":
         texts = [str(value) for value in (one, two)]
         read = sexes_read(dict.fromkeys(texts, 1))
         return plain(read[texts[0]]) == plain(read[texts[1]])
-    try:
-        return _number(one) == _number(two)
-    except ValueError:
-        return plain(str(one)) == plain(str(two))
+    if not any(_LONG.fullmatch(str(value)) for value in (one, two)):
+        with contextlib.suppress(ValueError):
+            numbers = at_32_bits(np.array([_number(one), _number(two)]))
+            return bool(numbers[0] == numbers[1])
+    return plain(str(one)) == plain(str(two))
 
 
 def _number(value: object) -> float:

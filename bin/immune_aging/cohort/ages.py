@@ -15,6 +15,7 @@ OLDEST_YEARS = 130
 MONTHS, WEEKS, DAYS = 12, 365.25 / 7, 365.25  # of a year
 MIDPOINT, DROP = "midpoint", "drop"  # of --age_ranges
 MAX_LISTED = 5
+_DECIMAL_COMMA = re.compile(r"\s*\d+,\d+\s*")
 
 
 @dataclass(frozen=True)
@@ -245,6 +246,13 @@ def age_notes(texts: Sequence[Any], *, column: str, age_ranges: str) -> list[str
     notes = []
     if unit != "years" and any(age is not None and age.form == "" for _, age in read):
         notes.append(f"--age_column {column}: its numbers are taken for {unit}, as its name says")
+    commas = [text for text, age in read if age is not None and unit == "years" and _DECIMAL_COMMA.fullmatch(text)]
+    if commas:
+        years = read_age(commas[0])
+        notes.append(
+            f"--age_column {column}: {len(commas)} donors have a comma in their age, which is read as a decimal comma "
+            f"({commas[0]!r} as {years.years if years else np.nan:g}); if it parts two ages, as of two visits, give one"
+        )
     forms = {form: [text for text, age in read if age is not None and age.form == form] for form in FORMS}
     unusual = {
         form: found for form, found in forms.items() if found and form not in ("text", "range", "decade", "open")

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from immune_aging.cohort.donors import LARGEST_WHOLE
 from immune_aging.cohort.hostile_names import visible
 from immune_aging.task.h5ad_stream import append, categorical, encode, frame, text
 from immune_aging.task.listing import first_of
@@ -67,8 +68,15 @@ def _is_number(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
+def _is_long(column: pd.Series) -> bool:
+    """Whether a column holds whole numbers that a float, which has room for gaps, would change: ids of 18 digits."""
+    return pd.api.types.is_integer_dtype(column) and bool((column.dropna().abs() > LARGEST_WHOLE).any())
+
+
 def levels_as_text(column: pd.Series) -> pd.Series:
     """A column as categories of text; whole numbers without a decimal point."""
+    if isinstance(column.dtype, pd.core.arrays.masked.BaseMaskedDtype):  # pandas would set what is masked
+        column = column.astype(object)
     values = column.astype("category")
     levels = [
         str(int(level)) if isinstance(level, float | np.floating) and level % 1 == 0 else str(level)
@@ -82,13 +90,13 @@ def levels_as_text(column: pd.Series) -> pd.Series:
 def one_column(parts: Sequence[pd.Series | None], sizes: Sequence[int]) -> tuple[pd.Series, bool]:
     """A column of all cells from that of each file, None where a file has none; and whether numbers became text.
 
-    It is numeric, or true and false, where it is so in all files that have it; else categories of text.
+    It is numeric, or true and false, where it is so in all files that have it; else categories of text. So are whole
+    numbers that have more digits than a float keeps, where there are gaps or fractions.
     """
     there = [part for part in parts if part is not None]
-    if all(_is_number(part) for part in there):
-        whole = all(
-            part is not None and not part.isna().any() and pd.api.types.is_integer_dtype(part) for part in parts
-        )
+    numbers = all(_is_number(part) for part in there)
+    whole = all(part is not None and not part.isna().any() and pd.api.types.is_integer_dtype(part) for part in parts)
+    if numbers and (whole or not any(map(_is_long, there))):
         kind = np.int64 if whole else float
         blocks = [
             np.full(size, np.nan) if part is None else part.astype(kind).to_numpy()
@@ -103,7 +111,7 @@ def one_column(parts: Sequence[pd.Series | None], sizes: Sequence[int]) -> tuple
         np.full(size, -1, dtype=np.int64) if part is None else part.cat.set_categories(levels).cat.codes.to_numpy()
         for part, size in zip(texts, sizes, strict=True)
     ]
-    mixed = any(_is_number(part) for part in there)
+    mixed = not numbers and any(_is_number(part) for part in there)
     return pd.Series(pd.Categorical.from_codes(np.concatenate(codes), levels)), mixed
 
 

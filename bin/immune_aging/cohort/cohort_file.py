@@ -8,6 +8,7 @@ Reference for the layout: the AnnData on-disk format, https://anndata.readthedoc
 
 import contextlib
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ ANEW = "copy or download the file again"
 LARGEST_CHUNK = BLOCK_VALUES // 16  # a larger one is left to HDF5, which keeps it for the next block that begins in it
 # Columns in which files name their genes; the first that holds a symbol counts.
 SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "symbol", "gene_name", "gene_names")
+# What R, pandas and people write where there is no symbol; no gene is called so (GENCODE 48).
+NO_SYMBOL = ("NA", "NaN", "nan", "<NA>", "#N/A", "None", "-", ".")
 # Of any species; GENCODE marks by _PAR_Y what lies on both X and Y.
 ENSEMBL_ID = r"ENS[A-Z]*G\d+(?:\.\d+)?(?:_PAR_Y)?"
 CHUNK_CACHE = 64 << 20  # bytes a dataset: a chunk that two blocks share is decompressed once
@@ -496,12 +499,13 @@ def prove_counts(block: sparse.csr_matrix, *, where: str, rounded: bool = False)
 def symbols_of(table: pd.DataFrame) -> np.ndarray:
     """Gene symbols from the first of `SYMBOL_COLUMNS` that holds any, else from the index; '' if unknown.
 
-    An Ensembl id is no symbol: CELLxGENE repeats the gene's id where it has none.
+    An Ensembl id is no symbol: CELLxGENE repeats the gene's id where it has none. Nor is text for a missing value.
     """
+    none = "|".join([ENSEMBL_ID, *map(re.escape, NO_SYMBOL)])
     given = [table[name].astype(object).where(table[name].notna(), "") for name in SYMBOL_COLUMNS if name in table]
     for names in (*given, table.index):
         texts = pd.Series(names.astype(str).to_numpy(dtype=object))
-        symbols = texts.where(~texts.str.fullmatch(rf"\s*|{ENSEMBL_ID}").astype(bool), "").to_numpy(dtype=object)
+        symbols = texts.where(~texts.str.fullmatch(rf"\s*(?:{none})?\s*").astype(bool), "").to_numpy(dtype=object)
         if (symbols != "").any():
             break
     return symbols

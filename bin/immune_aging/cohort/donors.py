@@ -13,6 +13,9 @@ OWN_COLUMNS = ("donor_id", SAMPLE_OF_DONOR, "age_years", "sex", "age_text", VARY
 # What the cohort's own columns of these names are called where they are not what is taken for age or sex.
 AS_GIVEN = {"age_years": "age_years_as_given", "sex": "sex_as_given"}
 
+LARGEST_ROUNDED = 1e6  # a larger number may be an id
+LARGEST_WHOLE = 2**53  # from where 64-bit floats skip whole numbers
+
 
 def sample_key(table: pd.DataFrame) -> list[str]:
     """Columns that tell whose a row is: the donor, and the sample where donors have samples of their own."""
@@ -26,11 +29,30 @@ def factorized(column: pd.Series) -> tuple[np.ndarray, pd.Index | np.ndarray]:
     return pd.factorize(column)
 
 
+def at_32_bits(values: np.ndarray) -> np.ndarray:
+    """Numbers whose fractions have the digits of 32 bits: 46.3 of one file is 46.299999237 in another.
+
+    >>> at_32_bits(np.array([46.3, 46.299999237060547, 7.0])).tolist()
+    [46.29999923706055, 46.29999923706055, 7.0]
+    """
+    values = np.array(values, dtype=float)
+    fraction = (values != np.rint(values)) & (np.abs(values) < LARGEST_ROUNDED)
+    values[fraction] = values[fraction].astype(np.float32)
+    return values
+
+
+def without_rounding(column: pd.Series) -> pd.Series:
+    """A column as it is compared: fractions `at_32_bits`, anything else as it is."""
+    if not isinstance(column.dtype, np.dtype) or column.dtype.kind != "f":
+        return column
+    return pd.Series(at_32_bits(column.to_numpy()), index=column.index, name=column.name)
+
+
 def varies_within_donors(obs: pd.DataFrame, donors: pd.Series) -> pd.DataFrame:
     """Which columns of `obs` have more than one value (missing is one) within each donor: donors x columns, sorted."""
     varies = {}
     for column in obs.columns:
-        codes = pd.Series(factorized(obs[column])[0])
+        codes = pd.Series(factorized(without_rounding(obs[column]))[0])
         spread = codes.groupby(donors.to_numpy()).agg(["min", "max"])
         varies[column] = spread["min"] != spread["max"]
     return pd.DataFrame(varies)
@@ -43,7 +65,8 @@ def plain(column: pd.Series) -> pd.Series:
         dtype = column.cat.categories.dtype if is_levels else column.dtype
         dtype = dtype.numpy_dtype if isinstance(dtype, pd.core.arrays.masked.BaseMaskedDtype) else dtype
         if dtype.kind in "iub" and column.isna().any():  # neither whole numbers nor booleans have room for a gap
-            dtype = np.dtype(object) if dtype.kind == "b" else np.dtype(float)
+            long = dtype.kind != "b" and bool((column.dropna().astype(dtype).abs() > LARGEST_WHOLE).any())
+            dtype = np.dtype(object) if dtype.kind == "b" or long else np.dtype(float)
         column = column.astype(dtype)
     if column.dtype == object:
         return column.map(lambda value: value if pd.isna(value) else str(value))
@@ -60,7 +83,8 @@ def _several_values(values: pd.Series, keys: pd.DataFrame, *, remedy: str) -> li
     remedy
         How the message ends.
     """
-    n_values = values.astype(object).groupby([keys[column].to_numpy() for column in keys]).nunique(dropna=True)
+    compared = without_rounding(values).astype(object)
+    n_values = compared.groupby([keys[column].to_numpy() for column in keys]).nunique(dropna=True)
     several = n_values[n_values > 1]
     if not len(several):
         return []

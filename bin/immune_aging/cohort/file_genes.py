@@ -32,7 +32,7 @@ MAX_OTHER = 0.05  # of the genes of several files, whose symbols may differ, as 
 MAX_LISTED = 3
 MAX_FILES = 20
 _MADE_UNIQUE = re.compile(r"(.+)[-._]\d{1,2}")
-_AN_ID = re.compile(rf"({ENSEMBL_ID})(?:[|:;, _-].*)?")
+_AN_ID = re.compile(rf"({ENSEMBL_ID})(?:[|:;, _.-].*)?|[^|;]+?[_|:;,. -]+({ENSEMBL_ID})(?:[|;].*)?")
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def ensembl_ids(names: Sequence[str]) -> np.ndarray:
     ['ENSG00000010610', 'ENSG00000010610', '']
     """
     found = (_AN_ID.fullmatch(name.removeprefix(genome_prefix(name))) for name in names)
-    return np.array([without_version(match[1]) if match else "" for match in found], dtype=object)
+    return np.array([without_version(match[1] or match[2]) if match else "" for match in found], dtype=object)
 
 
 def file_genes(name: str, var: pd.DataFrame, table: SymbolTable, beside: pd.DataFrame | None = None) -> FileGenes:

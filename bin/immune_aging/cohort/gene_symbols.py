@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from immune_aging.cohort.cohort_file import ENSEMBL_ID
+from immune_aging.cohort.cohort_file import ENSEMBL_ID, NO_SYMBOL
 from immune_aging.cohort.features import feature_kinds, feature_notes
 from immune_aging.cohort.gene_groups import PARTLY, measured_everywhere
 from immune_aging.cohort.hostile_names import clean_genes
@@ -20,7 +20,6 @@ from immune_aging.task.command_line import BadInput
 WITHOUT_SYMBOLS = "steps that need them leave out what they cannot do"
 NO_SYMBOLS = f"the file gives no gene symbols: {WITHOUT_SYMBOLS}"
 HEADER = "gene_id"
-NO_SYMBOL = frozenset(("NA", "NaN", "nan", "<NA>", "#N/A", "-", "."))  # what R, pandas and people write for none
 _GZIP = b"\x1f\x8b"
 
 

@@ -5,7 +5,7 @@ is in none of them.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,13 @@ _DATE = re.compile(
     r"|\d{4}-\d\d-\d\d( 00:00:00)?|[34]\d{4}",
     re.IGNORECASE,
 )
-_JOINED = re.compile(rf"(?:({ENSEMBL_ID})[_|:;,-](?P<after>.+)|(?P<before>.+?)[_|:;,](?:{ENSEMBL_ID}))")
+# Aligners and people join id and symbol; Seurat makes - of _, and R's make.names makes . of anything. More may follow
+# after a bar, as a biotype does. CEL-Seq joins symbol and chromosome: MT-ND1__chrM.
+_JOINED = re.compile(
+    rf"{ENSEMBL_ID}(?:[_|:;,. ]+|-)(?P<after>[^|;]+?)(?:[|;].*)?"
+    rf"|(?P<before>[^|;]+?)[_|:;,. -]+{ENSEMBL_ID}(?:[|;].*)?"
+    r"|(?P<symbol>.+?)__chr(?:\d\d?|[XYM]|MT|[A-Z]{2}\d{6}\S*|ERCC\S*)"
+)
 _ID = re.compile(ENSEMBL_ID)
 MIN_SYMBOLS = 100  # of fewer genes none may be mitochondrial
 MAX_LISTED = 3
@@ -62,14 +68,29 @@ def column_of_symbols(var: pd.DataFrame, known: Collection[str]) -> str:
     return ""
 
 
-def joined_symbols(names: pd.Index) -> np.ndarray:
-    """Symbols from names that join an Ensembl id and a symbol; '' elsewhere.
+def joined_symbols(names: Iterable[str]) -> np.ndarray:
+    """Symbols from names that join an Ensembl id, or a chromosome, and a symbol; '' elsewhere.
 
-    >>> joined_symbols(pd.Index(["ENSG00000243485_MIR1302-2HG", "CD3E"])).tolist()
-    ['MIR1302-2HG', '']
+    >>> joined_symbols(pd.Index(["ENSG00000243485_MIR1302-2HG", "CD3E", "MT-ND1__chrM"])).tolist()
+    ['MIR1302-2HG', '', 'MT-ND1']
     """
-    found = (None if _ID.fullmatch(str(name)) else _JOINED.fullmatch(str(name)) for name in names)
-    return np.array([(match["after"] or match["before"]) if match else "" for match in found], dtype=object)
+    bare = (str(name).removeprefix(genome_prefix(str(name))) for name in names)
+    found = (None if _ID.fullmatch(name) else _JOINED.fullmatch(name) for name in bare)
+    return np.array(
+        [(match["after"] or match["before"] or match["symbol"]) if match else "" for match in found], dtype=object
+    )
+
+
+def without_ids(symbols: np.ndarray) -> np.ndarray:
+    """Symbols without the id that CELLxGENE joins to them, where no other gene has the symbol.
+
+    >>> without_ids(np.array(["HLA-A_ENSG00000206503", "TBCE", "TBCE_ENSG00000284770"], dtype=object)).tolist()
+    ['HLA-A', 'TBCE', 'TBCE_ENSG00000284770']
+    """
+    joined = joined_symbols(symbols)
+    bare = np.where(joined != "", joined, symbols)
+    once = ~pd.Series(bare, dtype=object).duplicated(keep=False).to_numpy()
+    return np.where(once, bare, symbols)
 
 
 def by_id(table: pd.DataFrame, symbols: np.ndarray) -> dict[str, str]:
@@ -103,7 +124,9 @@ def symbols_found(
     joined = joined_symbols(var.index)
     own = any(name in var for name in SYMBOL_COLUMNS) and not np.array_equal(symbols, symbols_of(var[[]]))
     if not own and (joined != "").sum() > len(var) / 2:
-        return joined, [f"the names of genes join ids and symbols ('{var.index[0]}'); the symbols are taken from them"]
+        told = np.where(joined != "", joined, symbols)
+        return told, [f"the names of genes join ids and symbols ('{var.index[0]}'); the symbols are taken from them"]
+    symbols = without_ids(symbols)
     if not (symbols != "").any() and (column := column_of_symbols(var, known)):
         texts = _texts(var[column])
         symbols = texts.where(~texts.str.fullmatch(ENSEMBL_ID), "").to_numpy(dtype=object)
