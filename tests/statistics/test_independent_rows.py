@@ -267,12 +267,6 @@ def test_effects_within_levels_of_summed_donors_are_voom_of_their_sums(samples, 
         np.testing.assert_allclose(found["p_value"], theirs["p_value"][:, column], rtol=1e-4)
 
 
-def test_levels_of_summed_samples_are_counted_in_donors():
-    samples = visits().assign(rare=lambda own: np.where(own["donor_id"] < "P02", "r", "q"))
-    rows = analyse_cell_type(counts_of(samples), asked("~ visit + age", "age", by_column="rare", min_samples=4))
-    assert rows.facts["by_column"]["reason"] == "'rare' has 2 samples of 'r'; at least 4 are needed in each level"
-
-
 def test_levels_that_differ_between_summed_samples_are_refused_with_the_remedy_which_works():
     table = counts_of(visits(12))
     rows = rows_to_test(table, asked("~ sex + age", "age", by_column="visit"))
