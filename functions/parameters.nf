@@ -3,6 +3,7 @@
 include { earlierProblems    } from './earlier_run'
 include { fromSamples; hasAges; listOf; partsOf; penaltiesOf; variantsOf } from './fan_out'
 include { isAddress; isSheet } from './inputs'
+include { comparisonProblems } from './other_cohorts'
 include { refuse             } from './publishing'
 
 // All parameters of the schema, name -> description of it, with the title of its group.
@@ -219,6 +220,7 @@ def problemsOf(given, schema) {
     if (given.gene_sets.contains('/') && !file(given.gene_sets, glob: false).exists()) {
         problems << "--gene_sets ${given.gene_sets}: there is no such file; give a GMT file or the name of an Enrichr library"
     }
+    problems += comparisonProblems(given)
     return problems ?: earlierProblems(given)
 }
 

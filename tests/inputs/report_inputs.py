@@ -17,13 +17,22 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 import anndata
 
 import compare_cell_types
+from immune_aging import results
 from immune_aging.cells.losses import rule_table
 from immune_aging.embedding.map_sample import sample_table
 from immune_aging.figures.genes_by_age import expression_by_age
 from immune_aging.samples.cell_type_samples import read_samples
 from immune_aging.statistics.composition import compare_donors
 from immune_aging.statistics.gene_sets import write_gmt
-from immune_aging.task.checkpoints import read_tsv, unique_slugs, write_h5ad, write_json, write_parquet, write_tsv
+from immune_aging.task.checkpoints import (
+    read_json,
+    read_tsv,
+    unique_slugs,
+    write_h5ad,
+    write_json,
+    write_parquet,
+    write_tsv,
+)
 from inputs.step_options import default_bounds
 
 # Genes whose names plotly would read as tags and a link, or a column of the same table is called.
@@ -350,6 +359,7 @@ def write_statistics(out: Path, name: str, rng: np.random.Generator) -> None:
             "design": "~ sex + age",
             "test_term": "age",
             "contrast": "per SD",
+            "unit": "age",
             "test_term_mean": 61.2,
             "test_term_sd": 16.7,
             "method": "pydeseq2",
@@ -493,6 +503,19 @@ def write_comparison(out: Path, donors: pd.DataFrame, cells: pd.DataFrame) -> No
     )
 
 
+def write_other_cohort(out: Path) -> None:
+    """A results folder of another cohort, which has B cells, and the half of their effects."""
+    folder, own = out / "other_cohort/results", out / f"de-{SLUGS['B cell']}/published/cell_types/{SLUGS['B cell']}"
+    table = read_tsv(own / "de.tsv", dtype={"gene_id": str, "symbol": str})
+    table["log2_fold_change"] /= 2
+    write_tsv(table, folder / "cell_types/b_cell/de.tsv")
+    write_json(read_json(own / "de_summary.json"), folder / "cell_types/b_cell/de_summary.json")
+    samples = read_tsv(out / "merge_pseudobulk/published/pseudobulk/samples.tsv", dtype={"donor_id": str})
+    samples = samples.assign(donor_id="other" + samples["donor_id"], n_counts=samples["n_counts"] + 1)
+    write_tsv(samples, folder / "pseudobulk/samples.tsv")
+    write_tsv(results.file_table(results.open(folder)), folder / "pipeline_info/files.tsv")
+
+
 def write_inputs(out: Path) -> None:
     """Write all of it."""
     rng = np.random.default_rng(0)
@@ -521,6 +544,7 @@ def write_inputs(out: Path) -> None:
             summary.append(facts)
     write_expression(out, donors)
     write_comparison(out, donors, cells)
+    write_other_cohort(out)
     write_tsv(pd.DataFrame(summary), out / "summarize_predictions/published/prediction_summary.tsv")
     defaults = {
         "donor_percentile": 1,

@@ -17,6 +17,7 @@ DEFAULTS = {
     "gene_sets": str(ROOT / "assets/gene_sets/h.all.v7.5.1.symbols.gmt"),
     "gene_symbols": str(ROOT / "assets/genes/gencode_v48_human.tsv.gz"), "download_dir": "downloads", "simulate": "tiny",
 }  # fmt: skip
+VERSION = re.search(r"^    version +\S+ '(.+)'$", (ROOT / "nextflow.config").read_text(), re.M)[1]
 
 BAD = [
     ({"min_gene": 3}, "--min_gene: there is no such parameter; did you mean --min_genes?"),
@@ -148,6 +149,32 @@ BAD = [
         "--start_from old: has nothing to do with --pseudobulk, which is a start of its own; leave one out",
     ),
     ({"simulate": None, "start_from": "half"}, "--start_from half: its pipeline_info cannot be read ("),
+    (
+        {"compare_with": "nowhere"},
+        "--compare_with nowhere: there is no such folder; give the results folder of a run on",
+    ),
+    (
+        {"compare_with": ["other", "old"]},
+        "--compare_with old: has no pipeline_info/files.tsv, which a run of this version",
+    ),
+    (
+        {"compare_with": "other", "outdir": "other"},
+        "--compare_with other: is the --outdir of this run; give the results of",
+    ),
+    ({"compare_with": "other,other/."}, "--compare_with other/.: is given twice; give each cohort once"),
+    (
+        {"compare_with": "unfinished"},
+        "--compare_with unfinished: its run published no differential expression; give the",
+    ),
+    ({"compare_with": "half"}, "--compare_with half: its pipeline_info cannot be read ("),
+    (
+        {"compare_with": "outdated"},
+        "--compare_with outdated: was made with version 0.1.0 of the pipeline, this is",
+    ),
+    (
+        {"compare_with": "other", "stop_after": "pseudobulk"},
+        "--compare_with: compares statistics, before which --stop_after pseudobulk ends; leave out one of them",
+    ),
     ({"gene_symbols": "/no/such.tsv"}, "--gene_symbols /no/such.tsv: there is no such file; check the path"),
     ({"genes": "outer"}, "--genes outer: must be one of intersection, union"),
     (
@@ -170,6 +197,7 @@ GOOD = [
     {"skip_embedding": "false", "stop_after": "embedding"},
     {"age_column": "none", "sex_column": "none", "design": "~ donor + condition", "test_term": "condition"},
     {"age_column": "none", "stop_after": "pseudobulk"}, {"sex_column": "none"}, {"age_column": "none", "design": "~ age", "test_term": "age"},
+    {"compare_with": "other"}, {"compare_with": ["other"]}, {"compare_with": "other", "donors": "common"},
     {"sensitivity": ["design=~ age + sex:age", "mad: mad_cutoff=3", "max_doublet_score=0.2"]},
 ]  # fmt: skip
 # Whatever VARY_QC can change can be asked for.
@@ -204,12 +232,21 @@ def found(tmp_path_factory):
     for name in ("params.json", "made_from.json", "versions.json", "files.tsv"):
         (folder / "half/pipeline_info").mkdir(parents=True, exist_ok=True)
         (folder / "half/pipeline_info" / name).write_text("{")
+    listed = "file\tbytes\tsha256\ncell_types/b_cell/de.tsv\t1\tx\npseudobulk/samples.tsv\t1\tx\n"
+    (folder / "version.config").write_text(f"manifest.version = '{VERSION}'\n")
+    for name, version, files in (
+        ("other", VERSION, listed), ("outdated", "0.1.0", listed), ("unfinished", VERSION, "file\tbytes\tsha256\n"),
+    ):  # fmt: skip
+        info = folder / name / "pipeline_info"
+        info.mkdir(parents=True)
+        (info / "made_from.json").write_text(json.dumps({"pipeline": version}))
+        (info / "files.tsv").write_text(files)
     numbers = ["1,1.00,0.1,10", [0.5, 1], 2, "1e-3"]
     cases = {"defaults": DEFAULTS, "sets": [case for case, _ in BAD] + GOOD, "numbers": numbers, "fan_outs": FAN_OUTS}
     (folder / "cases.json").write_text(json.dumps(cases))
     command = [
         str(ROOT / "nextflow"), "-q", "run", str(ROOT / "tests/parameters/main.nf"), "--cases", "cases.json", "--found",
-        str(folder / "found.json"),
+        str(folder / "found.json"), "-c", str(folder / "version.config"),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

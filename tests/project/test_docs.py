@@ -19,7 +19,9 @@ from immune_aging.cohort import filtering
 from immune_aging.embedding import map_sample, mixing
 from immune_aging.figures import genes_by_age
 from immune_aging.prediction import age_metrics, clocks, immune_age, summary, training
+from immune_aging.samples import shared_donors
 from immune_aging.statistics import (
+    cohort_comparison,
     comparison,
     composition,
     curves,
@@ -38,7 +40,7 @@ OUTPUTS = (ROOT / "docs/outputs.md").read_text()
 SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())
 PARAMETERS = {name for group in SCHEMA["$defs"].values() for name in group["properties"]}
 PREDICTION = "cell_types/ID/prediction/model-M_alpha-A"
-FOLDERS = r"(?:cohort|qc|embedding|clusters|pseudobulk|cell_types|composition|comparison|sensitivity|pipeline_info)"
+FOLDERS = r"(?:cohort|qc|embedding|clusters|pseudobulk|cell_types|composition|comparison|replication|sensitivity|pipeline_info)"
 # Options of the engine, Java, scripts and benchmarks, and the placeholder for a parameter; all others are in the schema.
 OTHER_OPTIONS = {
     # of pytest, and of the step PLAN_RUN
@@ -367,6 +369,11 @@ CONSTANTS = {
     "comparison/shared_ageing.tsv": (*comparison.SHARED, "lfc_ID"),
     "comparison/gsea_nes.tsv": (*comparison.SETS, "nes_ID", "q_ID"),
     "comparison/power.tsv": power.POWER,
+    "replication/effects.tsv": (*cohort_comparison.EFFECT_TABLE, "effect_COHORT", "se_COHORT", "padj_COHORT"),
+    "replication/discoveries.tsv": cohort_comparison.DISCOVERY_TABLE,
+    "replication/rates.tsv": cohort_comparison.RATE_TABLE,
+    "replication/concordance.tsv": cohort_comparison.CONCORDANCE_TABLE,
+    "replication/shared_donors.tsv": shared_donors.COLUMNS,
     "published_clocks/clock_ages.tsv": clocks.AGES,
     "published_clocks/clock_metrics.tsv": clocks.METRICS,
     "immune_age/immune_age.tsv": immune_age.COLUMNS,

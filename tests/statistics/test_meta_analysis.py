@@ -8,6 +8,7 @@ from immune_aging.statistics.meta_analysis import (
     by_expression,
     combine_cell_types,
     error_correlation,
+    errors_of_normal_test,
     heterogeneity,
     mean_effect,
     normal_errors,
@@ -196,3 +197,21 @@ def test_genes_of_low_and_high_expression_hold_their_level_each_by_its_own_corre
     np.testing.assert_allclose(found, [0.1, 0.35, 0.7], atol=0.05)
     low = (table["p_value"] < 0.05).groupby(third).mean()
     assert low.between(0.042, 0.058).all(), low
+
+
+def test_errors_of_a_normal_test_differ_by_one_factor_whatever_a_gene_shows():
+    """With 8 degrees of freedom a t of 2.2 is what a z of 1.88 is; the factor is that of moderate p values."""
+    from scipy.stats import norm, t
+
+    rng = np.random.default_rng(7)
+    se = np.exp(rng.normal(0, 0.3, 4000))
+    effect = se * rng.standard_t(8, 4000)
+    ratio = errors_of_normal_test(effect, 2 * t.sf(np.abs(effect / se), 8), se) / se
+    assert np.ptp(ratio) < 1e-9 and ratio[0] == pytest.approx(t.isf(0.03, 8) / norm.isf(0.03), rel=0.02)
+    exact = errors_of_normal_test(effect, 2 * norm.sf(np.abs(effect / se)), se)
+    np.testing.assert_allclose(exact, se, rtol=1e-9)
+
+
+@pytest.mark.parametrize("p_value", [0.5, 1.0, 1e-300])
+def test_errors_stay_where_no_p_tells_the_factor(p_value):
+    assert errors_of_normal_test(np.ones(3), np.full(3, p_value), np.full(3, 0.2)).tolist() == [0.2] * 3

@@ -9,7 +9,8 @@ include { PLOT_COMPARISON         } from '../../../modules/local/plot_comparison
 include { PLOT_CELL_TYPE          } from '../../../modules/local/plot_cell_type'
 include { EXPRESSION              } from '../expression'
 include { PREDICTIONS             } from '../predictions'
-include { after; filesById        } from '../../../functions/channels'
+include { REPLICATION             } from '../replication'
+include { after; filesById; mixed } from '../../../functions/channels'
 include { predictionFits          } from '../../../functions/fan_out'
 include { isTaken                 } from '../../../functions/earlier_run'
 include { geneSets                } from '../../../functions/inputs'
@@ -51,6 +52,12 @@ workflow CELL_TYPES {
             .map { folders -> [[id: 'all']] + folders }
     )
 
+    others = []     // what compares this cohort with others
+    if (params.compare_with) {
+        REPLICATION(EXPRESSION.out.published, sample_list)
+        others << REPLICATION.out
+    }
+
     PREDICTIONS(samples, counts, sample_list)
     n_predictions = isTaken(params, 'predictions') ? 1 : predictionFits(params).size()     // folders of each cell type
 
@@ -66,16 +73,16 @@ workflow CELL_TYPES {
     emit:
     expression = EXPRESSION.out.de.join(EXPRESSION.out.summary)    // [ meta, de.tsv, de_summary.json ]
     // [ meta, [ published files ] ]
-    published = EXPRESSION.out.published.mix(
+    published = mixed([EXPRESSION.out.published.mix(
         GSEA.out.published, OVERREPRESENTATION.out.published, PREDICTIONS.out.of_types,
         PREDICTIONS.out.of_all, PLOT_CELL_TYPE.out.published,
         COMPOSITION.out.published, COMPARE_CELL_TYPES.out.published, PLOT_COMPARISON.out.published
-    )
+    )] + others.collect { part -> part.published })
     // versions.json files
-    versions = FETCH_GENE_SETS.out.versions.mix(
+    versions = mixed([FETCH_GENE_SETS.out.versions.mix(
         EXPRESSION.out.versions, GSEA.out.versions, OVERREPRESENTATION.out.versions,
         PREDICTIONS.out.versions, PLOT_CELL_TYPE.out.versions,
         COMPOSITION.out.versions, COMPARE_CELL_TYPES.out.versions,
         PLOT_COMPARISON.out.versions
-    )
+    )] + others.collect { part -> part.versions })
 }
