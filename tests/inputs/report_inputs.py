@@ -17,6 +17,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 import anndata
 
 import compare_cell_types
+import compare_cohorts
 from immune_aging import results
 from immune_aging.cells.losses import rule_table
 from immune_aging.embedding.map_sample import sample_table
@@ -504,7 +505,7 @@ def write_comparison(out: Path, donors: pd.DataFrame, cells: pd.DataFrame) -> No
 
 
 def write_other_cohort(out: Path) -> None:
-    """A results folder of another cohort, which has B cells, and the half of their effects."""
+    """A results folder of another cohort, which has B cells and half of their effects; and what comparing it gives."""
     folder, own = out / "other_cohort/results", out / f"de-{SLUGS['B cell']}/published/cell_types/{SLUGS['B cell']}"
     table = read_tsv(own / "de.tsv", dtype={"gene_id": str, "symbol": str})
     table["log2_fold_change"] /= 2
@@ -514,6 +515,13 @@ def write_other_cohort(out: Path) -> None:
     samples = samples.assign(donor_id="other" + samples["donor_id"], n_counts=samples["n_counts"] + 1)
     write_tsv(samples, folder / "pseudobulk/samples.tsv")
     write_tsv(results.file_table(results.open(folder)), folder / "pipeline_info/files.tsv")
+    trees = [str(path / "published") for path in sorted(out.iterdir()) if path.name.startswith("de-")]
+    compared = out / "other_cohort/compared"
+    compare_cohorts.main(
+        ["--published", *trees, "--samples", str(out / "merge_pseudobulk/published/pseudobulk/samples.tsv"), "--others",
+         str(folder), "--shown", "other_cohort/results", "--output", str(compared / "published/replication"), "--versions",
+         str(compared / "v.json")]
+    )  # fmt: skip
 
 
 def write_inputs(out: Path) -> None:

@@ -55,6 +55,7 @@ def test_each_value_of_a_list_adds_its_own_tasks():
     ageless = costs(fan_out={"fits": []}, age_column="none", published_clocks="clocks")["processes"]
     of_age = {"PREDICT_AGE", "IMMUNE_AGE", "SUMMARIZE_PREDICTIONS", "PUBLISHED_CLOCKS"}
     assert not of_age & set(ageless) and "DIFFERENTIAL_EXPRESSION" in ageless
+    assert costs(compare_with="other")["tasks"] == tasks + 2
     assert costs(export_h5ad=True)["tasks"] == tasks + 1
     assert costs(qc_thresholds="mad")["tasks"] == tasks + 1
     design, strict = {"id": "design", "cells": False}, {"id": "strict", "cells": True}

@@ -78,7 +78,7 @@ def task_counts(plan: dict, parameters: dict, fan_out: dict, parts: list[str]) -
         counts["PREDICT_AGE"] = types * len(fan_out["fits"])
         counts["SUMMARIZE_PREDICTIONS"] = has_ages
         counts["IMMUNE_AGE"] = bool(parameters["nested_alphas"]) and has_ages
-        counts["COMPARE_COHORTS"] = bool(parameters["compare_with"])
+        counts |= dict.fromkeys(["COMPARE_COHORTS", "PLOT_COHORTS"], bool(parameters["compare_with"]))
         of_cells = sum(variant["cells"] for variant in variants)
         counts |= {"VARY_QC": of_cells, "VARIED_PSEUDOBULK": of_cells * shards, "VARIED_SAMPLES": of_cells}
         counts |= {"VARIED_EXPRESSION": len(variants) * types, "SENSITIVITY": bool(variants)}

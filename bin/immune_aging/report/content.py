@@ -13,6 +13,7 @@ from immune_aging.report.immune_age import immune_age
 from immune_aging.report.interactive import cell_map, explorers
 from immune_aging.report.methods import methods
 from immune_aging.report.notes import cohort_notes, missing_parts
+from immune_aging.report.other_cohorts import other_cohorts
 from immune_aging.report.parameters import Parameters, parameter_groups, reproduce
 from immune_aging.report.pictures import Picture, embed, in_folder
 from immune_aging.report.quality_control import qc_content
@@ -96,6 +97,7 @@ def content_of(
         "cell_map": cell_map(results, left_out=facts_left_out(values)),
         "composition": composition,
         "comparison": comparison_part(results, pictures),
+        "cohorts": other_cohorts(results, pictures),
         "funnel": stages,
         "breaks": breaks(stages),
         "notes": [*taken, *cohort_notes(results, values.get("report_genes")), *seen_ages(results)],

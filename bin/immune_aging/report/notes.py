@@ -20,7 +20,10 @@ PARTS = (
     ("Comparison of cell types", "comparison/power.tsv"),
 )
 OF_AGE = ("Age prediction", "Immune age")  # parts that a cohort without ages does not have
-SUMMARIES = ("cohort/check.json", "qc/qc.json", "embedding/genes.json", "embedding/sketch.json")
+SUMMARIES = (
+    "cohort/check.json", "qc/qc.json", "embedding/genes.json", "embedding/sketch.json",
+    "replication/replication_summary.json",
+)  # fmt: skip
 
 
 def missing_parts(names: Iterable[str], *, has_ages: bool = True) -> list[str]:

@@ -1,0 +1,28 @@
+process PLOT_COHORTS {
+    tag "$meta.id"
+    label 'process_single'
+    container "${task.ext.container_image}"
+
+    input:
+    tuple val(meta), path(results, stageAs: 'results')
+
+    output:
+    tuple val(meta), path('published/**'), emit: published, optional: true
+    path 'versions.json', emit: versions
+
+    script:
+    """
+    # code: ${task.ext.code}
+    # environment: ${task.ext.environment}
+    exec 'plot_cohorts.py' \\
+        --published results \\
+        --output published/replication/figures
+    """
+
+    stub:
+    """
+    mkdir -p published/replication/figures
+    touch published/replication/figures/effects_other.{png,pdf}
+    echo '{}' > versions.json
+    """
+}
