@@ -82,7 +82,7 @@ def plot_effects(effects: pd.DataFrame, discoveries: pd.DataFrame, *, other: str
     figure.supxlabel(f"this cohort: {scale}", fontsize=9)
     figure.supylabel(shorten(other, 30), fontsize=9)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), markerscale=2)
+    figure.legend(handles, labels, loc="outside upper center", ncols=4 if n_columns > 2 else 2, markerscale=2)
     return figure
 
 

@@ -22,7 +22,7 @@ process PLOT_COHORTS {
     stub:
     """
     mkdir -p published/replication/figures
-    touch published/replication/figures/effects_other.{png,pdf}
+    (cd published/replication/figures && touch effects_other.png effects_other.pdf)
     echo '{}' > versions.json
     """
 }
