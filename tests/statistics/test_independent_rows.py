@@ -1,5 +1,7 @@
 """Whatever is asked of a donor's samples is asked of independent rows: against fits with each donor a term, and sums."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pylimma
@@ -10,6 +12,7 @@ from patsy import dmatrix
 
 from immune_aging.samples.cell_type_samples import CellTypeSamples
 from immune_aging.statistics.count_tests import DeseqOptions
+from immune_aging.statistics.designs import build_design
 from immune_aging.statistics.differential_expression import (
     Question,
     analyse_cell_type,
@@ -18,6 +21,7 @@ from immune_aging.statistics.differential_expression import (
     random_blocks,
     rows_to_test,
 )
+from immune_aging.statistics.independent_rows import independent_rows
 from immune_aging.statistics.linear_models import weighted_expression
 from immune_aging.task.checkpoints import SAMPLE_OF_DONOR, VARYING
 from immune_aging.task.skipped import CannotFit
@@ -281,6 +285,13 @@ def test_levels_that_differ_between_summed_samples_are_refused_with_the_remedy_w
     assert facts["by_column"]["levels"] == ["v0", "v1"] and len(tables["by_level"]) == 2 * GENES
 
 
+def test_donors_of_one_sample_are_rows_as_they_are():
+    table = counts_of(people(12, [{}]))
+    rows = independent_rows(table, partial(build_design, formula="~ sex + age"))
+    design = build_design(table.samples, formula="~ sex + age")
+    assert rows.table is table and rows.design(design) is design and rows.described(table.samples) is table.samples
+
+
 @pytest.mark.parametrize("kind", [int, float, "p{}".format])
 def test_pools_that_differ_between_summed_samples_are_never_averaged(kind):
     samples = visits(24)
@@ -305,7 +316,7 @@ def test_pools_that_differ_between_summed_samples_are_never_averaged(kind):
         asked("~ sex + age + (1 | pool_number)", "age"),
     ):
         answer = analyse_cell_type(table, question)
-        assert "'pool_number' differs between the samples of a donor, which are summed" in answer.reason
+        assert "'pool_number' differs between" in answer.reason and "cannot be a random effect" in answer.reason
 
 
 def test_ages_under_the_cohorts_own_name_that_differ_between_visits_are_averaged():

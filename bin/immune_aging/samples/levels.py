@@ -4,6 +4,7 @@ import pandas as pd
 
 COHORT_LEVELS = "cohort_levels"  # in uns of a cell type's table: JSON, levels by column
 MOST_LEVELS = 100  # of a column that is compared by its levels
+OF_ONE_TYPE = ("cell_type", "n_cells", "n_counts")  # what a sample is of one cell type
 
 
 def as_text(level: object) -> str:
@@ -16,9 +17,14 @@ def cohort_levels(samples: pd.DataFrame) -> dict[str, list[str]]:
 
     A cell type may lack a level that the others have. Without the cohort's levels it would take the next one for the
     reference level, and its effects would mean something else than theirs.
+
+    Parameters
+    ----------
+    samples
+        Those of all cell types, analysed or not, so that whether one of them is changes nothing in the others.
     """
     levels = {}
-    for column in samples:
+    for column in samples.columns.difference(OF_ONE_TYPE, sort=False):
         values = samples[column].dropna()
         if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
             names = [as_text(float(value)) for value in sorted(values.unique())]

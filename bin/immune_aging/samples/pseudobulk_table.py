@@ -117,7 +117,7 @@ def write_pseudobulk(
 
 
 def write_cell_types(table: anndata.AnnData, used: np.ndarray, types: pd.DataFrame, *, prefix: str) -> None:
-    """Write a checkpoint for each kept cell type, with the levels of all kept samples, and which file is whose.
+    """Write a checkpoint for each kept cell type, with the levels of the whole cohort, and which file is whose.
 
     Parameters
     ----------
@@ -131,8 +131,7 @@ def write_cell_types(table: anndata.AnnData, used: np.ndarray, types: pd.DataFra
         As of `write_pseudobulk`.
     """
     files = {}
-    kept = used & table.obs["cell_type"].isin(types.loc[types["kept"], "cell_type"]).to_numpy()
-    levels = json.dumps(cohort_levels(table.obs[kept]), ensure_ascii=False)
+    levels = json.dumps(cohort_levels(table.obs), ensure_ascii=False)
     for row in types[types["kept"]].itertuples():
         chosen = used & (table.obs["cell_type"] == row.cell_type).to_numpy()
         files[row.id] = Path(f"{prefix}_{row.id}_step-pseudobulk_counts.h5ad")

@@ -31,8 +31,8 @@ def refuse_varying_groups(design: Design, samples: pd.DataFrame) -> None:
     if (levels > 1).any():
         raise CannotFit(
             f"'{design.test_term}' is tested on donors, whose samples are added up, and '{design.random}' differs "
-            f"between samples of {int((levels > 1).sum())} of them (donor '{levels.index[levels > 1][0]}'): sums have "
-            f"no '{design.random}' of their own; leave (1 | {quoted(design.random)}) out"
+            f"between samples of {int((levels > 1).sum())} of them (donor '{levels.index[levels > 1][0]}'), so that it "
+            f"cannot be a random effect of the sums; leave (1 | {quoted(design.random)}) out"
         )
 
 
