@@ -25,6 +25,7 @@ from immune_aging.cohort.cohort_file import (
     values_of,
 )
 from immune_aging.cohort.features import feature_kinds
+from immune_aging.cohort.spellings import letters_and_digits
 from immune_aging.cohort.stated_totals import complete, doubts_of_totals
 from immune_aging.task.command_line import BadInput
 
@@ -280,14 +281,9 @@ def judged(block: sparse.csr_matrix, *, of_cells: bool, round_counts: bool) -> t
     return normalised_and_rounded(block) if of_cells else normalised_sums(block), False, False
 
 
-def plain_name(name: str) -> str:
-    """Letters and digits of a name, in lower case."""
-    return "".join(c for c in name.casefold() if c.isalnum())
-
-
 def claims_counts(name: str) -> bool:
     """Whether the name of a matrix says that it holds raw counts."""
-    return name == "raw.X" or any(word in plain_name(name) for word in COUNT_WORDS)
+    return name == "raw.X" or any(word in letters_and_digits(name) for word in COUNT_WORDS)
 
 
 def same_values(one: sparse.csr_matrix, two: sparse.csr_matrix) -> bool:
@@ -411,22 +407,22 @@ def _choose(found: Candidates, path: str | Path) -> tuple[str, list[str]]:
         rivals = [name for name in others if name == "X" or claims_counts(name)]
         if rivals:
             raise _ask(path, [first, *rivals])
-        twins = [name for name in can[1:] if name not in others and plain_name(name) in PARTS]
-        parts = [name for name in others if plain_name(name) in PARTS]
+        twins = [name for name in can[1:] if name not in others and letters_and_digits(name) in PARTS]
+        parts = [name for name in others if letters_and_digits(name) in PARTS]
         if twins and parts:
             return first, [f"{first} holds the same as layer {twins[0]}, without the reads of {', '.join(parts)}"]
         return first, _noted(found, first)
     claiming = [name for name in can if claims_counts(name)]
-    named = [name for name in claiming if plain_name(name) in COUNT_NAMES] or claiming
+    named = [name for name in claiming if letters_and_digits(name) in COUNT_NAMES] or claiming
     if named and not any(found.differ(named[0], name) for name in claiming if name != named[0]):
         return named[0], _noted(found, named[0])
     follows = {name: follows_from(found.block["X"], found.block[name]) for name in can} if "X" in found.block else {}
     sources = [name for name in can if follows.get(name)]
-    if len(sources) == 1 and plain_name(sources[0]) not in PARTS and not claiming:
+    if len(sources) == 1 and letters_and_digits(sources[0]) not in PARTS and not claiming:
         return sources[0], _noted(found, sources[0], ", of which X is the normalised form")
     if others:
         raise _ask(path, can)
-    if plain_name(first) in PARTS or follows.get(first) is False:
+    if letters_and_digits(first) in PARTS or follows.get(first) is False:
         raise BadInput(
             f"{path}: only layer {first} holds whole numbers, and it may be a part of the counts or none; name it with "
             "--counts_layer if it holds the raw counts"

@@ -27,6 +27,15 @@ _NO_MAN = {"h"}
 MAX_LISTED = 5
 
 
+def letters_and_digits(name: str) -> str:
+    """Letters and digits of a name, in lower case.
+
+    >>> letters_and_digits("nCount_RNA")
+    'ncountrna'
+    """
+    return "".join(c for c in name.casefold() if c.isalnum())
+
+
 def _without_case(text: str) -> str:
     return re.sub(r"\s+", " ", text.strip()).casefold()
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from immune_aging.cohort.cohort_file import WHOLE_VALUES, Counts, indptr_of
 from immune_aging.cohort.hostile_names import visible
+from immune_aging.cohort.spellings import letters_and_digits
 from immune_aging.cohort.table_encodings import column_names, read_column
 
 # Letters and digits of names in lower case: Seurat, Scanpy before and after 1.4.4, Bioconductor's scater, CELLxGENE.
@@ -68,7 +69,7 @@ def doubts_of_totals(file: h5py.File, rows: np.ndarray, totals: Sequence[np.ndar
     """
     table, notes = file["obs"], []
     for name in column_names(file, "obs"):
-        if "".join(c for c in name.casefold() if c.isalnum()) not in NAMES:
+        if letters_and_digits(name) not in NAMES:
             continue
         try:
             values = table[name][()] if isinstance(table, h5py.Dataset) else read_column(file, table, name)

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from immune_aging.figures.style import NEUTRAL
+from immune_aging.statistics.contrasts import AGAINST
 from immune_aging.statistics.multiple_testing import ALPHA
 
 OF_AGE = ("up with age", "down with age")
@@ -37,7 +38,7 @@ def directions(summary: Mapping[str, object]) -> tuple[str, str]:
     if contrast == "per SD":
         column = summary.get("unit") or summary.get("test_term", "age")
         return f"up with {column}", f"down with {column}"
-    level, against, _ = contrast.partition(" against ")
+    level, against, _ = contrast.partition(AGAINST)
     return (f"higher in {level}", f"lower in {level}") if against else ("effect above 0", "effect below 0")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from immune_aging.cohort.columns import NO_COLUMN
 from immune_aging.figures.effects import directions, is_about_age, unit_of
 from immune_aging.report.formats import shown
+from immune_aging.statistics.contrasts import AGAINST
 from immune_aging.statistics.formulas import columns_of_term
 
 
@@ -64,7 +65,7 @@ class Question:
         """What genes do: 'go up or down with age', 'are higher or lower in stim than in ctrl'."""
         if not self.compares_levels:
             return f"go up or down with {self.term}"
-        level, _, reference = self.unit.strip("()").partition(" against ")
+        level, _, reference = self.unit.strip("()").partition(AGAINST)
         return f"are higher or lower in {level} than in {reference}"
 
     @property
@@ -72,7 +73,7 @@ class Question:
         """What cell types become: 'more frequent with age' and 'less frequent', or both with the level."""
         if not self.compares_levels:
             return f"more frequent with {self.term}", "less frequent"
-        level = self.unit.strip("()").partition(" against ")[0]
+        level = self.unit.strip("()").partition(AGAINST)[0]
         return f"more frequent in {level}", f"less frequent in {level}"
 
     @property
@@ -108,7 +109,7 @@ def question_of(summaries: Sequence[Mapping[str, object]], parameters: Mapping[s
     return Question(
         term=term,
         unit=unit_of(facts),
-        compares_levels=" against " in str(facts.get("contrast")),
+        compares_levels=AGAINST in str(facts.get("contrast")),
         up=up,
         down=down,
         of_age=is_about_age(facts),
@@ -125,4 +126,4 @@ def facts_left_out(parameters: Mapping[str, object]) -> list[str]:
 def level_words(contrast: object) -> str:
     """A named contrast 'LEVEL vs REFERENCE' as the steps call it; that of a number where none was named."""
     level, _, reference = str(contrast or "").partition(" vs ")
-    return f"{level} against {reference}" if reference else "per SD"
+    return f"{level}{AGAINST}{reference}" if reference else "per SD"

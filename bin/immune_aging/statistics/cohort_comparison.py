@@ -18,6 +18,7 @@ from immune_aging.statistics.cohort_effects import (
     on_common_scale,
     question_of,
 )
+from immune_aging.statistics.meta_analysis import normal_score
 from immune_aging.statistics.multiple_testing import ALPHA
 from immune_aging.task.listing import first_of
 
@@ -31,7 +32,6 @@ TABLES = {
     "effects": EFFECT_TABLE, "discoveries": DISCOVERY_TABLE, "rates": RATE_TABLE, "concordance": CONCORDANCE_TABLE,
 }  # fmt: skip
 MAX_LISTED = 5
-SMALLEST_P = 1e-300
 UNITS_APART = 5.0  # SDs of a tested column that differ more may be of other units
 
 
@@ -80,9 +80,7 @@ def effects_side_by_side(genes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def normal_scores(p_value: pd.DataFrame, effect: pd.DataFrame) -> pd.DataFrame:
     """The normal scores of two-sided p values, with the sign of the effects; both of one shape."""
-    from scipy.stats import norm
-
-    scores = norm.isf(np.clip(p_value.to_numpy(dtype=float), SMALLEST_P, 1) / 2)
+    scores = normal_score(p_value.to_numpy(dtype=float))
     return pd.DataFrame(scores * np.sign(effect.to_numpy(dtype=float)), index=effect.index, columns=effect.columns)
 
 

@@ -12,6 +12,7 @@ from immune_aging.cohort.file_genes import ensembl_ids
 from immune_aging.cohort.spellings import plain
 from immune_aging.results import Results
 from immune_aging.statistics.comparison import measured
+from immune_aging.statistics.contrasts import AGAINST
 from immune_aging.statistics.meta_analysis import errors_of_normal_test
 from immune_aging.statistics.replication import EFFECTS
 from immune_aging.task.command_line import BadInput
@@ -20,7 +21,6 @@ SAMPLES, SAMPLE_COLUMNS = "pseudobulk/samples.tsv", ("sample_id", "donor_id", "n
 # Of de_summary.json.
 SAID = ("cell_type", "n_samples", "design", "test_term", "contrast", "unit", "test_term_mean", "test_term_sd")
 OTHER_VERSION = "give results of this version of the pipeline"
-AGAINST = " against "  # between the levels of a contrast
 # Functions of a formula that measure a column by each cohort's own spread.
 OWN_SPREAD = re.compile(r"\b(?:scale|standardize|poly)\s*\(")
 ENSEMBL, SYMBOL = "Ensembl id without version", "symbol"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 VERSUS = " vs "  # in a named contrast: LEVEL vs REFERENCE
 PER_SD = "per SD"
+AGAINST = " against "  # in the name of a contrast: LEVEL against REFERENCE
 # Slopes are central differences over this share of the column's SD; exact for lines and parabolas.
 STEP = 1e-3
 # Percentiles between which the effect of a term of several columns is shown.
@@ -336,7 +337,7 @@ def factor_contrasts(model: Model, column: str, *, contrast: str) -> Tested:
     """Each level of a factor against the first, or the two that the user named."""
     contrasts = tuple(
         Contrast(
-            f"{as_text(level)} against {as_text(reference)}",
+            f"{as_text(level)}{AGAINST}{as_text(reference)}",
             as_text(level),
             as_text(reference),
             difference(model, [column], {column: (level, reference)}),

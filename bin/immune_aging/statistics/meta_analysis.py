@@ -21,6 +21,7 @@ LARGEST_CORRELATION = 0.99
 # high expression have a correlation each, if there are enough to estimate it from.
 STRATA = 3
 MIN_STRATUM = 200
+SMALLEST_P = 1e-300  # a p value of 0 has no normal score
 MODERATE_P = (0.02, 0.1)  # around the bounds of 95 % intervals
 
 
@@ -140,6 +141,13 @@ def two_sided(z: np.ndarray) -> np.ndarray:
     return 2 * norm.sf(np.abs(z))
 
 
+def normal_score(p_value: np.ndarray) -> np.ndarray:
+    """The positive normal score of which a p value is that of `two_sided`."""
+    from scipy.stats import norm
+
+    return norm.isf(np.clip(p_value, SMALLEST_P, 1) / 2)
+
+
 def without_any_one(effect: np.ndarray, se: np.ndarray, correlation: np.ndarray) -> np.ndarray:
     """P value of the hypothesis that at most one cell type changes: the largest with any one cell type left out.
 
@@ -236,9 +244,7 @@ def normal_errors(effect: pd.DataFrame, p_value: pd.DataFrame, se: pd.DataFrame)
     effect, p_value, se
         The same shape. Where p is 1 or the effect 0, `se` stays.
     """
-    from scipy.stats import norm
-
-    z = norm.isf(np.clip(p_value.to_numpy(), 1e-300, 1) / 2)
+    z = normal_score(p_value.to_numpy())
     usable = (z > 1e-3) & (effect.to_numpy() != 0)
     return se.where(~usable, effect.abs() / np.where(usable, z, 1.0))
 
@@ -255,11 +261,9 @@ def errors_of_normal_test(effect: np.ndarray, p_value: np.ndarray, se: np.ndarra
     effect, p_value, se
         Of the genes of one table, all known, se above 0.
     """
-    from scipy.stats import norm
-
     low, high = MODERATE_P
     moderate = (p_value >= low) & (p_value <= high) & (effect != 0)
     if not moderate.any():
         return np.array(se, dtype=float)
-    ratio = np.abs(effect[moderate]) / norm.isf(p_value[moderate] / 2) / se[moderate]
+    ratio = np.abs(effect[moderate]) / normal_score(p_value[moderate]) / se[moderate]
     return se * float(np.median(ratio))
